@@ -1,0 +1,1 @@
+"""The nouns every process speaks of: frozen facts, enums and pure rules."""

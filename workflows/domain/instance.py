@@ -1,0 +1,159 @@
+"""Instances: what is ordered, what is known, and the two statuses that are kept."""
+
+from enum import StrEnum
+from uuid import UUID
+
+from pydantic import Field
+
+from workflows.domain.accounts import NewDatabase, NewUser
+from workflows.domain.fact import Fact
+
+
+class InstanceStatus(StrEnum):
+    """Trove's `status`; written by runbooks alone, through the records port."""
+
+    BUILD = "BUILD"
+    ACTIVE = "ACTIVE"
+    REBOOT = "REBOOT"
+    RESIZE = "RESIZE"
+    UPGRADE = "UPGRADE"
+    RESTART_REQUIRED = "RESTART_REQUIRED"
+    PROMOTE = "PROMOTE"
+    EJECT = "EJECT"
+    DETACH = "DETACH"
+    BACKUP = "BACKUP"
+    SHUTDOWN = "SHUTDOWN"
+    ERROR = "ERROR"
+
+
+class OperatingStatus(StrEnum):
+    """Trove's `operating_status`; written by the watch alone. NONE (the empty string) until the first report."""
+
+    NONE = ""
+    HEALTHY = "HEALTHY"
+    BLOCKED = "BLOCKED"  # the engine answers, but takes no writes (for example: the volume is full)
+    SHUTDOWN = "SHUTDOWN"  # stopped because a runbook wanted it stopped
+    RESTARTING = "RESTARTING"
+    FAILED = "FAILED"  # the guest gave up starting the engine
+    ERROR = "ERROR"  # the guest is silent
+
+
+class Locality(StrEnum):
+    """How servers of one group are spread over hosts (Nova's server group policies)."""
+
+    AFFINITY = "affinity"
+    ANTI_AFFINITY = "anti-affinity"
+    SOFT_AFFINITY = "soft-affinity"
+    SOFT_ANTI_AFFINITY = "soft-anti-affinity"
+
+
+class Flavor(Fact):
+    """A Nova flavor; `disk_gib` is its root disk."""
+
+    id: str
+    name: str
+    ram_mib: int
+    vcpus: int
+    disk_gib: int = 0
+    ephemeral_gib: int = 0
+
+
+class DatastoreVersion(Fact):
+    """One entry of the catalogue: which engine, in which version, from which Glance image.
+
+    `manager` names the engine's facts in `workflows.domain.datastores`; `image` is a Glance id or name.
+    """
+
+    id: UUID
+    name: str
+    number: str
+    datastore_id: UUID
+    datastore: str
+    manager: str
+    image: str = ""
+    image_tags: tuple[str, ...] = ()
+
+
+class Nic(Fact):
+    """The tenant's network that the database's port stands on."""
+
+    network_id: str | None = None
+    subnet_id: str | None = None
+    ip_address: str | None = None
+
+
+class Access(Fact):
+    """Who may reach the port: CIDRs (none: everybody) and, when public, a floating IP."""
+
+    is_public: bool = False
+    allowed_cidrs: tuple[str, ...] = ()
+
+
+class Address(Fact):
+    """One address of the instance; `type` is `private` or `public` as Trove's view has it."""
+
+    address: str
+    type: str = "private"
+    network: str | None = None
+
+
+class InstanceSpec(Fact):
+    """What the tenant ordered; the same from the request to the record.
+
+    Programs may name the datastore (`datastore`, `datastore_version`: names or ids; none: the default version) and
+    leave `version` out; the runbook then looks it up in the catalogue.
+    """
+
+    name: str
+    datastore: str = ""
+    datastore_version: str | None = None
+    version: DatastoreVersion | None = None
+    flavor: str  # id or name; the admission replaces it by what Nova says
+    volume_gib: int = Field(ge=1)
+    volume_type: str | None = None
+    nic: Nic | None = None
+    access: Access = Access()
+    locality: Locality | None = None
+    availability_zone: str | None = None
+    region: str = "RegionOne"
+    databases: tuple[NewDatabase, ...] = ()
+    users: tuple[NewUser, ...] = ()
+
+
+class CloudOffer(Fact):
+    """What OpenStack answered to a spec: the flavor, and ids for the names in it."""
+
+    flavor: Flavor
+    image_id: str
+    network_id: str
+    network_name: str | None = None
+    subnet_id: str | None = None
+    volume_type: str | None = None
+
+
+class InstanceFacts(Fact):
+    """What runbooks know of an existing instance."""
+
+    id: UUID
+    group_id: UUID
+    project_id: str
+    name: str
+    version: DatastoreVersion
+    flavor: Flavor
+    volume_gib: int
+    status: InstanceStatus
+    access: Access = Access()
+    locality: Locality | None = None
+
+
+class HealthReport(Fact):
+    """The watch's word on one instance; times are the records' own clock."""
+
+    instance_id: UUID
+    operating_status: OperatingStatus
+    volume_used_bytes: int | None = None
+    volume_total_bytes: int | None = None
+    guest_version: str | None = None
+    seen: bool = True  # False: the guest is silent
+
+

@@ -1,0 +1,222 @@
+"""The world from inside: what runs in the database server, on the queue `guest/<instance id>`.
+
+The contract between releases: fields are only ever added, with defaults; a new meaning is a new verb. Every verb may
+come twice, and the second time changes nothing. A guest refuses a lower fence number than it has seen (FenceLost).
+"""
+
+from abc import ABC, abstractmethod
+
+from pydantic import Field
+from temporalio import activity
+
+from workflows.domain.accounts import Grant, NewDatabase, NewUser, RootAccount, Sealed, User, UserChange, UserName
+from workflows.domain.fact import Fact
+from workflows.domain.instance import OperatingStatus
+
+
+class Fenced(Fact):
+    """A change that a runbook asks for, with the number that orders it among its peers."""
+
+    fence: int
+
+
+class VolumeOrder(Fenced):
+    """The data volume to find, format if it is blank, grow to its device, and mount."""
+
+    volume_id: str
+
+
+class VolumeReport(Fact):
+    """The mounted data volume, in bytes."""
+
+    total_bytes: int
+    used_bytes: int
+
+
+class EngineOrder(Fenced):
+    """How the engine is to be set up; `memory_mib` is the flavor's."""
+
+    memory_mib: int
+    settings: dict[str, str] = Field(default_factory=dict)
+
+
+class FirstAccounts(Fenced):
+    """What the order of a creation wants inside the database."""
+
+    databases: tuple[NewDatabase, ...] = ()
+    users: tuple[NewUser, ...] = ()
+
+
+class GuestInfo(Fact):
+    """Which guest answers, with what engine."""
+
+    guest_version: str
+    engine_version: str | None = None
+
+
+class Health(Fact):
+    """A health snapshot: what the watch compares and the records keep. Sizes in bytes, of the data volume."""
+
+    operating_status: OperatingStatus
+    volume_used_bytes: int | None = None
+    volume_total_bytes: int | None = None
+    guest_version: str | None = None
+
+
+class LastKnown(Fact):
+    """What the control plane believes; the guest answers at once when it sees otherwise, else after `seconds`."""
+
+    health: Health | None = None
+    seconds: int = 3600
+
+
+class Lifecycle(ABC):
+    """Building and running the engine; asked by runbooks alone."""
+
+    @abstractmethod
+    @activity.defn
+    def prepare_volume(self, order: VolumeOrder) -> VolumeReport: ...
+
+    @abstractmethod
+    @activity.defn
+    def initialise_datastore(self, order: EngineOrder) -> None:
+        """Make the data directory and the administrator's secret, which never leaves the guest."""
+
+    @abstractmethod
+    @activity.defn
+    def configure_datastore(self, order: EngineOrder) -> None:
+        """Write the engine's configuration, sized from the flavor's memory."""
+
+    @abstractmethod
+    @activity.defn
+    def start_datastore(self, order: Fenced) -> GuestInfo:
+        """Set the wanted state to running, and return when the engine answers."""
+
+    @abstractmethod
+    @activity.defn
+    def stop_datastore(self, order: Fenced) -> None:
+        """Set the wanted state to stopped, and return when no process of the engine is left."""
+
+    @abstractmethod
+    @activity.defn
+    def create_first_accounts(self, order: FirstAccounts) -> None: ...
+
+
+class Watching(ABC):
+    """Health; asked by the watch alone."""
+
+    @abstractmethod
+    @activity.defn
+    async def watch_health(self, known: LastKnown) -> Health:
+        """Heartbeat a Health until it differs from what is known, or the time is up."""
+
+    @abstractmethod
+    @activity.defn
+    async def get_health(self) -> Health: ...
+
+
+class DatabaseList(Fact):
+    """All databases of the tenant, reserved ones left out, by name."""
+
+    databases: tuple[str, ...] = ()
+
+
+class UserList(Fact):
+    """All users of the tenant, reserved ones left out, by name and host."""
+
+    users: tuple[User, ...] = ()
+
+
+class NewDatabases(Fact):
+    """Databases to create; all or none is not promised, the first that fails ends the call."""
+
+    databases: tuple[NewDatabase, ...]
+
+
+class NewUsers(Fact):
+    """Users to create."""
+
+    users: tuple[NewUser, ...]
+
+
+class DatabaseName(Fact):
+    """Which database."""
+
+    name: str
+
+
+class PasswordChanges(Fact):
+    """New passwords for users that exist."""
+
+    changes: tuple[UserChange, ...]
+
+
+class RootOrder(Fact):
+    """Enable root with this password, or with one that the guest makes."""
+
+    password: Sealed | None = None
+
+
+class Accounts(ABC):
+    """Short calls: standalone activities with the id `call/<instance id>/<request id>`.
+
+    The answer is the API's answer. Errors: NotFound, AlreadyExists, BadRequest, Unsupported, EngineFailed. Outcomes are
+    journalled by activity id, and a retry is answered from there.
+    """
+
+    @abstractmethod
+    @activity.defn
+    def list_databases(self) -> DatabaseList: ...
+
+    @abstractmethod
+    @activity.defn
+    def create_databases(self, order: NewDatabases) -> None: ...
+
+    @abstractmethod
+    @activity.defn
+    def delete_database(self, order: DatabaseName) -> None: ...
+
+    @abstractmethod
+    @activity.defn
+    def list_users(self) -> UserList: ...
+
+    @abstractmethod
+    @activity.defn
+    def get_user(self, user: UserName) -> User: ...
+
+    @abstractmethod
+    @activity.defn
+    def create_users(self, order: NewUsers) -> None: ...
+
+    @abstractmethod
+    @activity.defn
+    def update_user(self, change: UserChange) -> None: ...
+
+    @abstractmethod
+    @activity.defn
+    def change_passwords(self, order: PasswordChanges) -> None: ...
+
+    @abstractmethod
+    @activity.defn
+    def delete_user(self, user: UserName) -> None: ...
+
+    @abstractmethod
+    @activity.defn
+    def grant_access(self, grant: Grant) -> None: ...
+
+    @abstractmethod
+    @activity.defn
+    def revoke_access(self, grant: Grant) -> None: ...
+
+    @abstractmethod
+    @activity.defn
+    def enable_root(self, order: RootOrder) -> RootAccount:
+        """Give the tenant the administrator account; the password comes back sealed under the guest's key."""
+
+    @abstractmethod
+    @activity.defn
+    def disable_root(self) -> None: ...
+
+
+class Guest(Lifecycle, Watching, Accounts):
+    """All that a guest can be asked."""

@@ -1,0 +1,99 @@
+"""The database of record, as runbooks write it. Every write names its operation and fence number."""
+
+from abc import ABC, abstractmethod
+from uuid import UUID
+
+from temporalio import activity
+
+from workflows.domain.fact import Fact
+from workflows.domain.instance import DatastoreVersion, HealthReport, InstanceSpec
+from workflows.domain.operation import Admission, AdmissionRequest, Close, StepNote
+
+
+class RootNote(Fact):
+    """A change of the root account: noted before the guest is asked, and once more with the result.
+
+    `enabled` is None for the intent and true or false for the result; `done` False closes an intent that came to nothing.
+    """
+
+    instance_id: UUID
+    request_id: str
+    user_id: str
+    wanted: bool
+    done: bool | None = None
+
+
+class Records(ABC):
+    """Opening, following and closing operations."""
+
+    @abstractmethod
+    @activity.defn
+    async def find_version(self, spec: InstanceSpec) -> DatastoreVersion:
+        """Look up the catalogue entry that a spec names; BadRequest when there is none, or it is inactive."""
+
+    @abstractmethod
+    @activity.defn
+    async def admit(self, request: AdmissionRequest) -> Admission:
+        """Open the operation in one transaction, or refuse it.
+
+        Look first for the own record, by operation id, and repeat its answer. Else, under the group's row lock: does the
+        instance exist (NotFound), is its state right (Busy, with Trove's sentence), is there quota (QuotaExceeded), is the
+        asker still waiting (Expired); close a stale open operation of the group as interrupted; give the next fence
+        number; set the status; commit only while the asking run is open.
+        """
+
+    @abstractmethod
+    @activity.defn
+    async def note_step(self, note: StepNote) -> None: ...
+
+    @abstractmethod
+    @activity.defn
+    async def close(self, close: Close) -> None:
+        """Write outcome and final status; `deleted` releases the quota in the same transaction. A second close with the
+        same outcome changes nothing."""
+
+    @abstractmethod
+    @activity.defn
+    async def record_health(self, report: HealthReport) -> None:
+        """Write the watch's report; instances that are gone are left alone."""
+
+    @abstractmethod
+    @activity.defn
+    async def note_root(self, note: RootNote) -> None: ...
+
+
+class Sweeps(ABC):
+    """Putting right what no run takes care of any more; scheduled."""
+
+    @abstractmethod
+    @activity.defn
+    async def settle_stale_operations(self) -> int:
+        """Start `SettleInstance` for each open operation whose run is closed or unknown; return how many."""
+
+    @abstractmethod
+    @activity.defn
+    async def restart_missing_watches(self) -> int:
+        """Start the watch of each instance that should be watched and is not; return how many."""
+
+    @abstractmethod
+    @activity.defn
+    async def sweep_leftovers(self) -> list[str]:
+        """Name what carries the tag of an instance that is gone; delete it after a grace period."""
+
+    @abstractmethod
+    @activity.defn
+    async def mirror_flavors(self) -> int:
+        """Copy Nova's flavors and volume types into the records, so that reads need no cloud; return how many."""
+
+
+class Watches(ABC):
+    """The watch of an instance, from outside."""
+
+    @abstractmethod
+    @activity.defn
+    async def start_watch(self, instance_id: UUID) -> None: ...
+
+    @abstractmethod
+    @activity.defn
+    async def end_watch(self, instance_id: UUID) -> None:
+        """End the watch and return when it is closed."""

@@ -1,0 +1,188 @@
+"""The encrypting codec and the converters: every payload is sealed, and nothing a guest sends can raise here."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+from google.protobuf.message import DecodeError
+from pydantic import ValidationError
+from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.api.failure.v1 import Failure
+from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
+from temporalio.converter import (
+    ActivitySerializationContext,
+    CompositePayloadConverter,
+    DataConverter,
+    DefaultFailureConverterWithEncodedAttributes,
+    DefaultPayloadConverter,
+    JSONPlainPayloadConverter,
+    PayloadCodec,
+    PayloadConverter,
+    SerializationContext,
+    WithSerializationContext,
+)
+
+from workflows.domain.errors import BadRequest, GuestProtocolError
+from workflows.names import guest_of
+from workflows.sealing import CONTROL, Keyring, NotOurs, guest_key_id
+
+ENCODING = b"binary/encrypted"
+ORIGIN = "coffer-origin"  # in a decoded payload: key id and direction, as the codec has verified them
+UNDECODABLE = "coffer-undecodable"
+DOWN = "down"  # from the control plane
+UP = "up"  # from a guest
+MAX_FAILURE_DEPTH = 8
+
+
+class SealingCodec(PayloadCodec, WithSerializationContext):
+    """Seals each payload with the key of the guest it is for or from, else with the control plane's.
+
+    Encoding chooses by the task queue (or a short call's id); decoding believes the key id in the metadata, which the
+    seal covers together with the direction. What does not open becomes a marker that every converter decodes.
+    Clear payloads pass in a workflow's context alone: operators may start runs with plain JSON, guests may not talk so.
+    """
+
+    def __init__(self, keyring: Keyring, *, direction: str = DOWN, key_id: str | None = None) -> None:
+        self._keyring = keyring
+        self._direction = direction
+        self._own = key_id
+        self._guest: str | None = None
+
+    def with_context(self, context: SerializationContext) -> Self:
+        """Return a codec that knows which guest a payload is for, if any."""
+        copy = type(self)(self._keyring, direction=self._direction, key_id=self._own)
+        if isinstance(context, ActivitySerializationContext):
+            copy._guest = guest_of(queue=context.activity_task_queue, activity_id=context.activity_id)
+        return copy
+
+    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Seal payloads; they grow by some 100 bytes each."""
+        key_id = self._own or (guest_key_id(self._guest) if self._guest else CONTROL)
+        return [self._seal(payload, key_id) for payload in payloads]
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Open payloads; never raises."""
+        return [self._open(payload) for payload in payloads]
+
+    def _seal(self, payload: Payload, key_id: str) -> Payload:
+        purpose = f"{key_id}/{self._direction}"
+        plain = Payload()
+        plain.CopyFrom(payload)
+        plain.metadata.pop(ORIGIN, None)
+        data = self._keyring.encrypt(key_id, plain.SerializeToString(), purpose.encode())
+        return Payload(metadata={"encoding": ENCODING, "encryption-key-id": purpose.encode()}, data=data)
+
+    def _open(self, payload: Payload) -> Payload:
+        if payload.metadata.get("encoding") != ENCODING:
+            return self._clear(payload)
+        try:
+            purpose = payload.metadata["encryption-key-id"].decode()
+            key_id, _, direction = purpose.rpartition("/")
+            opened = Payload.FromString(self._keyring.decrypt(key_id, payload.data, purpose.encode()))
+        except (NotOurs, DecodeError, UnicodeDecodeError, KeyError):
+            return _marker()
+        if direction not in (UP, DOWN) or (direction == UP and not key_id.startswith("g:")):
+            return _marker()
+        opened.metadata[ORIGIN] = purpose.encode()
+        return opened
+
+    def _clear(self, payload: Payload) -> Payload:
+        if self._guest is not None or self._own is not None:
+            return _marker()
+        clear = Payload()
+        clear.CopyFrom(payload)
+        clear.metadata.pop(ORIGIN, None)
+        return clear
+
+
+def _marker() -> Payload:
+    return Payload(metadata={"encoding": b"json/plain", UNDECODABLE: b"1"}, data=b"null")
+
+
+class ForgivingFailures(DefaultFailureConverterWithEncodedAttributes):
+    """Failures with message and stack sealed; a hostile failure loses what does not decode, and never raises."""
+
+    def from_failure(self, failure: Failure, payload_converter: PayloadConverter) -> BaseException:
+        """Return the exception that a failure stands for, at most eight causes deep."""
+        tame = Failure()
+        tame.CopyFrom(failure)
+        _tame(tame, payload_converter)
+        try:
+            return super().from_failure(tame, payload_converter)
+        except Exception:  # noqa: BLE001 - whatever a guest may have written, the run must be told something
+            return GuestProtocolError("a failure could not be decoded")
+
+
+def _tame(failure: Failure, converter: PayloadConverter) -> None:
+    """Cut causes beyond the depth, and drop details that do not decode, at every level."""
+    level = failure
+    for _ in range(MAX_FAILURE_DEPTH):
+        for holder, name in (
+            (level.application_failure_info, "details"),
+            (level.timeout_failure_info, "last_heartbeat_details"),
+            (level.canceled_failure_info, "details"),
+        ):
+            if holder.ByteSize() and holder.HasField(name) and not _decodes(getattr(holder, name), converter):
+                holder.ClearField(name)
+        if not level.HasField("cause"):
+            return
+        level = level.cause
+    level.ClearField("cause")
+
+
+def _decodes(details: Payloads, converter: PayloadConverter) -> bool:
+    try:
+        converter.from_payloads_wrapper(details)
+    except Exception:  # noqa: BLE001 - see ForgivingFailures
+        return False
+    return True
+
+
+class _PydanticJson(PydanticJSONPlainPayloadConverter):
+    """Pydantic's JSON; a value of the wrong shape is a refusal that ends the run, not a task that is retried for ever."""
+
+    def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
+        try:
+            return super().from_payload(payload, type_hint)
+        except ValidationError as error:
+            raise BadRequest(f"the input is not valid: {_sentence(error)}") from None
+        except (ValueError, RecursionError):
+            raise BadRequest("the input is not valid JSON") from None
+
+
+def _sentence(error: ValidationError) -> str:
+    """Say which fields are wrong, without their values: they may be secrets."""
+    wrong = [f"{'.'.join(str(part) for part in each['loc']) or 'value'}: {each['msg']}" for each in error.errors()]
+    return "; ".join(wrong)
+
+
+class CofferPayloadConverter(CompositePayloadConverter):
+    """The SDK's converters with pydantic's JSON in the place of plain JSON."""
+
+    def __init__(self) -> None:
+        """Put our JSON converter where the default one stands."""
+        super().__init__(
+            *(
+                _PydanticJson() if isinstance(each, JSONPlainPayloadConverter) else each
+                for each in DefaultPayloadConverter.default_encoding_payload_converters
+            )
+        )
+
+
+def data_converter(keyring: Keyring) -> DataConverter:
+    """The converter of every control-plane process."""
+    return _converter(SealingCodec(keyring))
+
+
+def guest_data_converter(keyring: Keyring, instance_id: str) -> DataConverter:
+    """The converter of one guest: seals with its own key, opens nothing else."""
+    return _converter(SealingCodec(keyring, direction=UP, key_id=guest_key_id(instance_id)))
+
+
+def _converter(codec: PayloadCodec) -> DataConverter:
+    return DataConverter(
+        payload_converter_class=CofferPayloadConverter,
+        failure_converter_class=ForgivingFailures,
+        payload_codec=codec,
+    )
+
+

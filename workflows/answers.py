@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 from temporalio.common import RawValue
 
 from workflows.domain.errors import GuestProtocolError
-from workflows.sealing import guest_key_id
+from workflows.names import guest_key_id
 
 MAX_BYTES = 65_536
 ORIGIN = "coffer-origin"

@@ -6,6 +6,9 @@ RUNBOOKS = "runbooks"  # the workflow worker
 CLOUD = "cloud"  # the activity worker, OpenStack's side
 RECORDS = "records"  # the activity worker, the records' side
 
+EPOCH = 1
+CONTROL = f"c:{EPOCH}"  # name of the control plane's payload key
+
 _GUEST = "guest/"
 _CALL = "call/"
 
@@ -42,3 +45,8 @@ def guest_of(*, queue: str | None = None, activity_id: str | None = None) -> str
     if activity_id and activity_id.startswith(_CALL):
         return activity_id.removeprefix(_CALL).split("/", 1)[0]
     return None
+
+
+def guest_key_id(instance_id: UUID | str) -> str:
+    """Name of the payload key that one guest and the control plane share."""
+    return f"g:{instance_id}:{EPOCH}"

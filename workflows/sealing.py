@@ -11,16 +11,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from workflows.domain.accounts import Sealed
+from workflows.names import CONTROL, guest_key_id
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
-EPOCH = 1
-CONTROL = f"c:{EPOCH}"
 
-
-def guest_key_id(instance_id: UUID | str) -> str:
-    """Name of the key that one guest and the control plane share."""
-    return f"g:{instance_id}:{EPOCH}"
+__all__ = ["CONTROL", "Keyring", "NotOurs", "SecretBox", "guest_key_id"]
 
 
 class NotOurs(ValueError):

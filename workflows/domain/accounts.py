@@ -1,6 +1,6 @@
 """Databases (schemas), users, grants and root, as every engine understands them."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from workflows.domain.fact import Fact
 
@@ -13,6 +13,14 @@ class Sealed(Fact):
     """
 
     sealed: str = Field(repr=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def not_in_clear(cls, value: object) -> object:
+        """Refuse a secret in clear with the way to pass it."""
+        if isinstance(value, str):
+            raise ValueError("is in clear; seal it with `python -m workflows.seal INSTANCE_ID`, see docs/programs.md")
+        return value
 
 
 class NewDatabase(Fact):

@@ -1,0 +1,32 @@
+"""The workflow worker: registers the runbooks, nothing else."""
+
+import asyncio
+import logging
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from workflows.catalogue import RUNBOOKS
+from workflows.client import connect
+from workflows.names import RUNBOOKS as QUEUE
+from workflows.process import die_of, run
+from workflows.sealing import Keyring
+from workflows.settings import TemporalSettings
+
+
+def worker(client: Client) -> Worker:
+    """The worker of the queue `runbooks`; it dies of a fatal error instead of hanging."""
+    return Worker(client, task_queue=QUEUE, workflows=list(RUNBOOKS), on_fatal_error=die_of)
+
+
+async def main(stop: asyncio.Event) -> None:
+    """Work until told to stop; Temporal may come later than this process."""
+    settings = TemporalSettings()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    client = await connect(settings, Keyring.read(settings.master_key_file), lazy=True)
+    async with worker(client):
+        await stop.wait()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,22 @@
+"""All runbooks: what the workflow worker registers."""
+
+from collections.abc import Sequence
+
+from workflows.instance.create import CreateInstance
+from workflows.instance.delete import DeleteInstance
+from workflows.instance.restart import RestartInstance
+from workflows.instance.root import DisableRoot, EnableRoot
+from workflows.instance.settle import SettleInstance
+from workflows.instance.watch import WatchInstance
+from workflows.sweep import Sweep
+
+RUNBOOKS: Sequence[type] = (
+    CreateInstance,
+    DeleteInstance,
+    RestartInstance,
+    SettleInstance,
+    WatchInstance,
+    EnableRoot,
+    DisableRoot,
+    Sweep,
+)

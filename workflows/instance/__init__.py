@@ -1,0 +1,1 @@
+"""Runbooks on one instance, one file per verb."""

@@ -1,0 +1,178 @@
+"""Runbook: build one database instance."""
+
+import asyncio
+
+from temporalio import workflow
+from temporalio.exceptions import FailureError
+
+from workflows.domain.datastores import DATASTORES
+from workflows.domain.instance import CloudOffer, DatastoreVersion, InstanceSpec, InstanceStatus
+from workflows.domain.operation import Admission, CreateOrder, DeleteOrder, OperationKind, OperationState
+from workflows.instance.delete import DeleteInstance
+from workflows.instance.teardown import tear_down
+from workflows.names import CLOUD, RECORDS
+from workflows.ports.cloud import (
+    FloatingIpOrder,
+    Networks,
+    OfferRequest,
+    Offers,
+    Port,
+    ResourceOrder,
+    ServerOrder,
+    Servers,
+    Volumes,
+)
+from workflows.ports.guest import EngineOrder, Fenced, FirstAccounts, Lifecycle, VolumeOrder
+from workflows.ports.records import Records, Watches
+from workflows.runbook import Runbook
+from workflows.steps import BOOT, PROMPT, QUICK, Steps, is_type, sentence
+
+
+@workflow.defn
+class CreateInstance(Runbook):
+    """Turn an order into a running database, or leave nothing behind.
+
+    A failed creation ends in ERROR with a sentence, its resources gone and its quota back. A cancel or a deletion is
+    heeded after any step; a deletion takes over under the same lock.
+    """
+
+    kind = OperationKind.CREATE
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._deletion: DeleteOrder | None = None
+
+    @workflow.run
+    async def run(self, order: CreateOrder) -> None:
+        try:
+            self.lock(order)
+            spec, offer = await self.check(order)
+            await self.admit(order, spec=spec, offer=offer)
+        except FailureError:
+            await self.all_answered()
+            raise
+        try:
+            self.steps.may_stop = True
+            await self.build(resources(order, spec, offer), spec)
+            self.steps.may_stop = False
+            await self.close(OperationState.DONE, InstanceStatus.ACTIVE)
+        except (FailureError, asyncio.CancelledError) as error:
+            await self.give_up(error)
+        await self.all_answered()
+        if self._deletion is not None:
+            workflow.continue_as_new(self._deletion, workflow=DeleteInstance.run)
+
+    async def check(self, order: CreateOrder) -> tuple[InstanceSpec, CloudOffer]:
+        """Have the catalogue and OpenStack resolve what the order names, before anything is touched."""
+        spec = order.spec
+        try:
+            if spec.version is None:
+                version: DatastoreVersion = await Steps().ask(RECORDS, Records.find_version, PROMPT, spec)
+                spec = spec.model_copy(update={"version": version})
+            request = OfferRequest(project_id=order.caller.project_id, spec=spec)
+            offer: CloudOffer = await Steps().ask(CLOUD, Offers.check_order, PROMPT, request)
+        except FailureError as error:
+            self.refuse(error)
+        return spec, offer
+
+    async def build(self, order: ResourceOrder, spec: InstanceSpec) -> None:
+        """The way from nothing to a database that serves."""
+        server_group_id = await self.cloud(Servers.create_server_group, order) if order.locality else None
+        await self.cloud(Networks.create_security_group, order)
+        port = await self.cloud(Networks.create_port, order)
+        await self.cloud(Volumes.create_volume, order)
+        volume_id = await self.cloud(Volumes.require_volume_available, order.instance_id)
+        self.learn(port_id=port.id, addresses=port.addresses, volume_id=volume_id)
+        await self.cloud(
+            Servers.create_server,
+            ServerOrder(resources=order, port_id=port.id, volume_id=volume_id, server_group_id=server_group_id),
+        )
+        server_id = await self.cloud(Servers.require_server_active, order.instance_id)
+        self.learn(server_id=server_id)
+        if order.access.is_public:
+            await self.publish(order, port)
+        await self.furnish(order, spec, volume_id)
+        await self.begin("start_watch")
+        await self.steps.ask(RECORDS, Watches.start_watch, QUICK, order.instance_id)
+
+    async def publish(self, order: ResourceOrder, port: Port) -> None:
+        """Give the database an address that is reached from outside."""
+        public = await self.cloud(
+            Networks.create_floating_ip, FloatingIpOrder(instance_id=order.instance_id, port_id=port.id)
+        )
+        self.learn(addresses=(*port.addresses, public))
+
+    async def furnish(self, order: ResourceOrder, spec: InstanceSpec, volume_id: str) -> None:
+        """What happens inside the server."""
+        engine = EngineOrder(fence=self.fence, memory_mib=order.offer.flavor.ram_mib)
+        await self.guest(Lifecycle.prepare_volume, VolumeOrder(fence=self.fence, volume_id=volume_id), patience=BOOT)
+        await self.guest(Lifecycle.initialise_datastore, engine)
+        await self.guest(Lifecycle.configure_datastore, engine)
+        await self.guest(Lifecycle.start_datastore, Fenced(fence=self.fence))
+        if spec.databases or spec.users:
+            await self.guest(
+                Lifecycle.create_first_accounts,
+                FirstAccounts(fence=self.fence, databases=spec.databases, users=spec.users),
+            )
+
+    async def give_up(self, error: BaseException) -> None:
+        """Tear down and say why; or make way for the deletion that has taken over."""
+        self.steps.may_stop = False
+        await self.all_answered()
+        if self._deletion is not None:
+            return
+        if is_type(error, "FenceLost"):  # somebody else works here now: touch nothing
+            raise error
+        cancelled = isinstance(error, asyncio.CancelledError)
+        state = OperationState.CANCELLED if cancelled else OperationState.FAILED
+        reason = "the creation was cancelled" if cancelled else sentence(error)
+        try:
+            await tear_down(self)
+        except FailureError as left:
+            if is_type(left, "FenceLost"):
+                return
+            reason = f"{reason}; left behind: {sentence(left)}; delete the instance to try again"
+        if self._deletion is None:
+            await self.close_failed(state, reason)
+
+    async def close_failed(self, state: OperationState, reason: str) -> None:
+        """The last word, unless a deletion was admitted meanwhile and has the number now."""
+        try:
+            await self.close(state, InstanceStatus.ERROR, reason=reason)
+        except FailureError:
+            await self.all_answered()
+            if self._deletion is None:
+                raise
+
+    def may_be_deleted(self) -> bool:
+        """A creation always makes way."""
+        return True
+
+    async def accept_deletion(self, order: DeleteOrder) -> Admission:
+        """Admit the deletion, stop building; the main method hands over when the running step has ended."""
+        await workflow.wait_condition(lambda: self._admission is not None or self._refusal is not None)
+        if self._refusal is not None:
+            raise self._refusal
+        admission = await self.admission_of(order, OperationKind.DELETE)
+        self._deletion = order
+        self.steps.stop()
+        return admission
+
+
+def resources(order: CreateOrder, spec: InstanceSpec, offer: CloudOffer) -> ResourceOrder:
+    """What OpenStack is to build for an order."""
+    assert spec.version is not None  # noqa: S101 - the check has resolved it
+    return ResourceOrder(
+        instance_id=order.instance_id,
+        project_id=order.caller.project_id,
+        name=spec.name,
+        manager=spec.version.manager,
+        datastore_version=spec.version.number,
+        database_port=DATASTORES[spec.version.manager].port,
+        offer=offer,
+        volume_gib=spec.volume_gib,
+        access=spec.access,
+        ip_address=spec.nic.ip_address if spec.nic else None,
+        availability_zone=spec.availability_zone,
+        locality=spec.locality,
+    )

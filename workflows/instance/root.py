@@ -1,0 +1,90 @@
+"""Runbooks: hand the administrator account to the tenant, and take it back."""
+
+from uuid import UUID
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError, FailureError
+
+from workflows.domain.accounts import RootAccount, Sealed
+from workflows.domain.errors import Refused, innermost
+from workflows.domain.fact import Fact
+from workflows.domain.operation import Caller
+from workflows.names import RECORDS, root_id
+from workflows.ports.guest import Accounts, RootOrder
+from workflows.ports.records import Records, RootNote
+from workflows.steps import CALL, SURE, Steps, ask_guest
+
+
+class RootRequest(Fact):
+    """Who wants which instance's root account, under which request."""
+
+    instance_id: UUID
+    request_id: str
+    caller: Caller
+    password: Sealed | None = None
+
+
+class _RootRunbook:
+    """Note the intent, ask the guest, note the result: what root could do is known whatever happens in between."""
+
+    wanted: bool
+
+    def __init__(self) -> None:
+        self._steps = Steps()
+
+    async def change(self, request: RootRequest) -> RootAccount | None:
+        if workflow.info().workflow_id != root_id(request.instance_id, request.request_id):
+            raise Refused(f"must run under the workflow id {root_id(request.instance_id, request.request_id)}")
+        await self._note(request, None)
+        try:
+            answer = await self._ask(request)
+        except FailureError as error:
+            await self._note(request, False)
+            cause = innermost(error)
+            known = isinstance(cause, ApplicationError) and cause.non_retryable
+            kind = cause.type if known and isinstance(cause, ApplicationError) else "Unavailable"
+            text = cause.message if isinstance(cause, ApplicationError) else "the instance does not answer"
+            raise ApplicationError(text, type=kind, non_retryable=True) from None
+        await self._note(request, True)
+        return answer
+
+    async def _ask(self, request: RootRequest) -> RootAccount | None:
+        if not self.wanted:
+            await ask_guest(self._steps, request.instance_id, Accounts.disable_root, CALL)
+            return None
+        order = RootOrder(password=request.password)
+        return await ask_guest(self._steps, request.instance_id, Accounts.enable_root, CALL, order)
+
+    async def _note(self, request: RootRequest, done: bool | None) -> None:
+        note = RootNote(
+            instance_id=request.instance_id,
+            request_id=request.request_id,
+            user_id=request.caller.user_id,
+            wanted=self.wanted,
+            done=done,
+        )
+        await self._steps.ask(RECORDS, Records.note_root, SURE, note)
+
+
+@workflow.defn
+class EnableRoot(_RootRunbook):
+    """End with an account whose password the tenant has, and a note that it had it."""
+
+    wanted = True
+
+    @workflow.run
+    async def run(self, request: RootRequest) -> RootAccount:
+        account = await self.change(request)
+        assert account is not None  # noqa: S101 - enabling answers with the account
+        return account
+
+
+@workflow.defn
+class DisableRoot(_RootRunbook):
+    """End with a root password that nobody knows."""
+
+    wanted = False
+
+    @workflow.run
+    async def run(self, request: RootRequest) -> None:
+        await self.change(request)

@@ -1,0 +1,63 @@
+"""Runbook: put right what an operation that was ended from outside has left behind."""
+
+from temporalio import workflow
+from temporalio.exceptions import FailureError
+
+from workflows.domain.instance import InstanceStatus, OperatingStatus
+from workflows.domain.operation import OperationKind, OperationState, SettleOrder
+from workflows.instance.teardown import tear_down
+from workflows.names import RECORDS
+from workflows.ports.guest import Fenced, Lifecycle, Watching
+from workflows.ports.records import Watches
+from workflows.runbook import Runbook
+from workflows.steps import QUICK, is_type, sentence
+
+
+@workflow.defn
+class SettleInstance(Runbook):
+    """Bring an instance whose operation was interrupted to a state that its owner can go on from.
+
+    What happens is declared here, per kind: an interrupted creation is torn down and ends in ERROR, an interrupted
+    deletion is completed; of the others the guest is asked, and the instance ends ACTIVE, or in ERROR if that fails.
+    """
+
+    kind = OperationKind.SETTLE
+
+    @workflow.run
+    async def run(self, order: SettleOrder) -> None:
+        try:
+            self.lock(order)
+            admission = await self.admit(order)
+        except FailureError:
+            await self.all_answered()
+            raise
+        try:
+            await self.settle(admission.interrupted)
+        except FailureError as error:
+            if is_type(error, "FenceLost"):
+                raise
+            await self.close(OperationState.FAILED, InstanceStatus.ERROR, reason=sentence(error))
+        await self.all_answered()
+
+    async def settle(self, interrupted: OperationKind | None) -> None:
+        """What is declared for each kind of operation."""
+        if interrupted is OperationKind.CREATE:
+            await tear_down(self)
+            reason = "the creation was interrupted; delete the instance and create it anew"
+            await self.close(OperationState.DONE, InstanceStatus.ERROR, reason=reason)
+        elif interrupted is OperationKind.DELETE:
+            await tear_down(self)
+            await self.close(OperationState.DONE, None, deleted=True)
+        else:
+            await self.ask_the_guest()
+
+    async def ask_the_guest(self) -> None:
+        """The engine is to run; healthy or not is then the guest's word."""
+        await self.guest(Lifecycle.start_datastore, Fenced(fence=self.fence))
+        health = await self.guest(Watching.get_health)
+        await self.begin("start_watch")
+        await self.steps.ask(RECORDS, Watches.start_watch, QUICK, self.instance_id)
+        healthy = health.operating_status is OperatingStatus.HEALTHY
+        reason = None if healthy else f"the database is {health.operating_status.value} after an interrupted operation"
+        status = InstanceStatus.ACTIVE if healthy else InstanceStatus.ERROR
+        await self.close(OperationState.DONE, status, reason=reason)

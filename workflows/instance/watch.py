@@ -1,0 +1,69 @@
+"""Runbook: watch one instance for as long as it lives."""
+
+from uuid import UUID
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, FailureError
+
+from workflows.domain.fact import Fact
+from workflows.domain.instance import HealthReport, OperatingStatus
+from workflows.names import RECORDS, guest_queue
+from workflows.ports.guest import Health, LastKnown, Watching
+from workflows.ports.records import Records
+from workflows.steps import PING, SURE, WATCH, Steps, ask_guest
+
+ROUNDS = 50  # then continue as new: the history stays short
+HOUR = 3600
+
+
+class WatchOrder(Fact):
+    """Which instance, and what was last known of it."""
+
+    instance_id: UUID
+    health: Health | None = None
+
+
+@workflow.defn
+class WatchInstance:
+    """Keep the instance's operating status true. Never acts on the database itself."""
+
+    def __init__(self) -> None:
+        self._steps = Steps()
+
+    @workflow.run
+    async def run(self, order: WatchOrder) -> None:
+        known = order.health
+        for _ in range(ROUNDS):
+            health = await self.look(order.instance_id, known)
+            if health != known:
+                await self.report(order.instance_id, health)
+            elif health is not None and health.operating_status is not OperatingStatus.ERROR:
+                break  # an hour without news
+            known = health
+        workflow.continue_as_new(WatchOrder(instance_id=order.instance_id, health=known))
+
+    async def look(self, instance_id: UUID, known: Health | None) -> Health:
+        """Wait for news; silence counts only when a second, short question goes unanswered too."""
+        patience = HOUR - workflow.random().randrange(HOUR // 10)  # jitter: guests must not all come back at once
+        question = LastKnown(health=known, seconds=patience)
+        try:
+            return await ask_guest(self._steps, instance_id, Watching.watch_health, WATCH, question)
+        except FailureError as error:
+            if not isinstance(error, ActivityError):  # nonsense: not to be asked again at once
+                await workflow.sleep(60)
+        try:
+            return await ask_guest(self._steps, instance_id, Watching.get_health, PING)
+        except FailureError:
+            return _silent(known)
+
+    async def report(self, instance_id: UUID, health: Health) -> None:
+        """Have the records keep what was seen."""
+        workflow.set_current_details(f"{health.operating_status.value} on {guest_queue(instance_id)}")
+        seen = health.operating_status is not OperatingStatus.ERROR
+        report = HealthReport(instance_id=instance_id, seen=seen, **health.model_dump())
+        await self._steps.ask(RECORDS, Records.record_health, SURE, report)
+
+
+def _silent(known: Health | None) -> Health:
+    last = known or Health(operating_status=OperatingStatus.ERROR)
+    return last.model_copy(update={"operating_status": OperatingStatus.ERROR})

@@ -1,0 +1,233 @@
+"""What every runbook shares: lock, admission, steps that are noted, close; and how it answers those who wait."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
+from uuid import UUID
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey
+from temporalio.exceptions import ApplicationError, FailureError
+
+from workflows.domain.errors import Busy, Expired, Refused, innermost
+from workflows.domain.instance import InstanceStatus
+from workflows.domain.operation import (
+    Admission,
+    AdmissionRequest,
+    Close,
+    DeleteOrder,
+    Learnt,
+    OperationKind,
+    OperationState,
+    Order,
+    StepNote,
+)
+from workflows.names import CLOUD, RECORDS, lock_id
+from workflows.ports.records import Records
+from workflows.steps import GUEST, POLL, PROMPT, QUICK, SURE, Patience, Steps, ask_guest
+
+Asked = ParamSpec("Asked")
+Answer = TypeVar("Answer")
+
+
+class Runbook:
+    """The frame of an operation on a group: lock, admit, do, close.
+
+    Whoever waits asks the update `admitted`; a deletion asks the update `delete`, which every runbook but creation and
+    deletion refuses while it runs.
+    """
+
+    kind: ClassVar[OperationKind]
+
+    def __init__(self) -> None:
+        self.steps = Steps()
+        self._order: Order | None = None
+        self._admission: Admission | None = None
+        self._refusal: ApplicationError | None = None
+        self._running: str | None = None
+        self._done: list[str] = []
+        self._learnt: Learnt | None = None
+
+    # -- what others may ask -----------------------------------------------------------------------------------------
+
+    @workflow.update
+    async def admitted(self) -> Admission:
+        """Wait for the admission; fails with the refusal."""
+        await workflow.wait_condition(lambda: self._admission is not None or self._refusal is not None)
+        if self._refusal is not None:
+            raise self._refusal
+        assert self._admission is not None  # noqa: S101 - the condition above
+        return self._admission
+
+    @workflow.update(name="delete")
+    async def delete(self, order: DeleteOrder) -> Admission:
+        """Admit a deletion of what this run works on."""
+        return await self.accept_deletion(order)
+
+    @delete.validator
+    def refuse_deletion(self, order: DeleteOrder) -> None:
+        """Raise Busy where a deletion must wait for this run."""
+        if not self.may_be_deleted():
+            raise Busy(
+                f"Instance {order.instance_id} is not currently available for an action to be performed "
+                f"(operation {self.kind.value} is running)."
+            )
+
+    def may_be_deleted(self) -> bool:
+        """Whether this runbook makes way for a deletion."""
+        return False
+
+    async def accept_deletion(self, order: DeleteOrder) -> Admission:
+        """Admit the deletion; overridden by those who make way."""
+        raise Busy(f"Instance {order.instance_id} is busy")
+
+    # -- lock and admission ------------------------------------------------------------------------------------------
+
+    def lock(self, order: Order) -> None:
+        """Refuse to run under another id than the lock of what the order touches; make the run findable."""
+        self._order = order
+        if workflow.info().workflow_id != lock_id(order.group):
+            self.refuse(Refused(f"this runbook must run under the workflow id {lock_id(order.group)}"))
+        attributes = [
+            ("ProjectId", order.caller.project_id),
+            ("InstanceId", str(order.instance_id)),
+            ("OperationId", str(operation_id(order))),
+            ("RequestId", order.caller.request_id),
+        ]
+        workflow.upsert_search_attributes(
+            [SearchAttributeKey.for_keyword(name).value_set(value) for name, value in attributes if value]
+        )
+        if order.expires_at is not None and workflow.now() > order.expires_at:
+            self.refuse(Expired("nobody waits for this operation any more; nothing was touched"))
+
+    async def admit(self, order: Order, **more: Any) -> Admission:
+        """Have the records open the operation, or end the run with their refusal."""
+        try:
+            self._admission = await self.admission_of(order, self.kind, **more)
+        except FailureError as error:
+            self.refuse(error)
+        return self.admission
+
+    async def admission_of(self, order: Order, kind: OperationKind, **more: Any) -> Admission:
+        """Ask the records to admit an operation in the name of this run."""
+        info = workflow.info()
+        request = AdmissionRequest(
+            kind=kind,
+            operation_id=operation_id(order),
+            instance_id=order.instance_id,
+            group_id=order.group,
+            caller=order.caller,
+            expires_at=order.expires_at,
+            workflow_id=info.workflow_id,
+            run_id=info.run_id,
+            first_execution_run_id=info.first_execution_run_id,
+            **more,
+        )
+        admission: Admission = await Steps().ask(RECORDS, Records.admit, PROMPT, request)
+        return admission
+
+    def refuse(self, error: BaseException) -> None:
+        """End the run before anything was touched; those who wait hear why."""
+        cause = innermost(error)
+        if not (isinstance(cause, ApplicationError) and cause.non_retryable):
+            cause = ApplicationError("the operation could not be admitted in time", type="Unavailable")
+        self._refusal = ApplicationError(cause.message, type=cause.type, non_retryable=True)
+        raise self._refusal from None
+
+    @property
+    def admission(self) -> Admission:
+        """The records' answer; only asked after it was given."""
+        if self._admission is None:
+            raise Refused("the operation was not admitted")
+        return self._admission
+
+    @property
+    def fence(self) -> int:
+        """The operation's number among those of its group."""
+        return self.admission.fence
+
+    @property
+    def instance_id(self) -> UUID:
+        """The instance that the operation touches."""
+        return self.admission.instance.id
+
+    # -- steps -------------------------------------------------------------------------------------------------------
+
+    async def cloud(
+        self,
+        step: Callable[Concatenate[Any, Asked], Answer],
+        *args: Asked.args,
+        **nothing: Asked.kwargs,
+    ) -> Answer:
+        """Have OpenStack do one step; waits (`require_…`, `delete_…`) are asked again until they are over."""
+        await self.begin(step.__name__)
+        return await self._cloud(step, *args)
+
+    async def _cloud(self, step: Callable[..., Answer], *args: Any, patience: Patience | None = None) -> Answer:
+        chosen = patience or (POLL if step.__name__.startswith("require_") else QUICK)
+        answer: Answer = await self.steps.ask(CLOUD, step, chosen, *args)
+        return answer
+
+    async def guest(
+        self, step: Callable[Concatenate[Any, Asked], Answer], *args: Any, patience: Patience = GUEST
+    ) -> Answer:
+        """Have the instance's guest do one step."""
+        await self.begin(step.__name__)
+        return await ask_guest(self.steps, self.instance_id, step, patience, *args)
+
+    async def begin(self, name: str) -> None:
+        """Note that the running step has ended and this one begins: for the tenant, and on the run's page."""
+        ended, self._running = self._running, name.replace("_", " ")
+        if ended:
+            self._done.append(ended)
+        self._show()
+        await self._note(StepNote(operation_id=self.admission.operation_id, fence=self.fence, ended=ended,
+                                  begins=self._running, learnt=self._learnt))  # fmt: skip
+        self._learnt = None
+
+    async def _note(self, note: StepNote) -> None:
+        await self.steps.ask(RECORDS, Records.note_step, SURE, note)
+
+    def learn(self, **what: Any) -> None:
+        """Have the next note carry what a step found out."""
+        known = self._learnt.model_dump(exclude_none=True) if self._learnt else {}
+        self._learnt = Learnt(**{**known, **what})
+
+    def _show(self) -> None:
+        lines = [f"- {step} ✓" for step in self._done]
+        if self._running:
+            lines.append(f"- **{self._running}** …")
+        workflow.set_current_details("\n".join(lines))
+
+    # -- close -------------------------------------------------------------------------------------------------------
+
+    async def close(
+        self, state: OperationState, status: InstanceStatus | None, *, reason: str | None = None, deleted: bool = False
+    ) -> None:
+        """Write the last word; what was learnt since the last note goes first."""
+        succeeded = state is OperationState.DONE
+        if self._learnt is not None or (succeeded and self._running):
+            ended = self._running if succeeded else None
+            await self._note(StepNote(operation_id=self.admission.operation_id, fence=self.fence, ended=ended,
+                                      learnt=self._learnt))  # fmt: skip
+        if succeeded and self._running:
+            self._done.append(self._running)
+        self._running = reason
+        self._show()
+        word = Close(operation_id=self.admission.operation_id, fence=self.fence, state=state, status=status,
+                     reason=reason, deleted=deleted)  # fmt: skip
+        await self.steps.ask(RECORDS, Records.close, SURE, word)
+
+    async def all_answered(self) -> None:
+        """Wait until everybody who asked this run has been answered; a cancel does not shorten it."""
+        while not workflow.all_handlers_finished():
+            try:
+                await workflow.wait_condition(workflow.all_handlers_finished)
+            except asyncio.CancelledError:
+                if workflow.cancellation_reason() is None:
+                    raise
+
+
+def operation_id(order: Order) -> UUID:
+    """The operation's id: the asker's, or for operators and programs that gave none the run's own."""
+    return order.operation_id or UUID(workflow.info().first_execution_run_id)

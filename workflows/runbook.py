@@ -24,7 +24,7 @@ from workflows.domain.operation import (
 )
 from workflows.names import CLOUD, RECORDS, lock_id
 from workflows.ports.records import Records
-from workflows.steps import GUEST, POLL, PROMPT, QUICK, SURE, Patience, Steps, ask_guest
+from workflows.steps import GUEST, POLL, PROMPT, QUICK, SURE, Patience, Steps, ask_guest, sentence, type_of
 
 Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")
@@ -47,6 +47,7 @@ class Runbook:
         self._running: str | None = None
         self._done: list[str] = []
         self._learnt: Learnt | None = None
+        self._failure: BaseException | None = None
 
     # -- what others may ask -----------------------------------------------------------------------------------------
 
@@ -107,6 +108,15 @@ class Runbook:
         except FailureError as error:
             self.refuse(error)
         return self.admission
+
+    async def open(self, order: Order) -> Admission:
+        """Lock and admit; a refused run ends when everybody who waits has heard it."""
+        try:
+            self.lock(order)
+            return await self.admit(order)
+        except FailureError:
+            await self.all_answered()
+            raise
 
     async def admission_of(self, order: Order, kind: OperationKind, **more: Any) -> Admission:
         """Ask the records to admit an operation in the name of this run."""
@@ -217,6 +227,21 @@ class Runbook:
         word = Close(operation_id=self.admission.operation_id, fence=self.fence, state=state, status=status,
                      reason=reason, deleted=deleted)  # fmt: skip
         await self.steps.ask(RECORDS, Records.close, SURE, word)
+
+    async def close_failed(self, error: BaseException, reason: str | None = None) -> None:
+        """Close with ERROR and the reason; `finish` then shows it as the run's own end."""
+        why = reason or sentence(error)
+        cancelled = isinstance(error, asyncio.CancelledError)
+        state = OperationState.CANCELLED if cancelled else OperationState.FAILED
+        await self.close(state, InstanceStatus.ERROR, reason=why)
+        kind = type_of(error) or "Failed"
+        self._failure = error if cancelled else ApplicationError(why, type=kind, non_retryable=True)
+
+    async def finish(self) -> None:
+        """The last line of every runbook: answer everybody, then end as what it was."""
+        await self.all_answered()
+        if self._failure is not None:
+            raise self._failure
 
     async def all_answered(self) -> None:
         """Wait until everybody who asked this run has been answered; a cancel does not shorten it."""

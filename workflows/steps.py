@@ -188,7 +188,12 @@ def sentence(error: BaseException) -> str:
     return f"{step} failed"
 
 
-def is_type(error: BaseException, *names: str) -> bool:
-    """Whether an error is, at its innermost, one of ours by name."""
+def type_of(error: BaseException) -> str | None:
+    """Return the name (`domain.errors`) of what an error innermost is, if it has one."""
     cause = innermost(error)
-    return isinstance(cause, ApplicationError) and cause.type in names
+    return cause.type if isinstance(cause, ApplicationError) else None
+
+
+def lost_fence(error: BaseException) -> bool:
+    """Whether somebody else owns the group now; then nothing more may be touched."""
+    return type_of(error) == "FenceLost"

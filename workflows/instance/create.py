@@ -25,7 +25,7 @@ from workflows.ports.cloud import (
 from workflows.ports.guest import EngineOrder, Fenced, FirstAccounts, Lifecycle, VolumeOrder
 from workflows.ports.records import Records, Watches
 from workflows.runbook import Runbook
-from workflows.steps import BOOT, PROMPT, QUICK, Steps, is_type, sentence
+from workflows.steps import BOOT, PROMPT, QUICK, Steps, lost_fence, sentence
 
 
 @workflow.defn
@@ -58,9 +58,10 @@ class CreateInstance(Runbook):
             await self.close(OperationState.DONE, InstanceStatus.ACTIVE)
         except (FailureError, asyncio.CancelledError) as error:
             await self.give_up(error)
-        await self.all_answered()
+        await self.all_answered()  # the last await: a deletion that is being admitted must not be lost
         if self._deletion is not None:
             workflow.continue_as_new(self._deletion, workflow=DeleteInstance.run)
+        await self.finish()
 
     async def check(self, order: CreateOrder) -> tuple[InstanceSpec, CloudOffer]:
         """Have the catalogue and OpenStack resolve what the order names, before anything is touched."""
@@ -121,28 +122,26 @@ class CreateInstance(Runbook):
         await self.all_answered()
         if self._deletion is not None:
             return
-        if is_type(error, "FenceLost"):  # somebody else works here now: touch nothing
+        if lost_fence(error):  # somebody else works here now: touch nothing
             raise error
-        cancelled = isinstance(error, asyncio.CancelledError)
-        state = OperationState.CANCELLED if cancelled else OperationState.FAILED
-        reason = "the creation was cancelled" if cancelled else sentence(error)
+        try:
+            reason = await self.undo(error)
+            await self.close_failed(error, reason)
+        except FailureError as lost:
+            await self.all_answered()
+            if self._deletion is None or not lost_fence(lost):
+                raise
+
+    async def undo(self, error: BaseException) -> str:
+        """Leave nothing behind, or say what is left."""
+        reason = "the creation was cancelled" if isinstance(error, asyncio.CancelledError) else sentence(error)
         try:
             await tear_down(self)
         except FailureError as left:
-            if is_type(left, "FenceLost"):
-                return
-            reason = f"{reason}; left behind: {sentence(left)}; delete the instance to try again"
-        if self._deletion is None:
-            await self.close_failed(state, reason)
-
-    async def close_failed(self, state: OperationState, reason: str) -> None:
-        """The last word, unless a deletion was admitted meanwhile and has the number now."""
-        try:
-            await self.close(state, InstanceStatus.ERROR, reason=reason)
-        except FailureError:
-            await self.all_answered()
-            if self._deletion is None:
+            if lost_fence(left):
                 raise
+            return f"{reason}; not everything could be deleted: {sentence(left)}; delete the instance"
+        return reason
 
     def may_be_deleted(self) -> bool:
         """A creation always makes way."""

@@ -3,11 +3,10 @@
 from temporalio import workflow
 from temporalio.exceptions import FailureError
 
-from workflows.domain.instance import InstanceStatus
 from workflows.domain.operation import Admission, DeleteOrder, OperationKind, OperationState
 from workflows.instance.teardown import tear_down
 from workflows.runbook import Runbook
-from workflows.steps import is_type, sentence
+from workflows.steps import lost_fence, sentence
 
 
 @workflow.defn
@@ -22,21 +21,16 @@ class DeleteInstance(Runbook):
 
     @workflow.run
     async def run(self, order: DeleteOrder) -> None:
-        try:
-            self.lock(order)
-            await self.admit(order)
-        except FailureError:
-            await self.all_answered()
-            raise
+        await self.open(order)
         try:
             await tear_down(self)
             await self.close(OperationState.DONE, None, deleted=True)
         except FailureError as error:
-            if is_type(error, "FenceLost"):
+            if lost_fence(error):
                 raise
             reason = f"not everything could be deleted: {sentence(error)}; delete the instance again"
-            await self.close(OperationState.FAILED, InstanceStatus.ERROR, reason=reason)
-        await self.all_answered()
+            await self.close_failed(error, reason)
+        await self.finish()
 
     def may_be_deleted(self) -> bool:
         """A second deletion is content with the first."""

@@ -9,7 +9,7 @@ from workflows.domain.instance import InstanceStatus
 from workflows.domain.operation import OperationKind, OperationState, RestartOrder
 from workflows.ports.guest import Fenced, Lifecycle
 from workflows.runbook import Runbook
-from workflows.steps import is_type, sentence
+from workflows.steps import lost_fence
 
 
 @workflow.defn
@@ -24,19 +24,14 @@ class RestartInstance(Runbook):
 
     @workflow.run
     async def run(self, order: RestartOrder) -> None:
-        try:
-            self.lock(order)
-            await self.admit(order)
-        except FailureError:
-            await self.all_answered()
-            raise
+        await self.open(order)
         try:
             await self.restart()
         except FailureError as error:
-            if is_type(error, "FenceLost"):
+            if lost_fence(error):
                 raise
-            await self.close(OperationState.FAILED, InstanceStatus.ERROR, reason=sentence(error))
-        await self.all_answered()
+            await self.close_failed(error)
+        await self.finish()
 
     async def restart(self) -> None:
         """Stop and start; whatever becomes of the stop, the start is asked for."""
@@ -47,7 +42,7 @@ class RestartInstance(Runbook):
         try:
             await self.guest(Lifecycle.stop_datastore, told)
         except (FailureError, asyncio.CancelledError) as error:
-            if is_type(error, "FenceLost"):
+            if lost_fence(error):
                 raise
             await self.guest(Lifecycle.start_datastore, told)
             raise

@@ -10,7 +10,7 @@ from workflows.names import RECORDS
 from workflows.ports.guest import Fenced, Lifecycle, Watching
 from workflows.ports.records import Watches
 from workflows.runbook import Runbook
-from workflows.steps import QUICK, is_type, sentence
+from workflows.steps import QUICK, lost_fence
 
 
 @workflow.defn
@@ -25,19 +25,14 @@ class SettleInstance(Runbook):
 
     @workflow.run
     async def run(self, order: SettleOrder) -> None:
-        try:
-            self.lock(order)
-            admission = await self.admit(order)
-        except FailureError:
-            await self.all_answered()
-            raise
+        admission = await self.open(order)
         try:
             await self.settle(admission.interrupted)
         except FailureError as error:
-            if is_type(error, "FenceLost"):
+            if lost_fence(error):
                 raise
-            await self.close(OperationState.FAILED, InstanceStatus.ERROR, reason=sentence(error))
-        await self.all_answered()
+            await self.close_failed(error)
+        await self.finish()
 
     async def settle(self, interrupted: OperationKind | None) -> None:
         """What is declared for each kind of operation."""

@@ -19,13 +19,13 @@ def from_guest(raw: RawValue, instance_id: UUID, shape: type[Answer]) -> Answer:
     """Decode what a guest returned; GuestProtocolError when it is not its own, too large, or of another shape."""
     payload = raw.payload
     if shape is type(None) and payload.metadata.get("encoding") in (b"binary/null", None):
-        return None  # type: ignore[return-value]
+        return None
     if payload.metadata.get(ORIGIN) != f"{guest_key_id(instance_id)}/up".encode():
         raise GuestProtocolError(f"the answer of instance {instance_id} is not sealed by its guest")
     if len(payload.data) > MAX_BYTES:
         raise GuestProtocolError(f"the answer of instance {instance_id} is larger than {MAX_BYTES} bytes")
     if shape is type(None):
-        return None  # type: ignore[return-value]
+        return None
     try:
         return TypeAdapter(shape).validate_json(payload.data)
     except (ValidationError, ValueError, RecursionError):

@@ -112,16 +112,23 @@ class ForgivingFailures(DefaultFailureConverterWithEncodedAttributes):
             return GuestProtocolError("a failure could not be decoded")
 
 
+_DETAILS = {
+    "application_failure_info": "details",
+    "timeout_failure_info": "last_heartbeat_details",
+    "canceled_failure_info": "details",
+    "reset_workflow_failure_info": "last_heartbeat_details",
+}
+
+
 def _tame(failure: Failure, converter: PayloadConverter) -> None:
     """Cut causes beyond the depth, and drop details that do not decode, at every level."""
     level = failure
     for _ in range(MAX_FAILURE_DEPTH):
-        for holder, name in (
-            (level.application_failure_info, "details"),
-            (level.timeout_failure_info, "last_heartbeat_details"),
-            (level.canceled_failure_info, "details"),
-        ):
-            if holder.ByteSize() and holder.HasField(name) and not _decodes(getattr(holder, name), converter):
+        kind = level.WhichOneof("failure_info") or ""
+        name = _DETAILS.get(kind)
+        if name is not None:
+            holder: Any = getattr(level, kind)
+            if not _decodes(getattr(holder, name), converter):
                 holder.ClearField(name)
         if not level.HasField("cause"):
             return
@@ -184,5 +191,3 @@ def _converter(codec: PayloadCodec) -> DataConverter:
         failure_converter_class=ForgivingFailures,
         payload_codec=codec,
     )
-
-

@@ -1,8 +1,7 @@
 """What every runbook shares: lock, admission, steps that are noted, close; and how it answers those who wait."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 from uuid import UUID
 
 from temporalio import workflow
@@ -23,8 +22,22 @@ from workflows.domain.operation import (
     StepNote,
 )
 from workflows.names import CLOUD, RECORDS, lock_id
-from workflows.ports.records import Records
-from workflows.steps import GUEST, POLL, PROMPT, QUICK, SURE, Patience, Steps, ask_guest, sentence, type_of
+from workflows.ports.guest import Health, Watching
+from workflows.ports.records import Records, Watches
+from workflows.steps import (
+    BOOT,
+    GUEST,
+    POLL,
+    PROMPT,
+    QUICK,
+    SURE,
+    GuestOf,
+    PlainVerb,
+    Steps,
+    ask_guest,
+    sentence,
+    type_of,
+)
 
 Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")
@@ -54,6 +67,10 @@ class Runbook:
     @workflow.update
     async def admitted(self) -> Admission:
         """Wait for the admission; fails with the refusal."""
+        return await self.answer()
+
+    async def answer(self) -> Admission:
+        """Return the admission or raise the refusal, when there is one or the other."""
         await workflow.wait_condition(lambda: self._admission is not None or self._refusal is not None)
         if self._refusal is not None:
             raise self._refusal
@@ -133,8 +150,7 @@ class Runbook:
             first_execution_run_id=info.first_execution_run_id,
             **more,
         )
-        admission: Admission = await Steps().ask(RECORDS, Records.admit, PROMPT, request)
-        return admission
+        return await Steps().ask(RECORDS, PROMPT, Records.admit, request)
 
     def refuse(self, error: BaseException) -> None:
         """End the run before anything was touched; those who wait hear why."""
@@ -163,27 +179,35 @@ class Runbook:
 
     # -- steps -------------------------------------------------------------------------------------------------------
 
-    async def cloud(
-        self,
-        step: Callable[Concatenate[Any, Asked], Answer],
-        *args: Asked.args,
-        **nothing: Asked.kwargs,
-    ) -> Answer:
-        """Have OpenStack do one step; waits (`require_…`, `delete_…`) are asked again until they are over."""
+    async def cloud(self, step: PlainVerb[Asked, Answer], *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
+        """Have OpenStack do one step; a wait (`require_…`) is asked again until it is over."""
         await self.begin(step.__name__)
-        return await self._cloud(step, *args)
+        patience = POLL if step.__name__.startswith("require_") else QUICK
+        return await self.steps.ask(CLOUD, patience, step, *args, **kwargs)
 
-    async def _cloud(self, step: Callable[..., Answer], *args: Any, patience: Patience | None = None) -> Answer:
-        chosen = patience or (POLL if step.__name__.startswith("require_") else QUICK)
-        answer: Answer = await self.steps.ask(CLOUD, step, chosen, *args)
-        return answer
-
-    async def guest(
-        self, step: Callable[Concatenate[Any, Asked], Answer], *args: Any, patience: Patience = GUEST
-    ) -> Answer:
+    async def guest(self, step: PlainVerb[Asked, Answer], *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
         """Have the instance's guest do one step."""
         await self.begin(step.__name__)
-        return await ask_guest(self.steps, self.instance_id, step, patience, *args)
+        return await ask_guest(self._guest, GUEST, step, *args, **kwargs)
+
+    async def guest_at_boot(self, step: PlainVerb[Asked, Answer], *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
+        """Have the guest do its first step, as soon as its server has booted."""
+        await self.begin(step.__name__)
+        return await ask_guest(self._guest, BOOT, step, *args, **kwargs)
+
+    async def health(self) -> Health:
+        """Ask the guest how its engine is."""
+        await self.begin("get_health")
+        return await ask_guest(self._guest, GUEST, Watching.get_health)
+
+    @property
+    def _guest(self) -> GuestOf:
+        return GuestOf(self.steps, self.instance_id)
+
+    async def start_watch(self) -> None:
+        """Have somebody look after the instance from now on."""
+        await self.begin("start_watch")
+        await self.steps.ask(RECORDS, QUICK, Watches.start_watch, self.instance_id)
 
     async def begin(self, name: str) -> None:
         """Note that the running step has ended and this one begins: for the tenant, and on the run's page."""
@@ -196,7 +220,7 @@ class Runbook:
         self._learnt = None
 
     async def _note(self, note: StepNote) -> None:
-        await self.steps.ask(RECORDS, Records.note_step, SURE, note)
+        await self.steps.ask(RECORDS, SURE, Records.note_step, note)
 
     def learn(self, **what: Any) -> None:
         """Have the next note carry what a step found out."""
@@ -226,7 +250,7 @@ class Runbook:
         self._show()
         word = Close(operation_id=self.admission.operation_id, fence=self.fence, state=state, status=status,
                      reason=reason, deleted=deleted)  # fmt: skip
-        await self.steps.ask(RECORDS, Records.close, SURE, word)
+        await self.steps.ask(RECORDS, SURE, Records.close, word)
 
     async def close_failed(self, error: BaseException, reason: str | None = None) -> None:
         """Close with ERROR and the reason; `finish` then shows it as the run's own end."""

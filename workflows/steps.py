@@ -1,10 +1,10 @@
 """Whom a runbook asks, how patient it is, and what it does when it is told to stop."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Concatenate, ParamSpec, TypeVar, get_type_hints
+from typing import Any, Concatenate, ParamSpec, TypeVar, get_type_hints, overload
 from uuid import UUID
 
 from temporalio import workflow
@@ -17,6 +17,10 @@ from workflows.names import guest_queue
 
 Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")
+
+# A verb is a method of a port, plain or async, of at most one fact; what it is asked with is checked here.
+AsyncVerb = Callable[Concatenate[Any, Asked], Awaitable[Answer]]
+PlainVerb = Callable[Concatenate[Any, Asked], Answer]
 
 
 @dataclass(frozen=True)
@@ -91,14 +95,17 @@ class Steps:
         if self.may_stop and (self._told_to_stop or workflow.cancellation_reason() is not None):
             raise asyncio.CancelledError
 
+    @overload
     async def ask(
-        self,
-        queue: str,
-        step: Callable[Concatenate[Any, Asked], Answer],
-        patience: Patience,
-        *args: Asked.args,
-        **nothing: Asked.kwargs,
-    ) -> Any:
+        self, queue: str, patience: Patience, step: AsyncVerb[Asked, Answer], *args: Asked.args, **kwargs: Asked.kwargs
+    ) -> Answer: ...
+
+    @overload
+    async def ask(
+        self, queue: str, patience: Patience, step: PlainVerb[Asked, Answer], *args: Asked.args, **kwargs: Asked.kwargs
+    ) -> Answer: ...
+
+    async def ask(self, queue: str, patience: Patience, step: Any, *args: Any, **_: Any) -> Any:
         """Have a step done by whoever listens on the queue; one fresh try where time ran out."""
         self.check_stop()
         try:
@@ -160,19 +167,36 @@ async def all_of(*steps: Coroutine[Any, Any, Any]) -> None:
         raise failures[0]
 
 
+@overload
 async def ask_guest(
-    steps: Steps, instance_id: UUID, step: Callable[Concatenate[Any, Asked], Answer], patience: Patience, *args: Any
-) -> Answer:
+    guest: "GuestOf", patience: Patience, step: AsyncVerb[Asked, Answer], *args: Asked.args, **kwargs: Asked.kwargs
+) -> Answer: ...
+
+
+@overload
+async def ask_guest(
+    guest: "GuestOf", patience: Patience, step: PlainVerb[Asked, Answer], *args: Asked.args, **kwargs: Asked.kwargs
+) -> Answer: ...
+
+
+async def ask_guest(guest: "GuestOf", patience: Patience, step: Any, *args: Any, **_: Any) -> Any:
     """Ask a guest, and trust nothing of what it says: neither its answer's shape nor the kind of its errors."""
     try:
-        raw = await steps.ask(guest_queue(instance_id), step, patience, *args)
+        raw = await guest.steps.ask(guest_queue(guest.instance_id), patience, step, *args)
     except FailureError as error:
         cause = innermost(error)
         if isinstance(cause, ApplicationError) and cause.type not in GUEST_ERRORS:
-            raise GuestProtocolError(f"the guest could not {step.__name__.replace('_', ' ')}") from error
+            raise GuestProtocolError(f"the guest could not {step.__name__.replace('_', ' ')}") from None
         raise
-    shape: type[Answer] = get_type_hints(step)["return"]
-    return from_guest(raw, instance_id, shape)
+    return from_guest(raw, guest.instance_id, get_type_hints(step)["return"])
+
+
+@dataclass(frozen=True)
+class GuestOf:
+    """The guest of an instance, asked within the steps of a run."""
+
+    steps: Steps
+    instance_id: UUID
 
 
 def sentence(error: BaseException) -> str:

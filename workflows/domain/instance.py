@@ -155,5 +155,3 @@ class HealthReport(Fact):
     volume_total_bytes: int | None = None
     guest_version: str | None = None
     seen: bool = True  # False: the guest is silent
-
-

@@ -6,7 +6,7 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError
 
 from workflows.domain.datastores import DATASTORES
-from workflows.domain.instance import CloudOffer, DatastoreVersion, InstanceSpec, InstanceStatus
+from workflows.domain.instance import CloudOffer, InstanceSpec, InstanceStatus
 from workflows.domain.operation import Admission, CreateOrder, DeleteOrder, OperationKind, OperationState
 from workflows.instance.delete import DeleteInstance
 from workflows.instance.teardown import tear_down
@@ -23,9 +23,9 @@ from workflows.ports.cloud import (
     Volumes,
 )
 from workflows.ports.guest import EngineOrder, Fenced, FirstAccounts, Lifecycle, VolumeOrder
-from workflows.ports.records import Records, Watches
+from workflows.ports.records import Records
 from workflows.runbook import Runbook
-from workflows.steps import BOOT, PROMPT, QUICK, Steps, lost_fence, sentence
+from workflows.steps import PROMPT, Steps, lost_fence, sentence
 
 
 @workflow.defn
@@ -68,10 +68,10 @@ class CreateInstance(Runbook):
         spec = order.spec
         try:
             if spec.version is None:
-                version: DatastoreVersion = await Steps().ask(RECORDS, Records.find_version, PROMPT, spec)
+                version = await Steps().ask(RECORDS, PROMPT, Records.find_version, spec)
                 spec = spec.model_copy(update={"version": version})
             request = OfferRequest(project_id=order.caller.project_id, spec=spec)
-            offer: CloudOffer = await Steps().ask(CLOUD, Offers.check_order, PROMPT, request)
+            offer = await Steps().ask(CLOUD, PROMPT, Offers.check_order, request)
         except FailureError as error:
             self.refuse(error)
         return spec, offer
@@ -93,8 +93,7 @@ class CreateInstance(Runbook):
         if order.access.is_public:
             await self.publish(order, port)
         await self.furnish(order, spec, volume_id)
-        await self.begin("start_watch")
-        await self.steps.ask(RECORDS, Watches.start_watch, QUICK, order.instance_id)
+        await self.start_watch()
 
     async def publish(self, order: ResourceOrder, port: Port) -> None:
         """Give the database an address that is reached from outside."""
@@ -106,7 +105,7 @@ class CreateInstance(Runbook):
     async def furnish(self, order: ResourceOrder, spec: InstanceSpec, volume_id: str) -> None:
         """What happens inside the server."""
         engine = EngineOrder(fence=self.fence, memory_mib=order.offer.flavor.ram_mib)
-        await self.guest(Lifecycle.prepare_volume, VolumeOrder(fence=self.fence, volume_id=volume_id), patience=BOOT)
+        await self.guest_at_boot(Lifecycle.prepare_volume, VolumeOrder(fence=self.fence, volume_id=volume_id))
         await self.guest(Lifecycle.initialise_datastore, engine)
         await self.guest(Lifecycle.configure_datastore, engine)
         await self.guest(Lifecycle.start_datastore, Fenced(fence=self.fence))
@@ -149,9 +148,7 @@ class CreateInstance(Runbook):
 
     async def accept_deletion(self, order: DeleteOrder) -> Admission:
         """Admit the deletion, stop building; the main method hands over when the running step has ended."""
-        await workflow.wait_condition(lambda: self._admission is not None or self._refusal is not None)
-        if self._refusal is not None:
-            raise self._refusal
+        await self.answer()
         admission = await self.admission_of(order, OperationKind.DELETE)
         self._deletion = order
         self.steps.stop()

@@ -38,4 +38,4 @@ class DeleteInstance(Runbook):
 
     async def accept_deletion(self, order: DeleteOrder) -> Admission:
         """Answer with the deletion that runs."""
-        return await self.admitted()
+        return await self.answer()

@@ -12,7 +12,7 @@ from workflows.domain.operation import Caller
 from workflows.names import RECORDS, root_id
 from workflows.ports.guest import Accounts, RootOrder
 from workflows.ports.records import Records, RootNote
-from workflows.steps import CALL, SURE, Steps, ask_guest
+from workflows.steps import CALL, SURE, GuestOf, Steps, ask_guest
 
 
 class RootRequest(Fact):
@@ -49,11 +49,12 @@ class _RootRunbook:
         return answer
 
     async def _ask(self, request: RootRequest) -> RootAccount | None:
+        guest = GuestOf(self._steps, request.instance_id)
         if not self.wanted:
-            await ask_guest(self._steps, request.instance_id, Accounts.disable_root, CALL)
+            await ask_guest(guest, CALL, Accounts.disable_root)
             return None
         order = RootOrder(password=request.password)
-        return await ask_guest(self._steps, request.instance_id, Accounts.enable_root, CALL, order)
+        return await ask_guest(guest, CALL, Accounts.enable_root, order)
 
     async def _note(self, request: RootRequest, done: bool | None) -> None:
         note = RootNote(
@@ -63,7 +64,7 @@ class _RootRunbook:
             wanted=self.wanted,
             done=done,
         )
-        await self._steps.ask(RECORDS, Records.note_root, SURE, note)
+        await self._steps.ask(RECORDS, SURE, Records.note_root, note)
 
 
 @workflow.defn

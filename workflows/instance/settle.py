@@ -6,11 +6,9 @@ from temporalio.exceptions import FailureError
 from workflows.domain.instance import InstanceStatus, OperatingStatus
 from workflows.domain.operation import OperationKind, OperationState, SettleOrder
 from workflows.instance.teardown import tear_down
-from workflows.names import RECORDS
-from workflows.ports.guest import Fenced, Lifecycle, Watching
-from workflows.ports.records import Watches
+from workflows.ports.guest import Fenced, Lifecycle
 from workflows.runbook import Runbook
-from workflows.steps import QUICK, lost_fence
+from workflows.steps import lost_fence
 
 
 @workflow.defn
@@ -49,9 +47,8 @@ class SettleInstance(Runbook):
     async def ask_the_guest(self) -> None:
         """The engine is to run; healthy or not is then the guest's word."""
         await self.guest(Lifecycle.start_datastore, Fenced(fence=self.fence))
-        health = await self.guest(Watching.get_health)
-        await self.begin("start_watch")
-        await self.steps.ask(RECORDS, Watches.start_watch, QUICK, self.instance_id)
+        health = await self.health()
+        await self.start_watch()
         healthy = health.operating_status is OperatingStatus.HEALTHY
         reason = None if healthy else f"the database is {health.operating_status.value} after an interrupted operation"
         status = InstanceStatus.ACTIVE if healthy else InstanceStatus.ERROR

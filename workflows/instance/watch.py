@@ -10,7 +10,7 @@ from workflows.domain.instance import HealthReport, OperatingStatus
 from workflows.names import RECORDS, guest_queue
 from workflows.ports.guest import Health, LastKnown, Watching
 from workflows.ports.records import Records
-from workflows.steps import PING, SURE, WATCH, Steps, ask_guest
+from workflows.steps import PING, SURE, WATCH, GuestOf, Steps, ask_guest
 
 ROUNDS = 50  # then continue as new: the history stays short
 HOUR = 3600
@@ -45,14 +45,15 @@ class WatchInstance:
     async def look(self, instance_id: UUID, known: Health | None) -> Health:
         """Wait for news; silence counts only when a second, short question goes unanswered too."""
         patience = HOUR - workflow.random().randrange(HOUR // 10)  # jitter: guests must not all come back at once
+        guest = GuestOf(self._steps, instance_id)
         question = LastKnown(health=known, seconds=patience)
         try:
-            return await ask_guest(self._steps, instance_id, Watching.watch_health, WATCH, question)
+            return await ask_guest(guest, WATCH, Watching.watch_health, question)
         except FailureError as error:
             if not isinstance(error, ActivityError):  # nonsense: not to be asked again at once
                 await workflow.sleep(60)
         try:
-            return await ask_guest(self._steps, instance_id, Watching.get_health, PING)
+            return await ask_guest(guest, PING, Watching.get_health)
         except FailureError:
             return _silent(known)
 
@@ -61,7 +62,7 @@ class WatchInstance:
         workflow.set_current_details(f"{health.operating_status.value} on {guest_queue(instance_id)}")
         seen = health.operating_status is not OperatingStatus.ERROR
         report = HealthReport(instance_id=instance_id, seen=seen, **health.model_dump())
-        await self._steps.ask(RECORDS, Records.record_health, SURE, report)
+        await self._steps.ask(RECORDS, SURE, Records.record_health, report)
 
 
 def _silent(known: Health | None) -> Health:

@@ -1,0 +1,14 @@
+"""One Temporal server for the tests of the core."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.temporal import TemporalServer, temporal_server
+from workflows.sealing import Keyring
+
+
+@pytest.fixture(scope="session")
+def temporal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporalServer]:
+    with temporal_server(tmp_path_factory.mktemp("temporal"), Keyring(master=b"m" * 32)) as server:
+        yield server

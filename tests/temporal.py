@@ -1,0 +1,99 @@
+"""A real Temporal server for tests: one per session, on free ports, with the settings of the product."""
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from workflows.client import SEARCH_ATTRIBUTES
+from workflows.codec import data_converter, guest_data_converter
+from workflows.names import guest_key_id
+from workflows.sealing import Keyring
+
+NAMESPACE = "coffer"
+SETTINGS = (
+    "history.transferProcessorMaxPollRPS=2000",
+    "matching.numTaskqueueReadPartitions=1",
+    "matching.numTaskqueueWritePartitions=1",
+    "frontend.namespaceRPS.visibility=500",
+)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody has at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def temporal_binary() -> str:
+    """The CLI: beside this Python, else on PATH."""
+    beside = Path(sys.executable).parent / "temporal"
+    found = str(beside) if beside.exists() else shutil.which("temporal")
+    if found is None:
+        raise FileNotFoundError("no `temporal` (CLI >= 1.9); `make setup` installs it")
+    return found
+
+
+class TemporalServer:
+    """Where the server listens, and clients for both sides of the wall."""
+
+    def __init__(self, port: int, keyring: Keyring) -> None:
+        self.address = f"127.0.0.1:{port}"
+        self.keyring = keyring
+
+    async def client(self) -> Client:
+        """A control-plane client."""
+        return await Client.connect(self.address, namespace=NAMESPACE, data_converter=data_converter(self.keyring))
+
+    async def guest_client(self, instance_id: object) -> Client:
+        """A client as the guest of an instance has it."""
+        key_id = guest_key_id(str(instance_id))
+        own = Keyring(keys={key_id: self.keyring.key(key_id)})
+        converter = guest_data_converter(own, str(instance_id))
+        return await Client.connect(self.address, namespace=NAMESPACE, data_converter=converter)
+
+
+@contextmanager
+def temporal_server(folder: Path, keyring: Keyring) -> Iterator[TemporalServer]:
+    """Run a server with its file in `folder`; it is gone afterwards."""
+    port = free_port()
+    command = [temporal_binary(), "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", str(port)]
+    command += ["--http-port", str(free_port()), "--metrics-port", str(free_port()), "--namespace", NAMESPACE]
+    command += ["--db-filename", str(folder / "temporal.db"), "--log-level", "error"]
+    for each in SETTINGS:
+        command += ["--dynamic-config-value", each]
+    for attribute in SEARCH_ATTRIBUTES:
+        command += ["--search-attribute", f"{attribute.name}=Keyword"]
+    with (folder / "temporal.log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        asyncio.run(_answers(port))
+        yield TemporalServer(port, keyring)
+    finally:
+        server.terminate()
+        try:
+            server.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+async def _answers(port: int) -> None:
+    for _ in range(100):
+        try:
+            client = await Client.connect(f"127.0.0.1:{port}", namespace=NAMESPACE)
+            await client.count_workflows()
+        except (RuntimeError, RPCError):  # the port, and a moment later the namespace, are not there yet
+            await asyncio.sleep(0.1)
+        else:
+            return
+    raise TimeoutError("Temporal did not come up")

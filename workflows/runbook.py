@@ -124,6 +124,8 @@ class Runbook:
             self._admission = await self.admission_of(order, self.kind, **more)
         except FailureError as error:
             self.refuse(error)
+        datastore = self.admission.instance.version.datastore
+        workflow.upsert_search_attributes([SearchAttributeKey.for_keyword("Datastore").value_set(datastore)])
         return self.admission
 
     async def open(self, order: Order) -> Admission:

@@ -1,0 +1,25 @@
+"""Connections to the database of record."""
+
+import json
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from records.settings import RecordsSettings
+
+
+def connect(settings: RecordsSettings) -> AsyncEngine:
+    """Return an engine whose pool opens connections when they are needed and drops dead ones."""
+    return create_async_engine(
+        settings.records_url,
+        pool_size=settings.records_pool,
+        max_overflow=0,
+        pool_timeout=5,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 5, "application_name": "coffer"},
+        json_serializer=_json,
+    )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,182 @@
+"""Reading the records: one query an answer, paged by the database."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, Select, and_, func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from records import quotas
+from records.tables import (
+    datastore_versions,
+    datastores,
+    flavors,
+    instances,
+    operation_steps,
+    operations,
+    root_changes,
+    volume_types,
+)
+from records.views import (
+    DatastoreView,
+    FlavorView,
+    InstanceView,
+    OperationView,
+    Page,
+    QuotaView,
+    RootView,
+    StepView,
+    VersionView,
+    VolumeTypeView,
+)
+
+_i, _v, _d = instances.c, datastore_versions.c, datastores.c
+_INSTANCE = select(
+    _i.id, _i.group_id, _i.project_id, _i.name, _i.status, _i.operating_status,
+    _d.name.label("datastore"), _v.name.label("datastore_version"), _v.number.label("datastore_version_number"),
+    _i.datastore_version_id, _v.manager, _i.flavor_id, _i.volume_gib, _i.volume_type, _i.volume_used_bytes,
+    _i.volume_total_bytes, _i.region, _i.access, _i.addresses, _i.availability_zone, _i.locality, _i.server_id,
+    _i.volume_id, _i.fault_message, _i.fault_details, _i.fault_created, _i.created, _i.updated,
+    _i.service_status_updated, _i.deleted, _i.deleted_at,
+).select_from(
+    instances.join(datastore_versions, _v.id == _i.datastore_version_id).join(datastores, _d.id == _v.datastore_id)
+)  # fmt: skip
+_o = operations.c
+_OPERATION = select(
+    _o.id, _o.kind, _o.instance_id, _o.project_id, _o.user_id, _o.request_id, _o.state, _o.reason, _o.workflow_id,
+    _o.run_id, _o.first_execution_run_id, _o.created, _o.finished,
+)  # fmt: skip
+_VERSION = select(
+    _v.id, _v.datastore_id, _d.name.label("datastore"), _v.name, _v.number, _v.manager, _v.image, _v.image_tags,
+    _v.packages, _v.active,
+).select_from(datastore_versions.join(datastores, _d.id == _v.datastore_id))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whose instances: a project's, or with None everybody's; deleted ones where an administrator asks."""
+
+    project_id: str | None
+    deleted: bool = False
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Answers the API's questions."""
+
+    engine: AsyncEngine
+    default_quotas: Mapping[str, int]
+
+    async def _rows(self, statement: Select[Any]) -> list[Row[Any]]:
+        async with self.engine.connect() as conn:
+            rows = list((await conn.execute(statement)).all())
+            await conn.rollback()
+            return rows
+
+    async def list_instances(self, scope: Scope, limit: int, marker: UUID | None = None) -> Page:
+        """Return a page cut by id; inside it the youngest comes first, as Trove has it."""
+        statement = _INSTANCE.where(_i.deleted == scope.deleted).order_by(_i.id).limit(limit + 1)
+        if scope.project_id is not None:
+            statement = statement.where(_i.project_id == scope.project_id)
+        if marker is not None:
+            statement = statement.where(_i.id > marker)
+        found = [InstanceView(*row) for row in await self._rows(statement)]
+        page = found[:limit]
+        more = str(page[-1].id) if page and len(found) > limit else None
+        return Page(sorted(page, key=lambda each: each.created, reverse=True), more)
+
+    async def get_instance(self, wanted: str, scope: Scope) -> InstanceView | None:
+        """Return the instance of this id, or of this name where the name is unique in the scope."""
+        by_id = _uuid(wanted)
+        condition = _i.id == by_id if by_id else _i.name == wanted
+        statement = _INSTANCE.where(condition, _i.deleted == scope.deleted).limit(2)
+        if scope.project_id is not None:
+            statement = statement.where(_i.project_id == scope.project_id)
+        rows = await self._rows(statement)
+        return InstanceView(*rows[0]) if len(rows) == 1 else None
+
+    async def open_operation(self, group_id: UUID) -> OperationView | None:
+        """Return the operation that runs on a group."""
+        rows = await self._rows(_OPERATION.where(_o.group_id == group_id, _o.state == "RUNNING"))
+        return OperationView(*rows[0]) if rows else None
+
+    async def list_operations(self, instance_id: UUID, limit: int = 100) -> list[OperationView]:
+        """Return an instance's operations with their steps, the newest first."""
+        statement = _OPERATION.where(_o.instance_id == instance_id).order_by(_o.created.desc()).limit(limit)
+        return await self._with_steps([OperationView(*row) for row in await self._rows(statement)])
+
+    async def get_operation(self, operation_id: UUID) -> OperationView | None:
+        """Return one operation with its steps."""
+        rows = await self._rows(_OPERATION.where(_o.id == operation_id))
+        return (await self._with_steps([OperationView(*row) for row in rows]))[0] if rows else None
+
+    async def _with_steps(self, found: list[OperationView]) -> list[OperationView]:
+        if not found:
+            return []
+        s = operation_steps.c
+        statement = select(s.operation_id, s.name, s.outcome, s.started, s.finished).where(
+            s.operation_id.in_([each.id for each in found])
+        )
+        steps: dict[UUID, list[StepView]] = {each.id: [] for each in found}
+        for row in await self._rows(statement.order_by(s.operation_id, s.number)):
+            steps[row[0]].append(StepView(*row[1:]))
+        return [replace(each, steps=tuple(steps[each.id])) for each in found]
+
+    async def list_datastores(self, *, inactive: bool) -> list[DatastoreView]:
+        """Return the datastores with versions; inactive versions, and datastores without any, for administrators."""
+        statement = _VERSION.order_by(_d.name, _v.number, _v.name)
+        if not inactive:
+            statement = statement.where(_v.active)
+        versions = [VersionView(*row) for row in await self._rows(statement)]
+        found = await self._rows(select(_d.id, _d.name, _d.default_version_id).order_by(_d.name))
+        views = [
+            DatastoreView(*row, versions=tuple(each for each in versions if each.datastore_id == row.id))
+            for row in found
+        ]
+        return [each for each in views if each.versions or inactive]
+
+    async def get_datastore(self, wanted: str, *, inactive: bool) -> DatastoreView | None:
+        """Return the datastore of this id or name."""
+        listed = await self.list_datastores(inactive=inactive)
+        return next((each for each in listed if wanted in (str(each.id), each.name)), None)
+
+    async def list_flavors(self) -> list[FlavorView]:
+        """Return the mirrored flavors, the smallest first."""
+        f = flavors.c
+        statement = select(f.id, f.name, f.ram_mib, f.vcpus, f.disk_gib, f.ephemeral_gib).order_by(f.ram_mib, f.id)
+        return [FlavorView(*row) for row in await self._rows(statement)]
+
+    async def list_volume_types(self) -> list[VolumeTypeView]:
+        """Return the mirrored volume types."""
+        t = volume_types.c
+        statement = select(t.id, t.name, t.is_public, t.description).order_by(t.name)
+        return [VolumeTypeView(*row) for row in await self._rows(statement)]
+
+    async def list_quotas(self, project_id: str) -> list[QuotaView]:
+        """Return ceilings and use of every resource."""
+        async with self.engine.connect() as conn:
+            ceilings = await quotas.limits(conn, project_id, self.default_quotas)
+            used = await quotas.usage(conn, project_id)
+            await conn.rollback()
+        return [QuotaView(resource, ceiling, used.get(resource, 0)) for resource, ceiling in sorted(ceilings.items())]
+
+    async def get_root(self, instance_id: UUID) -> RootView:
+        """Return whether root is enabled. An intent without an answer counts as enabled: it may have happened."""
+        r = root_changes.c
+        statement = select(r.user_id, r.wanted, r.done, r.noted).where(
+            and_(r.instance_id == instance_id, func.coalesce(r.done, r.wanted))
+        )
+        changes = await self._rows(statement.order_by(r.noted))
+        given = [each for each in changes if each.wanted]
+        enabled = bool(changes) and bool(changes[-1].wanted)
+        first = given[0] if given else None
+        return RootView(enabled, bool(given), first.noted if first else None, first.user_id if first else None)
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,200 @@
+"""The tables; `migrations/` makes them. Times are the database's own clock."""
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _time(name: str, *, now: bool = False) -> Column[object]:
+    default = func.clock_timestamp() if now else None
+    return Column(name, DateTime(timezone=True), server_default=default, nullable=not now)
+
+
+datastores = Table(
+    "datastores",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("default_version_id", Uuid),
+)
+
+datastore_versions = Table(
+    "datastore_versions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("datastore_id", ForeignKey("datastores.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("number", Text, nullable=False),
+    Column("manager", Text, nullable=False),
+    Column("image", Text, nullable=False, server_default=""),
+    Column("image_tags", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("packages", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("active", Boolean, nullable=False, server_default=text("true")),
+    Index("uq_datastore_versions_name", "datastore_id", "name", "number", unique=True),
+)
+
+# The row that an admission locks: whatever may be touched by one operation at a time.
+groups = Table(
+    "groups",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("fence", BigInteger, nullable=False, server_default="0"),
+)
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("group_id", ForeignKey("groups.id"), nullable=False),
+    Column("project_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("operating_status", Text, nullable=False, server_default=""),
+    Column("datastore_version_id", ForeignKey("datastore_versions.id"), nullable=False),
+    Column("flavor_id", Text, nullable=False),
+    Column("flavor", JSONB, nullable=False),
+    Column("volume_gib", Integer, nullable=False),
+    Column("volume_type", Text),
+    Column("volume_used_bytes", BigInteger),
+    Column("volume_total_bytes", BigInteger),
+    Column("region", Text, nullable=False),
+    Column("access", JSONB, nullable=False),
+    Column("nic", JSONB),
+    Column("addresses", JSONB, nullable=False, server_default="[]"),
+    Column("availability_zone", Text),
+    Column("locality", Text),
+    Column("server_id", Text),
+    Column("volume_id", Text),
+    Column("port_id", Text),
+    Column("guest_version", Text),
+    Column("fault_message", Text),
+    Column("fault_details", Text),
+    _time("fault_created"),
+    _time("created", now=True),
+    _time("updated", now=True),
+    _time("service_status_updated"),
+    Column("deleted", Boolean, nullable=False, server_default=text("false")),
+    _time("deleted_at"),
+    Index("ix_instances_project", "project_id", "id", postgresql_where=text("NOT deleted")),
+    Index("ix_instances_group", "group_id"),
+)
+
+operations = Table(
+    "operations",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("instance_id", Uuid, nullable=False),
+    Column("group_id", ForeignKey("groups.id"), nullable=False),
+    Column("project_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("workflow_id", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("first_execution_run_id", Text, nullable=False),
+    Column("interrupted", Text),  # kind of the stale operation that this one has to put right
+    Column("reason", Text),
+    _time("created", now=True),
+    _time("finished"),
+    Index("uq_operations_open", "group_id", unique=True, postgresql_where=text("state = 'RUNNING'")),
+    Index("ix_operations_instance", "instance_id", "created"),
+)
+
+operation_steps = Table(
+    "operation_steps",
+    metadata,
+    Column("operation_id", ForeignKey("operations.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("outcome", Text),
+    _time("started", now=True),
+    _time("finished"),
+)
+
+# One row per project, locked while quota is charged: READ COMMITTED would over-admit without it.
+projects = Table("projects", metadata, Column("id", Text, primary_key=True))
+
+quotas = Table(
+    "quotas",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("resource", Text, primary_key=True),
+    Column("ceiling", Integer, nullable=False),
+)
+
+# What is charged for a thing; deleting the rows is the refund, so it cannot happen twice.
+charges = Table(
+    "charges",
+    metadata,
+    Column("thing_id", Uuid, primary_key=True),
+    Column("resource", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Index("ix_charges_project", "project_id", "resource"),
+)
+
+flavors = Table(
+    "flavors",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("ram_mib", Integer, nullable=False),
+    Column("vcpus", Integer, nullable=False),
+    Column("disk_gib", Integer, nullable=False),
+    Column("ephemeral_gib", Integer, nullable=False),
+)
+
+volume_types = Table(
+    "volume_types",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("is_public", Boolean, nullable=False),
+    Column("description", Text),
+)
+
+root_changes = Table(
+    "root_changes",
+    metadata,
+    Column("instance_id", Uuid, primary_key=True),
+    Column("request_id", Text, primary_key=True),
+    Column("user_id", Text, nullable=False),
+    Column("wanted", Boolean, nullable=False),
+    Column("done", Boolean),  # null: asked, and no answer yet
+    _time("noted", now=True),
+    _time("finished"),
+)
+
+leftovers = Table(
+    "leftovers",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("instance_id", Text, nullable=False),
+    _time("first_seen", now=True),
+)

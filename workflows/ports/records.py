@@ -7,7 +7,7 @@ from temporalio import activity
 
 from workflows.domain.fact import Fact
 from workflows.domain.instance import DatastoreVersion, HealthReport, InstanceSpec
-from workflows.domain.operation import Admission, AdmissionRequest, Close, StepNote
+from workflows.domain.operation import Admission, AdmissionRequest, Caller, Close, StepNote
 
 
 class RootNote(Fact):
@@ -60,6 +60,33 @@ class Records(ABC):
     @abstractmethod
     @activity.defn
     async def note_root(self, note: RootNote) -> None: ...
+
+
+class ResetStatus(Fact):
+    """Whose status to reset, and who asks."""
+
+    instance_id: UUID
+    caller: Caller
+
+
+class QuotaChange(Fact):
+    """New ceilings of a project by resource; -1 is unlimited."""
+
+    project_id: str
+    limits: dict[str, int]
+
+
+class Administration(ABC):
+    """What operators change without a runbook; standalone activities."""
+
+    @abstractmethod
+    @activity.defn
+    async def reset_status(self, reset: ResetStatus) -> None:
+        """Mark an instance as ERROR so that it can be deleted; Busy while an operation's run is really open."""
+
+    @abstractmethod
+    @activity.defn
+    async def set_quotas(self, change: QuotaChange) -> None: ...
 
 
 class Sweeps(ABC):

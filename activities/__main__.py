@@ -1,0 +1,33 @@
+"""The activity worker: the world from outside, and the records."""
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+
+from activities.schedules import put_schedules
+from activities.settings import ActivitySettings
+from activities.worker import Means, build_workers
+from records.engine import connect as connect_records
+from records.settings import RecordsSettings
+from workflows.client import connect
+from workflows.process import run
+from workflows.sealing import Keyring
+
+
+async def main(stop: asyncio.Event) -> None:
+    """Work until told to stop."""
+    settings, records = ActivitySettings(), RecordsSettings()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    keyring = Keyring.read(settings.master_key_file)
+    client = await connect(settings, keyring)
+    engine = connect_records(records)
+    async with AsyncExitStack() as stack:
+        for worker in build_workers(Means(client, engine, keyring, settings, records)):
+            await stack.enter_async_context(worker)
+        await put_schedules(client)
+        await stop.wait()
+    await engine.dispose()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,80 @@
+"""What carries our tag in the service project, and what OpenStack offers: for the sweeps."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from activities.openstack.connection import PREFIX, Connections
+from activities.openstack.errors import translated
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """One resource and the instance that its name says it belongs to. `kind`: server, volume, port, group, …"""
+
+    kind: str
+    id: str
+    instance_id: str
+
+
+class Leftovers:
+    """Lists and deletes by name; only the service project's own are seen."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def list_tagged(self) -> list[Leftover]:
+        """Return all resources whose name is one of ours."""
+        with translated("list what carries our tag"):
+            return list(self._tagged())
+
+    def _tagged(self) -> Iterator[Leftover]:
+        conn = self._connections.get()
+        project = conn.current_project_id
+        kinds = {
+            "server": conn.compute.servers(details=True),
+            "volume": conn.block_storage.volumes(details=True),
+            "port": conn.network.ports(project_id=project),
+            "security group": conn.network.security_groups(project_id=project),
+            "server group": conn.compute.server_groups(),
+        }
+        for kind, found in kinds.items():
+            for each in found:
+                if (each.name or "").startswith(PREFIX):
+                    yield Leftover(kind, each.id, each.name.removeprefix(PREFIX))
+
+    def delete_leftover(self, leftover: Leftover) -> None:
+        """Ask for one resource to be deleted; content when it is gone."""
+        conn = self._connections.get()
+        delete = {
+            "server": conn.compute.delete_server,
+            "volume": conn.block_storage.delete_volume,
+            "port": conn.network.delete_port,
+            "security group": conn.network.delete_security_group,
+            "server group": conn.compute.delete_server_group,
+        }[leftover.kind]
+        with translated(f"delete the {leftover.kind} {leftover.id}"):
+            delete(leftover.id, ignore_missing=True)
+
+    def list_flavors(self) -> list[dict[str, Any]]:
+        """Return Nova's flavors as the records keep them."""
+        with translated("list the flavors"):
+            return [
+                {
+                    "id": each.id,
+                    "name": each.name,
+                    "ram_mib": each.ram,
+                    "vcpus": each.vcpus,
+                    "disk_gib": each.disk or 0,
+                    "ephemeral_gib": each.ephemeral or 0,
+                }
+                for each in self._connections.get().compute.flavors(details=True)
+            ]
+
+    def list_volume_types(self) -> list[dict[str, Any]]:
+        """Return Cinder's volume types as the records keep them."""
+        with translated("list the volume types"):
+            return [
+                {"id": each.id, "name": each.name, "is_public": bool(each.is_public), "description": each.description}
+                for each in self._connections.get().block_storage.types()
+            ]

@@ -1,0 +1,123 @@
+"""The port `Networks`, over Neutron."""
+
+from typing import Any
+from uuid import UUID
+
+from openstack import exceptions as said
+from openstack.connection import Connection
+
+from activities.openstack.connection import Connections, name_of
+from activities.openstack.errors import translated
+from workflows.domain.errors import BadRequest, NotYet
+from workflows.domain.instance import Address
+from workflows.ports.cloud import FloatingIpOrder, Port, ResourceOrder
+
+
+class NeutronNetworks:
+    """Names derive from the instance id, so a retry finds what a lost answer left behind."""
+
+    def __init__(self, connections: Connections, external_network: str) -> None:
+        self._connections = connections
+        self._external_network = external_network
+
+    def create_security_group(self, order: ResourceOrder) -> str:
+        """Find or make the group, then the rules that it lacks."""
+        network, name = self._connections.get().network, name_of(order.instance_id)
+        with translated("open the database's port"):
+            group = _first(network.security_groups(name=name)) or network.create_security_group(
+                name=name, description=f"database {order.instance_id}"
+            )
+            there = {
+                each.remote_ip_prefix
+                for each in network.security_group_rules(security_group_id=group.id, direction="ingress")
+            }
+            for cidr in set(order.access.allowed_cidrs or ("0.0.0.0/0",)) - there:
+                network.create_security_group_rule(
+                    security_group_id=group.id,
+                    direction="ingress",
+                    ether_type="IPv6" if ":" in cidr else "IPv4",
+                    protocol="tcp",
+                    port_range_min=order.database_port,
+                    port_range_max=order.database_port,
+                    remote_ip_prefix=cidr,
+                )
+        return str(group.id)
+
+    def create_port(self, order: ResourceOrder) -> Port:
+        """Find or make the port; of several of its name the oldest is kept."""
+        conn, name = self._connections.get(), name_of(order.instance_id)
+        with translated("make the network port"):
+            ports = sorted(conn.network.ports(name=name), key=lambda each: each.created_at or "")
+            port = ports[0] if ports else conn.network.create_port(**_port(conn, order, name))
+            for double in ports[1:]:
+                conn.network.delete_port(double)
+        addresses = [
+            Address(address=each["ip_address"], type="private", network=str(port.network_id)) for each in port.fixed_ips
+        ]
+        return Port(id=port.id, addresses=tuple(addresses))
+
+    def create_floating_ip(self, order: FloatingIpOrder) -> Address:
+        """Find or make the address that is bound to the port."""
+        network = self._connections.get().network
+        with translated("give the database a public address"):
+            found = _first(network.ips(port_id=order.port_id)) or network.create_ip(
+                floating_network_id=self._external(),
+                port_id=order.port_id,
+                description=name_of(order.instance_id),
+            )
+        return Address(address=found.floating_ip_address, type="public", network=str(found.floating_network_id))
+
+    def _external(self) -> str:
+        network = self._connections.get().network
+        if self._external_network:
+            found = network.find_network(self._external_network)
+        else:
+            found = _first(network.networks(is_router_external=True))
+        if found is None:
+            raise BadRequest("there is no external network to give the database a public address from")
+        return str(found.id)
+
+    def delete_floating_ips_of(self, instance_id: UUID) -> None:
+        """Delete what is described by the instance's name."""
+        network = self._connections.get().network
+        with translated("delete the public address"):
+            for each in network.ips(description=name_of(instance_id)):
+                network.delete_ip(each)
+
+    def delete_ports_of(self, instance_id: UUID) -> None:
+        """Delete every port of the instance's name."""
+        network, name = self._connections.get().network, name_of(instance_id)
+        with translated("delete the network port"):
+            for each in network.ports(name=name):
+                network.delete_port(each)
+            if _first(network.ports(name=name)) is not None:
+                raise NotYet(f"the port of {instance_id} is being deleted")
+
+    def delete_security_groups_of(self, instance_id: UUID) -> None:
+        """Delete every security group of the instance's name; one still in use is not yet."""
+        network = self._connections.get().network
+        with translated("delete the security group"):
+            for each in network.security_groups(name=name_of(instance_id)):
+                try:
+                    network.delete_security_group(each)
+                except said.ConflictException as error:
+                    raise NotYet(f"security group {each.id} is in use") from error
+
+
+def _port(conn: Connection, order: ResourceOrder, name: str) -> dict[str, Any]:
+    group = _first(conn.network.security_groups(name=name))
+    fixed: dict[str, str] = {}
+    if order.offer.subnet_id:
+        fixed["subnet_id"] = order.offer.subnet_id
+    if order.ip_address:
+        fixed["ip_address"] = order.ip_address
+    wanted: dict[str, Any] = {"name": name, "network_id": order.offer.network_id, "description": order.name}
+    if fixed:
+        wanted["fixed_ips"] = [fixed]
+    if group is not None:
+        wanted["security_group_ids"] = [group.id]
+    return wanted
+
+
+def _first(found: Any) -> Any:
+    return next(iter(found), None)

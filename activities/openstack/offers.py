@@ -1,0 +1,118 @@
+"""The port `Offers`: whether OpenStack has what an order names, and the caller may use it."""
+
+import ipaddress
+from typing import Any
+
+from openstack.connection import Connection
+
+from activities.openstack.connection import Connections
+from activities.openstack.errors import translated
+from workflows.domain.errors import BadRequest
+from workflows.domain.instance import CloudOffer, DatastoreVersion, Flavor, InstanceSpec
+from workflows.ports.cloud import OfferRequest
+
+
+class OrderChecks:
+    """Resolves the names of one order; each check raises BadRequest naming the field's value."""
+
+    def __init__(self, connections: Connections, default_network: str) -> None:
+        self._connections = connections
+        self._default_network = default_network
+
+    def check(self, request: OfferRequest) -> CloudOffer:
+        """Return ids for names; nothing is made or changed."""
+        conn, spec = self._connections.get(), request.spec
+        with translated("check the order"):
+            flavor = _flavor(conn, spec.flavor)
+            network = self._network(conn, request)
+            subnet = _subnet(conn, network, spec)
+            return CloudOffer(
+                flavor=flavor,
+                image_id=_image(conn, spec.version),
+                network_id=network.id,
+                network_name=network.name,
+                subnet_id=subnet,
+                volume_type=_volume_type(conn, spec.volume_type),
+            )
+
+    def _network(self, conn: Connection, request: OfferRequest) -> Any:
+        wanted = _wanted_network(conn, request.spec)
+        if wanted is None:
+            if not self._default_network:
+                raise BadRequest("no network was named, and there is no default network")
+            network = conn.network.find_network(self._default_network)
+            if network is None:
+                raise BadRequest(f"the default network '{self._default_network}' does not exist")
+            return network
+        network = conn.network.find_network(wanted)
+        if network is None or not _visible(conn, network, request.project_id):
+            raise BadRequest(f"network '{wanted}' cannot be found")
+        return network
+
+
+def _wanted_network(conn: Connection, spec: InstanceSpec) -> str | None:
+    if spec.nic is None:
+        return None
+    if spec.nic.network_id is not None or spec.nic.subnet_id is None:
+        return spec.nic.network_id
+    subnet = conn.network.find_subnet(spec.nic.subnet_id)
+    if subnet is None:
+        raise BadRequest(f"subnet '{spec.nic.subnet_id}' cannot be found")
+    return str(subnet.network_id)
+
+
+def _visible(conn: Connection, network: Any, project_id: str) -> bool:
+    """Whether the caller's project may use a network: the service user sees them all, so it must be asked for."""
+    if network.project_id == project_id or network.is_shared:
+        return True
+    policies = conn.network.rbac_policies(object_id=network.id, action="access_as_shared")
+    return any(each.target_project_id in (project_id, "*") for each in policies)
+
+
+def _subnet(conn: Connection, network: Any, spec: InstanceSpec) -> str | None:
+    nic = spec.nic
+    if nic is None or (nic.subnet_id is None and nic.ip_address is None):
+        return None
+    subnet = conn.network.find_subnet(nic.subnet_id) if nic.subnet_id else None
+    if subnet is None or subnet.network_id != network.id:
+        raise BadRequest(f"subnet '{nic.subnet_id}' cannot be found on network '{network.id}'")
+    if nic.ip_address and ipaddress.ip_address(nic.ip_address) not in ipaddress.ip_network(subnet.cidr):
+        raise BadRequest(f"address {nic.ip_address} is not in subnet {subnet.cidr}")
+    return str(subnet.id)
+
+
+def _flavor(conn: Connection, wanted: str) -> Flavor:
+    found = conn.compute.find_flavor(wanted)
+    if found is None:
+        raise BadRequest(f"flavor '{wanted}' cannot be found")
+    return Flavor(
+        id=found.id,
+        name=found.name,
+        ram_mib=found.ram,
+        vcpus=found.vcpus,
+        disk_gib=found.disk or 0,
+        ephemeral_gib=found.ephemeral or 0,
+    )
+
+
+def _image(conn: Connection, version: DatastoreVersion | None) -> str:
+    """Return the id of the version's image: by id or name, else the newest that has all of its tags."""
+    if version is None:
+        raise BadRequest("the order names no datastore version")
+    if version.image:
+        found = conn.image.find_image(version.image)
+        tagged = [found] if found is not None else []
+    else:
+        tagged = list(conn.image.images(tag=list(version.image_tags), sort="created_at:desc"))
+    if not tagged or tagged[0].status != "active":
+        raise BadRequest(f"the image of datastore version '{version.name}' is missing or not active")
+    return str(tagged[0].id)
+
+
+def _volume_type(conn: Connection, wanted: str | None) -> str | None:
+    if wanted is None:
+        return None
+    for each in conn.block_storage.types():
+        if wanted in (each.id, each.name):
+            return str(each.name)
+    raise BadRequest(f"volume type '{wanted}' cannot be found")

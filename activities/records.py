@@ -1,0 +1,119 @@
+"""The ports `Records` and `Administration`, over PostgreSQL."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio import activity
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from records import admission, catalogue, operations, quotas, root
+from records.tables import instances
+from records.tables import operations as operation_rows
+from workflows.domain.errors import BadRequest, NotFound
+from workflows.domain.instance import DatastoreVersion, HealthReport, InstanceSpec, InstanceStatus
+from workflows.domain.operation import Admission, AdmissionRequest, Close, StepNote
+from workflows.ports.records import Administration, QuotaChange, Records, ResetStatus, RootNote
+
+
+@dataclass(frozen=True)
+class RunQuestions:
+    """Asks Temporal about runs."""
+
+    client: Client
+
+    async def is_open(self, workflow_id: str, run_id: str) -> bool:
+        """Whether exactly this run is open."""
+        try:
+            handle = self.client.get_workflow_handle(workflow_id, run_id=run_id)
+            return (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise
+
+    async def chain_is_open(self, workflow_id: str, first_execution_run_id: str) -> bool:
+        """Whether a run of this chain is open: run ids change on continue-as-new, the chain's first does not."""
+        try:
+            found = await self.client.get_workflow_handle(workflow_id).describe()
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise
+        first = found.raw_description.workflow_execution_info.first_run_id
+        return found.status is WorkflowExecutionStatus.RUNNING and first == first_execution_run_id
+
+
+@dataclass(frozen=True)
+class PostgresRecords(Records, Administration):
+    """One transaction an activity."""
+
+    engine: AsyncEngine
+    runs: RunQuestions
+    default_quotas: Mapping[str, int]
+
+    @activity.defn
+    async def find_version(self, spec: InstanceSpec) -> DatastoreVersion:
+        async with self.engine.connect() as conn:
+            return await catalogue.find_version(conn, spec)
+
+    @activity.defn
+    async def admit(self, request: AdmissionRequest) -> Admission:
+        async def still_open() -> bool:
+            return await self.runs.is_open(request.workflow_id, request.run_id)
+
+        async with self.engine.begin() as conn:
+            return await admission.Admitter(conn, request, self.default_quotas, still_open).admit()
+
+    @activity.defn
+    async def note_step(self, note: StepNote) -> None:
+        async with self.engine.begin() as conn:
+            await operations.note_step(conn, note)
+
+    @activity.defn
+    async def close(self, close: Close) -> None:
+        async with self.engine.begin() as conn:
+            await operations.close(conn, close)
+
+    @activity.defn
+    async def record_health(self, report: HealthReport) -> None:
+        async with self.engine.begin() as conn:
+            await operations.record_health(conn, report)
+
+    @activity.defn
+    async def note_root(self, note: RootNote) -> None:
+        async with self.engine.begin() as conn:
+            await root.note_root(conn, note)
+
+    @activity.defn
+    async def reset_status(self, reset: ResetStatus) -> None:
+        async with self.engine.begin() as conn:
+            await self._refuse_running(reset.instance_id)
+            values = {"status": InstanceStatus.ERROR.value, "updated": func.clock_timestamp()}
+            where = instances.c.id == reset.instance_id, ~instances.c.deleted
+            changed = await conn.execute(update(instances).where(*where).values(values))
+            if changed.rowcount == 0:
+                raise NotFound(f"Resource {reset.instance_id} cannot be found.")
+
+    async def _refuse_running(self, instance_id: UUID) -> None:
+        o = operation_rows.c
+        statement = select(o.workflow_id, o.first_execution_run_id, o.kind).where(
+            o.instance_id == instance_id, o.state == admission.OPEN
+        )
+        async with self.engine.connect() as conn:
+            row = (await conn.execute(statement)).one_or_none()
+        if row is not None and await self.runs.chain_is_open(row.workflow_id, row.first_execution_run_id):
+            raise admission.busy(instance_id, f"operation {row.kind} is running")
+
+    @activity.defn
+    async def set_quotas(self, change: QuotaChange) -> None:
+        unknown = sorted(set(change.limits) - set(self.default_quotas))
+        if unknown:
+            raise NotFound(f"Quota could not be found for resource {unknown[0]}.")
+        if any(limit < -1 for limit in change.limits.values()):
+            raise BadRequest("Quota limit must be -1 (unlimited) or more.")
+        async with self.engine.begin() as conn:
+            await quotas.set_limits(conn, change.project_id, change.limits)

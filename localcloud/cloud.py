@@ -1,0 +1,212 @@
+"""The cloud's state and its slow work: what goes on after a 202 was answered."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from localcloud.disks import Disks
+from localcloud.faults import Faults
+from localcloud.identity import Caller, Identity
+from localcloud.machine import Blueprint, Machine
+from localcloud.settings import Settings
+from localcloud.store import Doc, Store
+
+log = logging.getLogger(__name__)
+
+
+class Cloud:
+    """Everything that the four services share."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        settings.state.mkdir(parents=True, exist_ok=True)
+        (settings.state / "servers").mkdir(exist_ok=True)
+        self.store = Store(settings.state / "state.db")
+        self.faults = Faults()
+        self.identity = Identity(settings)
+        self.disks = Disks(settings.state / "volumes", loops=not settings.unprivileged)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- who sees what -----------------------------------------------------------------------------------------------
+
+    def seen(self, kind: str, caller: Caller, *, every_project: bool = False) -> list[Doc]:
+        """The documents of the caller's project, or for an administrator who asks for them those of all."""
+        wide = every_project and caller.is_admin
+        return [doc for doc in self.store.all(kind) if wide or doc["project_id"] == caller.project_id]
+
+    # -- slow work ---------------------------------------------------------------------------------------------------
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Go on with something after the answer."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("work in the background failed", exc_info=task.exception())
+
+    def machine(self, server_id: str) -> Machine:
+        """The processes of a server."""
+        return Machine(self.settings.state / "servers" / server_id, isolated=not self.settings.unprivileged)
+
+    async def wake(self) -> None:
+        """Go on where the last process stopped: running servers run, half-done work is done."""
+        for volume in self.store.all("volume"):
+            if volume["status"] == "creating":
+                self.later(self.make_volume(volume["id"]))
+            elif volume["status"] == "deleting":
+                self.later(self.drop_volume(volume["id"]))
+        for server in self.store.all("server"):
+            if server["task_state"] == "deleting":
+                self.later(self.delete_server(server["id"]))
+            elif server["status"] == "BUILD":
+                self.later(self.build_server(server["id"]))
+            elif server["status"] == "ACTIVE":
+                self.later(self._run(server))
+
+    async def shut_down(self) -> None:
+        """The host goes down: end the servers' processes, and remember that they ran."""
+        for task in list(self._tasks):
+            task.cancel()
+        grace = self.settings.stop_grace
+        running = [self.machine(each["id"]) for each in self.store.all("server")]
+        await asyncio.gather(*(asyncio.to_thread(each.stop, grace) for each in running if each.runs()))
+
+    # -- volumes -----------------------------------------------------------------------------------------------------
+
+    async def make_volume(self, volume_id: str) -> None:
+        """From creating to available, or to error."""
+        await asyncio.sleep(self.settings.volume_delay)
+        volume = self.store.get("volume", volume_id)
+        if volume is None:
+            return
+        if self.faults.breaks_volume(volume["name"] or ""):
+            self.store.put("volume", {**volume, "status": "error"})
+            return
+        await asyncio.to_thread(self.disks.make, volume_id, volume["size"])
+        self._set("volume", volume_id, status="available")
+
+    async def drop_volume(self, volume_id: str) -> None:
+        """From deleting to gone."""
+        await asyncio.sleep(self.settings.delete_delay)
+        await asyncio.to_thread(self.disks.delete, volume_id)
+        self.store.drop("volume", volume_id)
+
+    def _set(self, kind: str, key: str, **values: Any) -> Doc | None:
+        found = self.store.get(kind, key)
+        return self.store.put(kind, {**found, **values}) if found is not None else None
+
+    # -- servers -----------------------------------------------------------------------------------------------------
+
+    async def build_server(self, server_id: str) -> None:
+        """From BUILD to ACTIVE, or to ERROR with a fault."""
+        await asyncio.sleep(self.settings.server_delay)
+        server = self.store.get("server", server_id)
+        if server is None or server["task_state"] == "deleting":
+            return
+        if self.faults.breaks_server(server["name"]):
+            self._fail(server_id, "No valid host was found. There are not enough hosts available.")
+            return
+        try:
+            await self._run(server)
+        except (OSError, ValueError, KeyError) as error:
+            self._fail(server_id, f"Build of instance {server_id} aborted: {error}")
+
+    async def _run(self, server: Doc) -> None:
+        plan = await asyncio.to_thread(self._plan, server)
+        if plan is None:
+            self._fail(server["id"], "Block Device Mapping is Invalid: failed to get volume.")
+            return
+        machine = self.machine(server["id"])
+        await asyncio.to_thread(machine.build, plan)
+        current = self.store.get("server", server["id"])
+        if current is None or current["task_state"] == "deleting":
+            return
+        await asyncio.to_thread(machine.start, plan)
+        self._set("server", server["id"], status="ACTIVE", task_state=None, vm_state="active")
+
+    def _plan(self, server: Doc) -> Blueprint | None:
+        root = self.machine(server["id"]).root
+        folder = ""
+        for volume_id in server["volumes"]:
+            volume = self.store.get("volume", volume_id)
+            if volume is None or volume.get("server_id") not in (None, server["id"]):
+                return None
+            folder = self.disks.attach(volume_id, root, server["uid"])
+            self.store.put("volume", {**volume, "status": "in-use", "server_id": server["id"]})
+        ports = [self.store.get("port", each) for each in server["ports"]]
+        addresses = [ip["ip_address"] for port in ports if port for ip in port["fixed_ips"]]
+        return Blueprint(
+            id=server["id"],
+            image=self.settings.images / server["image_name"],
+            address=addresses[0] if addresses else "127.0.0.1",
+            memory_mib=server["flavor"]["ram"],
+            uid=server["uid"],
+            user_data=server["user_data"],
+            volume_folder=folder,
+        )
+
+    def _fail(self, server_id: str, message: str) -> None:
+        fault = {"code": 500, "message": message}
+        self._set("server", server_id, status="ERROR", task_state=None, vm_state="error", fault=fault)
+
+    async def stop_server(self, server_id: str) -> None:
+        """The fence: SHUTOFF is only said when no process of the server is left."""
+        await asyncio.to_thread(self.machine(server_id).stop, self.settings.stop_grace)
+        self._set("server", server_id, status="SHUTOFF", task_state=None, vm_state="stopped")
+
+    async def start_server(self, server_id: str) -> None:
+        """From SHUTOFF to ACTIVE."""
+        if server := self.store.get("server", server_id):
+            await self._run(server)
+
+    async def reboot_server(self, server_id: str, *, hard: bool) -> None:
+        """Stop and start; a hard reboot does not ask."""
+        await asyncio.to_thread(self.machine(server_id).stop, 0 if hard else self.settings.stop_grace)
+        await self.start_server(server_id)
+
+    async def delete_server(self, server_id: str) -> None:
+        """End it, give back what it held, and forget it."""
+        await asyncio.sleep(self.settings.delete_delay)
+        server = self.store.get("server", server_id)
+        if server is None:
+            return
+        machine = self.machine(server_id)
+        await asyncio.to_thread(machine.stop, min(self.settings.stop_grace, 5))
+        for volume_id in server["volumes"]:
+            await asyncio.to_thread(self.disks.detach, volume_id)
+            volume = self.store.get("volume", volume_id)
+            if volume is not None and volume.get("server_id") == server_id:
+                self.store.put("volume", {**volume, "status": "available", "server_id": None})
+        for port_id in server["ports"]:
+            self._release_port(server, port_id)
+        await asyncio.to_thread(machine.destroy)
+        self.store.drop("server", server_id)
+
+    def _release_port(self, server: Doc, port_id: str) -> None:
+        port = self.store.get("port", port_id)
+        if port is None or port["device_id"] != server["id"]:
+            return
+        if port_id in server["own_ports"]:
+            self.store.drop("port", port_id)
+        else:
+            self.store.put("port", {**port, "device_id": "", "device_owner": "", "status": "DOWN"})
+
+    def check_power(self, server: Doc) -> Doc:
+        """Show a server whose init has died as SHUTOFF, as Nova's power sync does."""
+        if server["status"] == "ACTIVE" and server["task_state"] is None:
+            if not self.machine(server["id"]).runs():
+                return self.store.put("server", {**server, "status": "SHUTOFF", "vm_state": "stopped"})
+        return server
+
+
+@contextlib.asynccontextmanager
+async def awake(cloud: Cloud) -> Any:
+    """The cloud while the process serves."""
+    await cloud.wake()
+    yield
+    await cloud.shut_down()

@@ -18,7 +18,17 @@ from localcloud.image import Images
 from localcloud.network import Networks
 from localcloud.volume import Volumes
 
-OPEN_PATHS = ("/", "/compute", "/compute/v2.1", "/volume", "/volume/v3", "/image", "/network", "/network/v2.0", "/healthcheck")
+OPEN_PATHS = (
+    "/",
+    "/compute",
+    "/compute/v2.1",
+    "/volume",
+    "/volume/v3",
+    "/image",
+    "/network",
+    "/network/v2.0",
+    "/healthcheck",
+)
 
 
 def build(cloud: Cloud) -> ASGIApp:
@@ -143,7 +153,10 @@ def _documents() -> list[BaseRoute]:
         return serve
 
     return [
-        Route("/", one(lambda base: {"services": [f"{base}/{each}" for each in ("compute", "volume", "image", "network")]})),
+        Route(
+            "/",
+            one(lambda base: {"services": [f"{base}/{each}" for each in ("compute", "volume", "image", "network")]}),
+        ),
         Route("/healthcheck", one(lambda _: {"status": "OK"})),
         Route("/compute", one(lambda base: {"versions": [_compute(base)]})),
         Route("/compute/v2.1", one(lambda base: {"version": _compute(base)})),

@@ -89,7 +89,9 @@ class Init:
             pause = 0.2 if lived > 30 else min(self.pauses.get(name, 0.1) * 2, 10)
             self.pauses[name] = pause
             self.due[name] = time.monotonic() + pause
-            self.log(f"{name} ended with status {os.waitstatus_to_exitcode(status)}; starting it again in {pause:.1f} s")
+            self.log(
+                f"{name} ended with status {os.waitstatus_to_exitcode(status)}; starting it again in {pause:.1f} s"
+            )
 
     def start_due(self):
         for process in self.spec["processes"]:

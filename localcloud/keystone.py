@@ -105,7 +105,9 @@ class Seeder:
         """Wait until Keystone answers, then make what is missing."""
         self._log_in()
         wanted = yaml.safe_load(self._settings.seed.read_text()) or {} if self._settings.seed.exists() else {}
-        projects = {name: self._find_or_make("project", name, domain_id="default") for name in wanted.get("projects", [])}
+        projects = {
+            name: self._find_or_make("project", name, domain_id="default") for name in wanted.get("projects", [])
+        }
         for user in wanted.get("users", []):
             self._user(user, projects)
         for service in wanted.get("services", []):

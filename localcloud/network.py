@@ -239,7 +239,9 @@ class Networks:
         if address is not None:
             subnet = next((each for each in chosen if _inside(address, each["cidr"])), None)
             if subnet is None:
-                raise Refusal(400, f"IP address {address} is not a valid IP for the specified subnet.", "InvalidIpForSubnet")
+                raise Refusal(
+                    400, f"IP address {address} is not a valid IP for the specified subnet.", "InvalidIpForSubnet"
+                )
             if address in taken:
                 text = f"Unable to complete operation for network. The IP address {address} is in use."
                 raise Refusal(409, text, "IpAddressInUse")

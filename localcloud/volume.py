@@ -138,7 +138,9 @@ class Volumes:
         if not isinstance(size, int) or size <= volume["size"]:
             raise Refusal(400, "Invalid input received: New size for extend must be greater than current size.")
         if volume["status"] not in ("available", "in-use"):
-            raise Refusal(400, f"Invalid volume: Volume {volume['id']} status must be '['available', 'in-use']' to extend")
+            raise Refusal(
+                400, f"Invalid volume: Volume {volume['id']} status must be '['available', 'in-use']' to extend"
+            )
         self._cloud.disks.extend(volume["id"], size)
         self._store.put("volume", {**volume, "size": size})
         return empty(202)

@@ -1,0 +1,125 @@
+"""What a datastore must be able to do on the machine that it lives on."""
+
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from guest_worker.memory import write_private
+from workflows.domain.accounts import NewDatabase, User, UserName
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where the engine lives: its volume, the guest's own folder, the address to listen on."""
+
+    data: Path
+    state: Path
+    bind_address: str = "*"
+    prefix: str = ""
+
+    def admin_password(self) -> str:
+        """The administrator's secret: made once, never told."""
+        path = self.state / "os_admin"
+        if not path.exists():
+            self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_private(path, secrets.token_urlsafe(32))
+        return path.read_text()
+
+
+@dataclass(frozen=True)
+class PlainUser:
+    """A user to create, its password opened."""
+
+    name: UserName
+    password: str
+    databases: tuple[str, ...] = ()
+
+
+class Accounts(ABC):
+    """Databases and users, for engines that have them. Errors: NotFound, AlreadyExists, BadRequest, EngineFailed."""
+
+    @abstractmethod
+    def list_databases(self) -> tuple[str, ...]:
+        """All databases but the engine's own, by name."""
+
+    @abstractmethod
+    def create_database(self, database: NewDatabase) -> None: ...
+
+    @abstractmethod
+    def delete_database(self, name: str) -> None: ...
+
+    @abstractmethod
+    def list_users(self) -> tuple[User, ...]:
+        """All users but the engine's own, by name and host."""
+
+    @abstractmethod
+    def create_user(self, user: PlainUser) -> None: ...
+
+    @abstractmethod
+    def delete_user(self, user: UserName) -> None: ...
+
+    @abstractmethod
+    def rename_user(self, user: UserName, new: UserName) -> None:
+        """Rename, keeping password and grants."""
+
+    @abstractmethod
+    def set_password(self, user: UserName, password: str) -> None: ...
+
+    @abstractmethod
+    def grant(self, user: UserName, database: str) -> None: ...
+
+    @abstractmethod
+    def revoke(self, user: UserName, database: str) -> None:
+        """Effective for sessions that are open, too; NotFound when there is no such grant."""
+
+    @abstractmethod
+    def enable_root(self, password: str) -> str:
+        """Give the administrator account this password; return the account's name."""
+
+    @abstractmethod
+    def disable_root(self) -> None: ...
+
+
+class Datastore(ABC):
+    """One database engine on this machine. Any verb may come twice; the second time changes nothing."""
+
+    manager: ClassVar[str]
+
+    def __init__(self, around: Surroundings) -> None:
+        self.around = around
+
+    @abstractmethod
+    def initialise(self) -> None:
+        """Make the data directory, with the administrator's account alone in it."""
+
+    @abstractmethod
+    def configure(self, memory_mib: int, settings: Mapping[str, str]) -> None:
+        """Write the configuration; it counts from the next start."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start the engine and return when it answers; content when it does."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Return when no process of the engine is left."""
+
+    @abstractmethod
+    def runs(self) -> bool:
+        """Whether the engine's process lives; asks nobody."""
+
+    @abstractmethod
+    def answers(self) -> bool:
+        """Whether the engine answers a question that touches its data; never raises."""
+
+    @abstractmethod
+    def version(self) -> str:
+        """The engine's own version."""
+
+    @property
+    @abstractmethod
+    def accounts(self) -> Accounts | None:
+        """Databases and users, or None where the engine has no such notion."""

@@ -1,0 +1,5 @@
+"""MariaDB."""
+
+from guest_worker.datastores.mariadb.driver import MariaDB
+
+__all__ = ["MariaDB"]

@@ -1,0 +1,47 @@
+"""PostgreSQL's configuration, as pure functions of the machine's memory."""
+
+from collections.abc import Mapping
+
+from guest_worker.datastores.process import text_of
+
+
+def sized(memory_mib: int) -> dict[str, str]:
+    """What depends on memory: a quarter for shared buffers, and connections that fit beside them."""
+    connections = min(1000, max(50, memory_mib // 10))
+    return {
+        "shared_buffers": f"{max(32, memory_mib // 4)}MB",
+        "effective_cache_size": f"{max(64, memory_mib * 5 // 8)}MB",
+        "maintenance_work_mem": f"{max(16, memory_mib // 16)}MB",
+        "work_mem": f"{max(1, memory_mib // 4 // connections)}MB",
+        "max_connections": str(connections),
+    }
+
+
+FIXED = {
+    "fsync": "on",  # what was acknowledged is on disk
+    "synchronous_commit": "on",
+    "full_page_writes": "on",
+    "password_encryption": "scram-sha-256",
+    "log_statement": "none",  # statements may carry passwords
+    "log_min_error_statement": "panic",
+    "log_destination": "stderr",
+    "logging_collector": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "shared_preload_libraries": "",
+}
+
+ACCESS = """# TYPE  DATABASE  USER      ADDRESS    METHOD
+local   all       os_admin             scram-sha-256
+local   all       all                  reject
+host    all       os_admin  0.0.0.0/0  reject
+host    all       os_admin  ::/0       reject
+host    all       all       0.0.0.0/0  scram-sha-256
+host    all       all       ::/0       scram-sha-256
+"""
+
+
+def render(paths: Mapping[str, str], memory_mib: int, settings: Mapping[str, str]) -> str:
+    """Return postgresql.conf; later settings win over ours, paths over all."""
+    chosen = {**FIXED, **sized(memory_mib), **settings, **paths}
+    return text_of({key: value.replace("'", "''") for key, value in chosen.items()}, "{key} = '{value}'")

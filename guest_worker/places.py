@@ -1,0 +1,39 @@
+"""Where things lie in the database server. Standard library alone: the privileged process reads it too."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+BOOT = "etc/coffer/guest.json"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders and files, by what they are for."""
+
+    root: Path
+    mounted_at: str = ""
+
+    @property
+    def boot_file(self) -> Path:
+        """Written by user data."""
+        return self.root / BOOT
+
+    @property
+    def state(self) -> Path:
+        """The guest's own: fence, journal, wanted state, the administrator's secret. Not on the data volume."""
+        return self.root / "var/lib/guest"
+
+    @property
+    def data(self) -> Path:
+        """The mounted data volume."""
+        return Path(self.mounted_at) if self.mounted_at else self.root / "var/lib/database"
+
+    @property
+    def disk_socket(self) -> Path:
+        """Where the privileged process listens."""
+        return self.root / "run/disk.sock"
+
+    @property
+    def disk_memory(self) -> Path:
+        """Which volume the privileged process mounts again after a boot; the guest cannot write it."""
+        return self.root / "etc/coffer/disk.json"

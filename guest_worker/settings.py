@@ -1,0 +1,31 @@
+"""What the image tells the guest, by its environment."""
+
+from pathlib import Path
+
+from pydantic_settings import BaseSettings
+
+from guest_worker.places import Places
+
+
+class GuestSettings(BaseSettings):
+    """Set by the image (its systemd unit, or the embedded cloud's manifest)."""
+
+    root: Path = Path("/")
+    """Folder that stands for the machine's root."""
+    bind_address: str = "*"
+    """Address the engine listens on; `*`: all."""
+    memory_mib: int = 0
+    """Memory of the machine in MiB where the system tells another's; 0: what the runbook says."""
+    volume_mounted_at: str = ""
+    """Folder of the data volume where the platform presents it as mounted; empty: the disk process mounts it."""
+    engine_prefix: str = ""
+    """Folder of the engine's binaries; empty: the system's."""
+    guest_log_level: str = "INFO"
+    """Log level."""
+    heartbeat_seconds: float = 20
+    """Seconds between heartbeats of the watch, at most."""
+
+    @property
+    def places(self) -> Places:
+        """Where things lie below the root."""
+        return Places(self.root, self.volume_mounted_at)

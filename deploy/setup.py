@@ -1,0 +1,185 @@
+"""`python3 deploy/setup.py demo|test`: make a fresh machine ready. Standard library alone; broken off, it resumes.
+
+What it makes, and where: environments in `.coffer/venv`, the guests' images in an open place that unprivileged
+processes can enter (`open_home`). As root it installs the engines that are missing from Debian's packages, starting
+and enabling nothing; elsewhere it says what to install.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parents[1]
+CREATE_CLUSTER = Path("/etc/postgresql-common/createcluster.conf")
+PACKAGES = {
+    "mariadb-server-core": lambda: bool(shutil.which("mariadbd", path="/usr/sbin:/usr/bin")),
+    "postgresql": lambda: any(Path("/usr/lib/postgresql").glob("*/bin/postgres")),
+    "python3-venv": lambda: python_can("ensurepip"),
+    "e2fsprogs": lambda: bool(shutil.which("mkfs.ext4", path="/usr/sbin:/sbin")),
+    "util-linux": lambda: bool(shutil.which("losetup", path="/usr/sbin:/sbin")),
+    "procps": lambda: bool(shutil.which("ps")),
+}
+ENVIRONMENTS = {"demo": ("control", "embedded"), "test": ("dev",), "lint": ("dev",)}
+
+
+def home() -> Path:
+    """Folder of the stack's state."""
+    return Path(os.environ.get("COFFER_HOME") or HERE / ".coffer").resolve()
+
+
+def open_home() -> Path:
+    """Folder that unprivileged processes can enter; as root not below the clone, which may be closed to others."""
+    said = os.environ.get("COFFER_OPEN_HOME")
+    if said:
+        return Path(said).resolve()
+    if os.geteuid() != 0:
+        return home() / "open"
+    return Path("/var/lib") / f"coffer-{hashlib.sha256(str(home()).encode()).hexdigest()[:10]}"
+
+
+def python() -> str:
+    """The system's interpreter: an unprivileged guest can run it, one in somebody's home it cannot."""
+    for each in ("/usr/bin/python3", "/usr/bin/python3.13", "/usr/bin/python3.12", "/usr/bin/python3.11"):
+        if Path(each).exists() and version_of(each) >= (3, 11):
+            return each
+    if os.geteuid() == 0:
+        sys.exit("set-up: needs Python 3.11 or later as /usr/bin/python3 (Debian 12, Ubuntu 24.04 or later have it)")
+    return sys.executable
+
+
+def version_of(interpreter: str) -> tuple[int, ...]:
+    """Major and minor version."""
+    said = subprocess.run([interpreter, "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, text=True)
+    return tuple(int(each) for each in said.stdout.split())
+
+
+def python_can(module: str) -> bool:
+    """Whether the interpreter has a module."""
+    return subprocess.run([python(), "-c", f"import {module}"], capture_output=True).returncode == 0
+
+
+def step(sentence: str, work: Callable[[], bool]) -> None:
+    """Say what is going on and how long it took; what was there already is not worth a line."""
+    began = time.monotonic()
+    tty = sys.stdout.isatty()
+    if tty:
+        sys.stdout.write(f"  … {sentence}\r")
+        sys.stdout.flush()
+    if work():
+        sys.stdout.write(f"  ✓ {sentence} ({time.monotonic() - began:.1f} s)\n")
+    elif tty:
+        sys.stdout.write("\033[K")
+    sys.stdout.flush()
+
+
+def run(command: list[str], log: Path, **environment: str) -> None:
+    """Run with its output in the set-up's log, and show the end of it when it fails."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as file:
+        file.write(f"$ {' '.join(command)}\n")
+        file.flush()
+        code = subprocess.run(command, stdout=file, stderr=file, stdin=subprocess.DEVNULL,
+                              env={**os.environ, **environment}).returncode  # fmt: skip
+    if code:
+        tail = "\n    ".join(log.read_text(errors="replace").splitlines()[-15:])
+        sys.exit(f"set-up: {command[0]} ended with {code}; the end of {log}:\n    {tail}")
+
+
+def install_packages(log: Path) -> bool:
+    """Install what is missing from the distribution, or say what to install."""
+    missing = [name for name, there in PACKAGES.items() if not there()]
+    if not missing:
+        return False
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        sys.exit(
+            "set-up: please install these first, with Debian's names: " + " ".join(missing)
+            + "\n  (Debian, Ubuntu: sudo apt-get install --no-install-recommends " + " ".join(missing)
+            + ";\n   no service of theirs needs to run: Coffer starts servers of its own)"
+        )  # fmt: skip
+    if "postgresql" in missing and not CREATE_CLUSTER.exists():
+        CREATE_CLUSTER.parent.mkdir(parents=True, exist_ok=True)
+        CREATE_CLUSTER.write_text("create_main_cluster = false\n")
+    quiet = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l"}
+    run(["apt-get", "update", "-qq"], log, **quiet)
+    run(["apt-get", "install", "-qq", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120",
+         "-o", "Dpkg::Options::=--force-confold", *missing], log, **quiet)  # fmt: skip
+    if "postgresql" in missing and Path("/run/systemd/system").exists():
+        run(["systemctl", "disable", "--now", "postgresql.service"], log)
+    return True
+
+
+def install_uv(log: Path) -> bool:
+    """The installer, pinned by hash, in an environment of its own."""
+    folder, wanted = home() / "venv/uv", digest("uv")
+    if is_current(folder, wanted):
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    run([python(), "-m", "venv", str(folder)], log)
+    run([str(folder / "bin/pip"), "install", "-q", "--require-hashes", "-r", str(requirements("uv"))], log)
+    (folder / "digest").write_text(wanted)
+    return True
+
+
+def install_environment(name: str, log: Path) -> bool:
+    """One environment, exactly as locked; made aside by uv, marked last."""
+    folder, wanted = home() / "venv" / name, digest(name)
+    if is_current(folder, wanted):
+        return False
+    uv = str(home() / "venv/uv/bin/uv")
+    shutil.rmtree(folder, ignore_errors=True)
+    run([uv, "venv", "-q", "--python", python(), str(folder)], log)
+    run([uv, "pip", "install", "-q", "--python", str(folder / "bin/python"), "--require-hashes", "-r",
+         str(requirements(name))], log, UV_COMPILE_BYTECODE="1", UV_LINK_MODE="copy")  # fmt: skip
+    (folder / "digest").write_text(wanted)
+    return True
+
+
+def requirements(name: str) -> Path:
+    """The locked list of an environment."""
+    return HERE / "requirements" / f"{name}.txt"
+
+
+def digest(name: str) -> str:
+    """What an environment is made of."""
+    return hashlib.sha256(requirements(name).read_bytes() + python().encode()).hexdigest()
+
+
+def is_current(folder: Path, wanted: str) -> bool:
+    """Whether an environment is complete and as locked."""
+    stamp = folder / "digest"
+    return stamp.exists() and stamp.read_text() == wanted
+
+
+def build_images(interpreter: Path, log: Path) -> bool:
+    """The images of the database servers; content when they are current."""
+    images = open_home() / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    before = {path: path.stat().st_mtime for path in images.glob("*/digest")}
+    for engine in ("mariadb", "postgresql"):
+        run([str(interpreter), "-m", "guest_worker.image", "--engine", engine, "--to", str(images), "--python", python(),
+             "--uv", str(home() / "venv/uv/bin/uv")], log, PYTHONPATH=str(HERE), PYTHONDONTWRITEBYTECODE="1")  # fmt: skip
+    return before != {path: path.stat().st_mtime for path in images.glob("*/digest")}
+
+
+def main() -> None:
+    """Do the set-up for the purpose that the command line names."""
+    purpose = sys.argv[1] if len(sys.argv) > 1 else "demo"
+    names = ENVIRONMENTS[purpose]
+    home().mkdir(parents=True, exist_ok=True, mode=0o700)
+    log = home() / "log/setup.log"
+    step("database engines from the distribution's packages", lambda: install_packages(log))
+    step("uv, the installer", lambda: install_uv(log))
+    for name in names:
+        step(f"Python environment {name!r}", lambda name=name: install_environment(name, log))  # type: ignore[misc]
+    if purpose != "lint":
+        interpreter = home() / "venv" / names[0] / "bin/python"
+        step("images of the database servers", lambda: build_images(interpreter, log))
+
+
+if __name__ == "__main__":
+    main()

@@ -18,6 +18,7 @@ HERE = Path(__file__).resolve().parents[1]
 CREATE_CLUSTER = Path("/etc/postgresql-common/createcluster.conf")
 PACKAGES = {
     "mariadb-server-core": lambda: bool(shutil.which("mariadbd", path="/usr/sbin:/usr/bin")),
+    "mariadb-client-core": lambda: bool(shutil.which("my_print_defaults")),
     "postgresql": lambda: any(Path("/usr/lib/postgresql").glob("*/bin/postgres")),
     "python3-venv": lambda: python_can("ensurepip"),
     "e2fsprogs": lambda: bool(shutil.which("mkfs.ext4", path="/usr/sbin:/sbin")),

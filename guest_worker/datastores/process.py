@@ -9,6 +9,9 @@ from pathlib import Path
 from guest_worker import host
 from workflows.domain.errors import EngineFailed, NotYet
 
+TELLING = ("ERROR", "FATAL", "PANIC", " LOG:  unrecognized")  # how engines mark the lines that say why they end
+VAIN = ("Aborting", "contains errors")  # their last words that say nothing
+
 
 class EngineProcess:
     """The one server process of an engine and all that it starts."""
@@ -62,8 +65,9 @@ class EngineProcess:
 
     def _last_words(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        telling = [line for line in lines[-50:] if "ERROR" in line or "FATAL" in line] or lines[-1:]
-        return telling[-1].strip()[-300:] if telling else "it said nothing"
+        telling = [line for line in lines[-50:] if any(word in line for word in TELLING)] or lines[-1:]
+        useful = [line for line in telling if not line.endswith(VAIN)] or telling
+        return useful[-1].strip()[-300:] if useful else "it said nothing"
 
 
 def _descendants(pid: int) -> list[int]:

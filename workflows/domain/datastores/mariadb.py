@@ -2,7 +2,7 @@
 
 from workflows.domain.accounts import NewDatabase
 from workflows.domain.datastores.base import Datastore
-from workflows.domain.datastores.naming import check_charset, check_host, check_name, check_secret
+from workflows.domain.datastores.naming import check_charset, check_host, check_name, check_reserved, check_secret
 
 # Character sets and the prefixes of their collations; `binary` is the one that is also a collation.
 CHARACTER_SETS = frozenset(
@@ -20,10 +20,13 @@ COLLATIONS = frozenset(
 )
 DATABASE_MAX = 64
 USER_MAX = 80
+RESERVED_USERS = frozenset({"os_admin", "root", "mysql", "mariadb.sys", "PUBLIC"})
+RESERVED_DATABASES = frozenset({"mysql", "information_schema", "performance_schema", "sys"})
 
 
 def _check_database(database: NewDatabase) -> None:
     check_name("database name", database.name, DATABASE_MAX)
+    check_reserved("database name", database.name, RESERVED_DATABASES)
     check_charset(database, CHARACTER_SETS)
     if database.collate is None:
         return
@@ -41,6 +44,7 @@ def _alike(character_set: str) -> set[str]:
 
 def _check_user(name: str, host: str) -> None:
     check_name("user name", name, USER_MAX)
+    check_reserved("user name", name, RESERVED_USERS)
     check_host(host)
 
 
@@ -48,8 +52,8 @@ MARIADB = Datastore(
     manager="mariadb",
     port=3306,
     hosts=True,
-    reserved_users=frozenset({"os_admin", "root", "mysql", "mariadb.sys", "PUBLIC"}),
-    reserved_databases=frozenset({"mysql", "information_schema", "performance_schema", "sys"}),
+    reserved_users=RESERVED_USERS,
+    reserved_databases=RESERVED_DATABASES,
     check_database=_check_database,
     check_user=_check_user,
     check_password=check_secret,

@@ -25,6 +25,12 @@ def check_name(what: str, name: str, longest: int) -> None:
         )
 
 
+def check_reserved(what: str, name: str, reserved: frozenset[str]) -> None:
+    """Refuse the engine's own and ours, however they are capitalised."""
+    if name.lower() in {each.lower() for each in reserved}:
+        raise ValueError(f"{what} '{name}' is reserved")
+
+
 def check_charset(database: NewDatabase, known: frozenset[str] | set[str]) -> None:
     """Refuse character sets that the engine does not have."""
     if database.character_set is not None and database.character_set not in known:

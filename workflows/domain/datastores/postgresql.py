@@ -2,7 +2,7 @@
 
 from workflows.domain.accounts import NewDatabase
 from workflows.domain.datastores.base import Datastore
-from workflows.domain.datastores.naming import check_charset, check_name, check_secret
+from workflows.domain.datastores.naming import check_charset, check_name, check_reserved, check_secret
 
 # Server encodings (PostgreSQL's manual, table "Character Sets"); clients may write them without the underscore.
 ENCODINGS = frozenset(
@@ -12,10 +12,13 @@ ENCODINGS = frozenset(
 )
 LOCALES = frozenset({"C", "POSIX", "C.UTF-8", "C.utf8", "en_US.UTF-8", "en_US.utf8"})
 NAME_MAX = 63
+RESERVED_USERS = frozenset({"os_admin", "postgres", "root", "public", "none"})
+RESERVED_DATABASES = frozenset({"os_admin", "postgres", "template0", "template1"})
 
 
 def _check_database(database: NewDatabase) -> None:
     check_name("database name", database.name, NAME_MAX)
+    check_reserved("database name", database.name, RESERVED_DATABASES)
     check_charset(database, ENCODINGS | {each.lower() for each in ENCODINGS} | {"utf-8", "UTF-8"})
     if database.collate is not None and database.collate not in LOCALES:
         raise ValueError(f"unknown collation '{database.collate}'")
@@ -23,6 +26,7 @@ def _check_database(database: NewDatabase) -> None:
 
 def _check_user(name: str, host: str) -> None:
     check_name("user name", name, NAME_MAX)
+    check_reserved("user name", name, RESERVED_USERS)
     if name.startswith("pg_"):
         raise ValueError(f"user name '{name}' is reserved: it starts with 'pg_'")
     if host != "%":
@@ -32,8 +36,8 @@ def _check_user(name: str, host: str) -> None:
 POSTGRESQL = Datastore(
     manager="postgresql",
     port=5432,
-    reserved_users=frozenset({"os_admin", "postgres", "root", "public", "none"}),
-    reserved_databases=frozenset({"os_admin", "postgres", "template0", "template1"}),
+    reserved_users=RESERVED_USERS,
+    reserved_databases=RESERVED_DATABASES,
     check_database=_check_database,
     check_user=_check_user,
     check_password=check_secret,

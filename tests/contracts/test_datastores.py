@@ -1,0 +1,292 @@
+"""What every driver must be able to do, asked of the real engines over TCP."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guest_worker.datastores import open_datastore
+from guest_worker.datastores.base import PlainUser, Surroundings
+from guest_worker.datastores.mariadb import MariaDB
+from guest_worker.datastores.postgresql import PostgreSQL
+from tests.contracts.engines import DIALECTS, Dialect
+from tests.elsewhere import Elsewhere, open_folder
+from tests.machine import loopback, processes_below
+from workflows.domain.accounts import NewDatabase, UserName
+from workflows.domain.datastores import DATASTORES
+from workflows.domain.errors import AlreadyExists, BadRequest, EngineFailed, NotFound
+
+ENGINES = (MariaDB.manager, PostgreSQL.manager)  # imported here, for the child cannot read a closed clone
+
+
+@dataclass
+class Case:
+    """An engine under test."""
+
+    engine: Any
+    dialect: Dialect
+    folder: Path
+    address: str
+
+    def connect(self, user: str = "amy", password: str = "pass word'\"`\\1", database: str = "app") -> Any:
+        """As a tenant, by TCP."""
+        return self.dialect.connect(self.address, user, password, database)
+
+    def ask(self, connection: Any, question: str) -> list[tuple[Any, ...]]:
+        """Rows."""
+        return self.dialect.ask(connection, question)
+
+
+AMY = UserName(name="amy")
+PASSWORD = "pass word'\"`\\1"
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def case(request: pytest.FixtureRequest) -> Iterator[Case]:
+    """One engine, initialised, configured for 1 GiB and started."""
+    manager = request.param
+    folder = Path(tempfile.mkdtemp(prefix=f"coffer-{manager}-"))
+    folder.chmod(0o755)
+    address = loopback()
+    around = Surroundings(open_folder(folder / "data"), open_folder(folder / "state"), bind_address=address)
+    engine = Elsewhere(lambda: open_datastore(manager, around))
+    try:
+        engine.initialise()
+        engine.configure(1024, {})
+        engine.start()
+        yield Case(engine, DIALECTS[manager], folder, address)
+        engine.stop()
+        assert processes_below(folder) == []
+    finally:
+        for pid in processes_below(folder):
+            os.kill(pid, signal.SIGKILL)
+        engine.end()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def app(case: Case) -> Iterator[Case]:
+    """With a database `app` and a user `amy`, gone afterwards."""
+    case.engine.accounts.create_database(NewDatabase(name="app"))
+    case.engine.accounts.create_user(PlainUser(AMY, PASSWORD, ("app",)))
+    yield case
+    for user in case.engine.accounts.list_users():
+        case.engine.accounts.delete_user(UserName(name=user.name, host=user.host))
+    for name in case.engine.accounts.list_databases():
+        case.engine.accounts.delete_database(name)
+
+
+def test_every_datastore_of_the_catalogue_has_a_driver() -> None:
+    assert set(ENGINES) == set(DATASTORES)
+
+
+def test_every_verb_may_come_twice(app: Case) -> None:
+    with app.connect() as connection:
+        app.ask(connection, "CREATE TABLE t (n int)")
+    app.engine.initialise()
+    app.engine.configure(1024, {})
+    app.engine.start()
+    with app.connect() as connection:
+        assert app.ask(connection, "SELECT count(*) FROM t") == [(0,)]
+
+
+def test_it_knows_its_version(case: Case) -> None:
+    assert case.engine.version()[0].isdigit()
+    assert "-" not in case.engine.version()
+
+
+def test_a_restart_keeps_the_data_and_stop_leaves_no_process(app: Case) -> None:
+    with app.connect() as connection:
+        app.ask(connection, "CREATE TABLE t (n int)")
+        app.ask(connection, "INSERT INTO t VALUES (1)")
+    app.engine.stop()
+    app.engine.stop()
+    assert not app.engine.runs()
+    assert processes_below(app.folder) == []
+    with pytest.raises(app.dialect.refused):
+        app.connect()
+    app.engine.start()
+    with app.connect() as connection:
+        assert app.ask(connection, "SELECT n FROM t") == [(1,)]
+
+
+def test_after_kill_9_it_starts_on_its_data(app: Case) -> None:
+    with app.connect() as connection:
+        app.ask(connection, "CREATE TABLE t (n int)")
+        app.ask(connection, "INSERT INTO t VALUES (1)")
+    for pid in processes_below(app.folder):
+        os.kill(pid, signal.SIGKILL)
+    assert not app.engine.answers()
+    app.engine.start()
+    with app.connect() as connection:
+        assert app.ask(connection, "SELECT n FROM t") == [(1,)]
+
+
+@pytest.mark.parametrize("memory", [1024, 4096])
+def test_memory_follows_the_flavor(app: Case, memory: int) -> None:
+    app.engine.stop()
+    app.engine.configure(memory, {})
+    app.engine.start()
+    with app.connect() as connection:
+        ((size,),) = app.ask(connection, app.dialect.memory_question)
+    share = int(size) / (memory * 2**20)
+    assert 0.15 <= share <= 0.7, f"{size} bytes of {memory} MiB"
+
+
+def test_an_engine_that_does_not_start_says_why(app: Case) -> None:
+    app.engine.stop()
+    app.engine.configure(1024, {"no_such_setting_at_all": "1"})
+    try:
+        with pytest.raises(EngineFailed, match=r"no_such_setting_at_all|unknown|unrecognized"):
+            app.engine.start()
+        assert processes_below(app.folder) == []
+    finally:
+        app.engine.configure(1024, {})
+        app.engine.start()
+
+
+@pytest.mark.parametrize("name", ["app2", "o'brien", 'dou"ble', "with space", "under_score", "per%cent", "Größe", "semi;--"])
+def test_any_name_that_is_let_in_works(app: Case, name: str) -> None:
+    try:
+        app.engine.accounts.create_database(NewDatabase(name=name))
+    except BadRequest:
+        assert name not in app.engine.accounts.list_databases()
+        return
+    assert name in app.engine.accounts.list_databases()
+    app.engine.accounts.create_user(PlainUser(UserName(name="bob"), PASSWORD, (name,)))
+    assert [user.databases for user in app.engine.accounts.list_users() if user.name == "bob"] == [(name,)]
+    with app.connect("bob", PASSWORD, name) as connection:
+        app.ask(connection, "CREATE TABLE t (n int)")
+    app.engine.accounts.delete_database(name)
+    assert name not in app.engine.accounts.list_databases()
+    assert [user.databases for user in app.engine.accounts.list_users() if user.name == "bob"] == [()]
+
+
+def test_a_wildcard_in_a_name_grants_nothing_else(app: Case) -> None:
+    app.engine.accounts.create_database(NewDatabase(name="a_b"))
+    app.engine.accounts.create_database(NewDatabase(name="axb"))
+    app.engine.accounts.create_user(PlainUser(UserName(name="bob"), PASSWORD, ("a_b",)))
+    app.connect("bob", PASSWORD, "a_b").close()
+    with pytest.raises(app.dialect.refused):
+        app.connect("bob", PASSWORD, "axb")
+
+
+def test_what_is_there_is_not_made_again_and_what_is_not_is_not_found(app: Case) -> None:
+    accounts = app.engine.accounts
+    with pytest.raises(AlreadyExists):
+        accounts.create_database(NewDatabase(name="app"))
+    with pytest.raises(AlreadyExists):
+        accounts.create_user(PlainUser(AMY, "other"))
+    app.connect().close()
+    ghost = UserName(name="ghost")
+    for call in (
+        lambda: accounts.delete_database("ghost"),
+        lambda: accounts.delete_user(ghost),
+        lambda: accounts.rename_user(ghost, UserName(name="g2")),
+        lambda: accounts.set_password(ghost, "x"),
+        lambda: accounts.grant(ghost, "app"),
+        lambda: accounts.grant(AMY, "ghost"),
+        lambda: accounts.revoke(ghost, "app"),
+        lambda: accounts.create_user(PlainUser(ghost, "x", ("no such",))),
+    ):
+        with pytest.raises(NotFound):
+            call()
+    assert [each.name for each in accounts.list_users()] == ["amy"]
+
+
+def test_a_user_sees_its_own_databases_alone(app: Case) -> None:
+    app.engine.accounts.create_database(NewDatabase(name="secret"))
+    with pytest.raises(app.dialect.refused):
+        app.connect(database="secret")
+    app.engine.accounts.grant(AMY, "secret")
+    app.connect(database="secret").close()
+
+
+def test_revoking_counts_for_open_sessions(app: Case) -> None:
+    connection = app.connect()
+    app.ask(connection, "CREATE TABLE t (n int)")
+    app.engine.accounts.revoke(AMY, "app")
+    with pytest.raises(app.dialect.refused):
+        app.ask(connection, "INSERT INTO t VALUES (1)")
+    with pytest.raises(app.dialect.refused):
+        app.connect()
+    with pytest.raises(NotFound):
+        app.engine.accounts.revoke(AMY, "app")
+
+
+def test_renaming_keeps_password_and_grants(app: Case) -> None:
+    app.engine.accounts.create_user(PlainUser(UserName(name="bob"), "other"))
+    with pytest.raises(AlreadyExists):
+        app.engine.accounts.rename_user(AMY, UserName(name="bob"))
+    app.engine.accounts.rename_user(AMY, UserName(name="anna"))
+    app.connect("anna").close()
+    with pytest.raises(app.dialect.refused):
+        app.connect("amy")
+
+
+def test_a_new_password_replaces_the_old_one(app: Case) -> None:
+    app.engine.accounts.set_password(AMY, "new 'one")
+    app.connect(password="new 'one").close()
+    with pytest.raises(app.dialect.refused):
+        app.connect()
+
+
+def test_a_user_that_owns_tables_can_be_deleted_and_its_tables_stay(app: Case) -> None:
+    with app.connect() as connection:
+        app.ask(connection, "CREATE TABLE t (n int)")
+    app.engine.accounts.delete_user(AMY)
+    app.engine.accounts.create_user(PlainUser(AMY, PASSWORD, ("app",)))
+    with app.connect() as connection:
+        assert app.ask(connection, "SELECT count(*) FROM t") == [(0,)]
+
+
+def test_root_is_enabled_and_disabled(app: Case) -> None:
+    name = app.engine.accounts.enable_root("root 'secret")
+    with app.connect(name, "root 'secret", "app") as connection:
+        app.ask(connection, "CREATE DATABASE made_by_root")
+    assert name not in [each.name for each in app.engine.accounts.list_users()]
+    assert app.engine.accounts.enable_root("second") == name
+    with pytest.raises(app.dialect.refused):
+        app.connect(name, "root 'secret", "app")
+    session = app.connect(name, "second", "app")
+    app.engine.accounts.disable_root()
+    with pytest.raises(app.dialect.refused):
+        app.ask(session, "SELECT 1")
+    with pytest.raises(app.dialect.refused):
+        app.connect(name, "second", "app")
+
+
+def test_the_engine_s_own_are_hidden_and_safe(case: Case) -> None:
+    facts = DATASTORES[case.dialect.manager]
+    assert case.engine.accounts.list_databases() == ()
+    assert case.engine.accounts.list_users() == ()
+    for name in facts.reserved_databases:
+        with pytest.raises(NotFound):
+            case.engine.accounts.delete_database(name)
+        with pytest.raises((BadRequest, AlreadyExists)):
+            case.engine.accounts.create_database(NewDatabase(name=name))
+    for name in facts.reserved_users:
+        with pytest.raises(NotFound):
+            case.engine.accounts.delete_user(UserName(name=name))
+        with pytest.raises(NotFound):
+            case.engine.accounts.set_password(UserName(name=name), "mine now")
+
+
+def test_nobody_gets_in_without_a_password(case: Case) -> None:
+    for name in (*DATASTORES[case.dialect.manager].reserved_users, "", "postgres", "root", "mysql"):
+        with pytest.raises(case.dialect.refused):
+            case.connect(name, "", "")
+
+
+def test_no_secret_is_in_a_process_s_arguments(app: Case) -> None:
+    secret = (app.folder / "state/os_admin").read_text()
+    shown = subprocess.run(["ps", "axeww", "-o", "args"], capture_output=True, text=True).stdout
+    assert secret not in shown
+    assert PASSWORD not in shown

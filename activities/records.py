@@ -15,8 +15,10 @@ from records.tables import instances
 from records.tables import operations as operation_rows
 from workflows.domain.errors import BadRequest, NotFound
 from workflows.domain.instance import DatastoreVersion, HealthReport, InstanceSpec, InstanceStatus
-from workflows.domain.operation import Admission, AdmissionRequest, Close, StepNote
-from workflows.ports.records import Administration, QuotaChange, Records, ResetStatus, RootNote
+from workflows.domain.operation import Admission, AdmissionRequest, Close, OperationKind, StepNote
+from workflows.ports.records import Administration, QuotaChange, Records, Rename, ResetStatus, RootNote
+
+MAKES_WAY = (OperationKind.CREATE.value, OperationKind.DELETE.value)
 
 
 @dataclass(frozen=True)
@@ -90,15 +92,20 @@ class PostgresRecords(Records, Administration):
 
     @activity.defn
     async def reset_status(self, reset: ResetStatus) -> None:
+        running = await self._running(reset.instance_id)
+        if running in MAKES_WAY:
+            return
+        if running is not None:
+            raise admission.busy(reset.instance_id, f"operation {running} is running")
         async with self.engine.begin() as conn:
-            await self._refuse_running(reset.instance_id)
             values = {"status": InstanceStatus.ERROR.value, "updated": func.clock_timestamp()}
             where = instances.c.id == reset.instance_id, ~instances.c.deleted
             changed = await conn.execute(update(instances).where(*where).values(values))
             if changed.rowcount == 0:
                 raise NotFound(f"Resource {reset.instance_id} cannot be found.")
 
-    async def _refuse_running(self, instance_id: UUID) -> None:
+    async def _running(self, instance_id: UUID) -> str | None:
+        """The kind of the operation whose run is really open, if there is one."""
         o = operation_rows.c
         statement = select(o.workflow_id, o.first_execution_run_id, o.kind).where(
             o.instance_id == instance_id, o.state == admission.OPEN
@@ -106,7 +113,17 @@ class PostgresRecords(Records, Administration):
         async with self.engine.connect() as conn:
             row = (await conn.execute(statement)).one_or_none()
         if row is not None and await self.runs.chain_is_open(row.workflow_id, row.first_execution_run_id):
-            raise admission.busy(instance_id, f"operation {row.kind} is running")
+            return str(row.kind)
+        return None
+
+    @activity.defn
+    async def rename(self, rename: Rename) -> None:
+        async with self.engine.begin() as conn:
+            values = {"name": rename.name, "updated": func.clock_timestamp()}
+            where = instances.c.id == rename.instance_id, ~instances.c.deleted
+            changed = await conn.execute(update(instances).where(*where).values(values))
+            if changed.rowcount == 0:
+                raise NotFound(f"Resource {rename.instance_id} cannot be found.")
 
     @activity.defn
     async def set_quotas(self, change: QuotaChange) -> None:

@@ -6,6 +6,7 @@ line with a seed file.
 
 import configparser
 import grp
+import logging
 import os
 import pwd
 import sqlite3
@@ -176,6 +177,7 @@ def _seed_when_up(settings: KeystoneSettings) -> None:
 def main() -> None:
     """Serve with waitress; a thread seeds when the port answers."""
     settings = KeystoneSettings()
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     config = configure(settings)
     prepare(settings, config)
     sys.argv = ["keystone"]

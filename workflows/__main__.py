@@ -20,10 +20,10 @@ def worker(client: Client) -> Worker:
 
 
 async def main(stop: asyncio.Event) -> None:
-    """Work until told to stop; Temporal may come later than this process."""
+    """Work until told to stop; without Temporal the process ends, and its supervisor starts it again."""
     settings = TemporalSettings()
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    client = await connect(settings, Keyring.read(settings.master_key_file), lazy=True)
+    client = await connect(settings, Keyring.read(settings.master_key_file))
     async with worker(client):
         await stop.wait()
 

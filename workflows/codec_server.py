@@ -6,7 +6,6 @@ once more inside the payloads, for the guest alone.
 
 import asyncio
 
-import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from google.protobuf.json_format import MessageToJson, Parse, ParseError
@@ -14,7 +13,7 @@ from pydantic_settings import SettingsConfigDict
 from temporalio.api.common.v1 import Payloads
 
 from workflows.codec import SealingCodec
-from workflows.process import run
+from workflows.process import run, serve_http
 from workflows.sealing import Keyring
 from workflows.settings import TemporalSettings
 
@@ -28,8 +27,8 @@ class CodecServerSettings(TemporalSettings):
     """Address to listen on; anything but loopback needs an authenticating proxy in front."""
     codec_port: int = 8234
     """Port to listen on."""
-    codec_origins: tuple[str, ...] = ("http://127.0.0.1:8233", "http://localhost:8233")
-    """Origins of the Web UI that may ask (CORS), as a JSON list."""
+    codec_origins: str = "http://127.0.0.1:8233,http://localhost:8233"
+    """Origins of the Web UI that may ask (CORS), separated by commas."""
 
 
 def app(settings: CodecServerSettings) -> FastAPI:
@@ -38,7 +37,7 @@ def app(settings: CodecServerSettings) -> FastAPI:
     server = FastAPI(title="Coffer's codec server", openapi_url=None)
     server.add_middleware(
         CORSMiddleware,
-        allow_origins=list(settings.codec_origins),
+        allow_origins=settings.codec_origins.split(","),
         allow_methods=["POST"],
         allow_headers=["content-type", "x-namespace", "authorization"],
         allow_credentials=True,
@@ -71,12 +70,7 @@ def _answer(payloads: Payloads) -> Response:
 async def main(stop: asyncio.Event) -> None:
     """Serve until told to stop."""
     settings = CodecServerSettings()
-    config = uvicorn.Config(app(settings), host=settings.codec_host, port=settings.codec_port, log_level="warning")
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    await stop.wait()
-    server.should_exit = True
-    await serving
+    await serve_http(app(settings), settings.codec_host, settings.codec_port, stop)
 
 
 if __name__ == "__main__":

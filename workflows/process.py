@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from typing import NoReturn
+from contextlib import nullcontext
+from typing import Any, NoReturn
 
 FATAL = 70  # EX_SOFTWARE: the supervisor starts the process again
 
@@ -41,6 +42,25 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> NoReturn:
         log.exception("the process ends with an error")
         code = 1
     leave(code)
+
+
+async def serve_http(app: Any, host: str, port: int, stop: asyncio.Event) -> None:
+    """Serve an ASGI application until told to stop; raises OSError when the port is taken."""
+    import uvicorn  # here, for guests have none
+
+    config = uvicorn.Config(
+        app, host=host, port=port, log_level="warning", access_log=False, server_header=False,
+        timeout_graceful_shutdown=10,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    server.capture_signals = nullcontext  # type: ignore[method-assign]  # signals are `run`'s
+    listening = config.bind_socket()
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    stopping.cancel()
+    await serving
 
 
 async def _until_signal(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:

@@ -76,13 +76,27 @@ class QuotaChange(Fact):
     limits: dict[str, int]
 
 
+class Rename(Fact):
+    """A new name for an instance."""
+
+    instance_id: UUID
+    name: str
+
+
 class Administration(ABC):
-    """What operators change without a runbook; standalone activities."""
+    """What is changed in the records alone, without a runbook; standalone activities."""
 
     @abstractmethod
     @activity.defn
     async def reset_status(self, reset: ResetStatus) -> None:
-        """Mark an instance as ERROR so that it can be deleted; Busy while an operation's run is really open."""
+        """Mark an instance as ERROR; Busy while an operation's run is really open.
+
+        A creation or deletion that runs is left alone without a word: the deletion that clients send next takes over.
+        """
+
+    @abstractmethod
+    @activity.defn
+    async def rename(self, rename: Rename) -> None: ...
 
     @abstractmethod
     @activity.defn

@@ -1,0 +1,1 @@
+"""Trove v1.0 over HTTP: starts runbooks, asks guests, reads records."""

@@ -1,0 +1,20 @@
+"""`python -m api`: serve until told to stop."""
+
+import asyncio
+import logging
+
+from api.app import build
+from api.settings import ApiSettings
+from workflows.process import run, serve_http
+
+
+async def main(stop: asyncio.Event) -> None:
+    """Serve; it starts without Temporal, Keystone and the records, and says 503 until they are there."""
+    settings = ApiSettings()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    await serve_http(build(settings), settings.api_host, settings.api_port, stop)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,144 @@
+"""The application: routes, the versions document, the health check, and what they work with."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from sqlalchemy import text
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from api import models
+from api.context import Means
+from api.documented import schemas
+from api.edge import Edge
+from api.faults import Fault
+from api.keystone import Keystone
+from api.policy import Policy
+from api.routes import accounts, catalogue, instances, mgmt, missing, operations
+from api.settings import ApiSettings
+from records.engine import connect as connect_records
+from records.reads import Reader
+from records.settings import RecordsSettings
+from workflows.client import connect
+from workflows.sealing import Keyring
+
+BODIES = (
+    models.CreateInstanceBody,
+    models.ChangeInstanceBody,
+    models.CreateDatabasesBody,
+    models.CreateUsersBody,
+    models.ChangePasswordsBody,
+    models.ChangeUserBody,
+    models.GrantBody,
+    models.RootBody,
+    models.QuotasBody,
+)
+DESCRIPTION = "OpenStack Trove's API v1.0, and what Coffer adds: operations, with their steps."
+
+
+def build(settings: ApiSettings) -> Edge:
+    """Return the application; it starts without Temporal, Keystone or the records, and answers 503 where they are needed."""
+    app = FastAPI(
+        title="Coffer", version="1.0", description=DESCRIPTION, lifespan=_lifespan(settings), redirect_slashes=False
+    )
+    # the first match counts: what is implemented stands before what is not
+    for each in (operations, instances, accounts, catalogue, mgmt, missing):
+        app.include_router(each.router)
+    _add_front_page(app)
+    app.add_exception_handler(HTTPException, _as_fault)
+    app.add_exception_handler(RequestValidationError, _as_bad_request)
+    app.add_exception_handler(Fault, _answer_fault)
+    app.openapi = lambda: _document(app)  # type: ignore[method-assign]
+    return Edge(app, settings, lambda: app.state.keystone)
+
+
+def _lifespan(settings: ApiSettings) -> Any:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        keyring = Keyring.read(settings.master_key_file)
+        records = RecordsSettings()
+        engine = connect_records(records)
+        verify = str(settings.keystone_ca) if settings.keystone_ca else True
+        async with httpx.AsyncClient(timeout=10, verify=verify, trust_env=False) as http:
+            app.state.keystone = Keystone(http, settings.keystone_url, settings.token_cache_seconds)
+            app.state.means = Means(
+                settings=settings,
+                reader=Reader(engine, records.default_quotas()),
+                temporal=await connect(settings, keyring, lazy=True),
+                keyring=keyring,
+                policy=Policy(settings.policy_file),
+            )
+            yield
+        await engine.dispose()
+
+    return lifespan
+
+
+def _add_front_page(app: FastAPI) -> None:
+    def version(request: Request) -> dict[str, Any]:
+        links = [{"rel": "self", "href": f"{request.state.base}/v1.0/"}]
+        return {"id": "v1.0", "status": "CURRENT", "updated": "2012-08-01T00:00:00Z", "links": links}
+
+    @app.get("/", tags=["versions"])
+    async def versions(request: Request) -> dict[str, Any]:
+        """The versions of the API; needs no token."""
+        accept = request.headers.get("accept", "")
+        if "version=" in accept and "version=1.0" not in accept:
+            raise Fault(406, "version not supported")
+        return {"versions": [version(request)]}
+
+    @app.get("/v1.0", tags=["versions"])
+    async def version_document(request: Request) -> dict[str, Any]:
+        """This version; needs no token."""
+        return {"version": version(request)}
+
+    @app.get("/healthcheck", tags=["health"], responses={503: {"description": "The records do not answer"}})
+    async def healthcheck(request: Request) -> JSONResponse:
+        """Whether the API answers, and what it knows of what it needs. 503 while the records, which reads need, are away."""
+        means: Means = request.app.state.means
+        try:
+            async with means.reader.engine.connect() as conn:
+                await conn.execute(text("SELECT 1"))
+        except Exception:  # noqa: BLE001 - whatever it is, we are not healthy
+            return JSONResponse({"status": "unavailable", "records": "away"}, status_code=503)
+        return JSONResponse({"status": "ok", "records": "ok"})
+
+
+async def _as_fault(request: Request, error: Exception) -> JSONResponse:
+    code = error.status_code if isinstance(error, HTTPException) else 500
+    if code in (404, 405):  # Trove answers 404 for an unknown method, too
+        return await _answer_fault(request, Fault(404, "The resource could not be found."))
+    return await _answer_fault(request, Fault(code, str(getattr(error, "detail", error))))
+
+
+async def _as_bad_request(request: Request, error: Exception) -> JSONResponse:
+    places = error.errors() if isinstance(error, RequestValidationError) else []
+    said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in places)
+    return await _answer_fault(request, Fault(400, f"Validation error: {said}"))
+
+
+async def _answer_fault(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Fault)  # noqa: S101 - registered for nothing else
+    return JSONResponse(error.body(), status_code=error.code, headers=error.headers)
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        components = document.setdefault("components", {})
+        components["schemas"] = {**components.get("schemas", {}), **schemas(*BODIES)}
+        components["securitySchemes"] = {"token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}}
+        for path, verbs in document["paths"].items():
+            for verb in verbs.values():
+                verb["responses"].pop("422", None) if "HTTPValidationError" in str(verb["responses"].get("422")) else None
+                if path.startswith("/v1.0/"):
+                    verb["security"] = [{"token": []}]
+        for name in ("HTTPValidationError", "ValidationError"):
+            components["schemas"].pop(name, None)
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,61 @@
+"""Who asks, and what the process works with."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from temporalio.client import Client
+
+from api.settings import ApiSettings
+from records.reads import Reader, Scope
+from workflows.domain.operation import Caller
+from workflows.sealing import Keyring
+
+if TYPE_CHECKING:
+    from api.policy import Policy
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What Keystone says of a token."""
+
+    user_id: str
+    project_id: str
+    roles: tuple[str, ...]
+    domain_id: str = ""
+    access_rules: tuple[dict[str, str], ...] | None = None
+
+
+@dataclass(frozen=True)
+class Asker:
+    """The caller of one request, allowed to make it; links start with `base`."""
+
+    identity: Identity
+    is_admin: bool
+    request_id: str
+    base: str
+
+    @property
+    def project_id(self) -> str:
+        """The project that the token is for, which is the one in the URL."""
+        return self.identity.project_id
+
+    @property
+    def scope(self) -> Scope:
+        """Which instances may be found by id: an administrator's reach everywhere."""
+        return Scope(None if self.is_admin else self.project_id)
+
+    def caller(self) -> Caller:
+        """As runbooks are told."""
+        return Caller(project_id=self.project_id, user_id=self.identity.user_id, request_id=self.request_id,
+                      is_admin=self.is_admin)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Means:
+    """What requests are answered with."""
+
+    settings: ApiSettings
+    reader: Reader
+    temporal: Client
+    keyring: Keyring
+    policy: "Policy" = field(repr=False)

@@ -1,0 +1,169 @@
+"""The outermost layer: request ids, paths, body limits, authentication, and a fault for whatever goes wrong."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import unquote_to_bytes
+from uuid import uuid4
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from temporalio.service import RPCError
+
+from api.context import Identity
+from api.faults import Fault, unavailable
+from api.keystone import Keystone, check_access_rules
+from api.settings import ApiSettings
+
+log = logging.getLogger("api")
+VERSION = "/v1.0/"
+JSON = "application/json"
+WITH_BODY = ("POST", "PUT", "PATCH")
+
+
+class Edge:
+    """Wraps the application; everything that it raises becomes Trove's fault."""
+
+    def __init__(self, app: ASGIApp, settings: ApiSettings, keystone: Callable[[], Keystone]) -> None:
+        self._app = app
+        self._settings = settings
+        self._keystone = keystone
+        self._trusted = frozenset(each.strip() for each in settings.trusted_proxies.split(",") if each.strip())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, request_id = time.monotonic(), f"req-{uuid4()}"
+        answer = _Answer(send, request_id)
+        try:
+            await self._answer(scope, receive, answer, request_id)
+        except Exception as error:  # noqa: BLE001 - the last place where an error can become an answer
+            await answer.fault(fault_of(error, request_id))
+        log.info("%s %s %s %s %.1f ms", request_id, scope["method"], scope["path"], answer.status,
+                 (time.monotonic() - began) * 1000)  # fmt: skip
+
+    async def _answer(self, scope: Scope, receive: Receive, answer: "_Answer", request_id: str) -> None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        scope["path"] = normal_path(scope)
+        scope.setdefault("state", {})
+        scope["state"]["request_id"] = request_id
+        scope["state"]["base"] = self._base(scope, headers)
+        if scope["path"].startswith(VERSION):
+            scope["state"]["identity"] = await self._authenticate(scope, headers)
+        body = await self._body(receive)
+        scope["state"]["body"] = _readable(scope["method"], headers, body)
+        await self._app(scope, _once(body), answer)
+
+    async def _authenticate(self, scope: Scope, headers: Mapping[str, str]) -> Identity:
+        identity = await self._keystone().identify(headers.get("x-auth-token"))
+        check_access_rules(identity, scope["method"], scope["path"])
+        project = scope["path"].removeprefix(VERSION).split("/", 1)[0]
+        if not identity.project_id or project != identity.project_id:
+            raise Fault(403, f"User with tenant id {identity.project_id} cannot access this resource.")
+        return identity
+
+    async def _body(self, receive: Receive) -> bytes:
+        body = b""
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Fault(400, "The request ended early.")
+            body += message.get("body", b"")
+            if len(body) > self._settings.max_body_bytes:
+                raise Fault(413, f"The request is larger than {self._settings.max_body_bytes} bytes.")
+            if not message.get("more_body"):
+                return body
+
+    def _base(self, scope: Scope, headers: Mapping[str, str]) -> str:
+        """What links start with: as the client wrote it, or as a trusted proxy says that it did."""
+        scheme, host, prefix = scope["scheme"], headers.get("host", ""), ""
+        peer = scope["client"][0] if scope.get("client") else ""
+        if "*" in self._trusted or peer in self._trusted:
+            scheme = headers.get("x-forwarded-proto", scheme)
+            host = headers.get("x-forwarded-host", host)
+            prefix = headers.get("x-forwarded-prefix", "").rstrip("/")
+        return f"{scheme}://{host}{prefix}"
+
+
+def normal_path(scope: Scope) -> str:
+    """Collapse slashes and decode each segment once, keeping an encoded slash encoded; 400 for what is not UTF-8."""
+    raw = scope.get("raw_path") or scope["path"].encode()
+    segments = [each for each in raw.split(b"?")[0].split(b"/") if each]
+    try:
+        decoded = [unquote_to_bytes(each).decode() for each in segments]
+    except UnicodeDecodeError:
+        raise Fault(400, "The path is not UTF-8.") from None
+    if any("\0" in each for each in decoded):
+        raise Fault(400, "The path contains a NUL.")
+    return "/" + "/".join(each.replace("/", "%2F") for each in decoded)
+
+
+def _readable(method: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """The body that counts: JSON of a method that has one. Without a Content-Type there is none, as in Trove."""
+    if method not in WITH_BODY or not body:
+        return b""
+    kind = headers.get("content-type", "").split(";")[0].strip().lower()
+    if not kind:
+        return b""
+    if kind != JSON:
+        raise Fault(415, f"Unsupported Content-Type '{kind[:60]}': only {JSON} is understood.")
+    return body
+
+
+def _once(body: bytes) -> Receive:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+def fault_of(error: BaseException, request_id: str) -> Fault:
+    """The fault for what went wrong; what nobody foresaw is logged whole and told by its request id."""
+    if isinstance(error, Fault):
+        return error
+    if isinstance(error, RPCError | TimeoutError | PoolTimeout | ConnectionError):
+        log.warning("%s %r", request_id, error)
+        return unavailable()
+    if isinstance(error, DBAPIError) and (error.connection_invalidated or error.orig is None or _is_away(error)):
+        log.warning("%s the records do not answer: %s", request_id, error.orig)
+        return unavailable()
+    log.error("%s", request_id, exc_info=error)
+    return Fault(500, f"Internal Server Error. Please keep this ID to help us figure out what went wrong: ({request_id}).")
+
+
+def _is_away(error: DBAPIError) -> bool:
+    return type(error).__name__ in ("OperationalError", "InterfaceError")
+
+
+class _Answer:
+    """Sends what the application answers, with the request's id; knows whether it has begun."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": [*message.get("headers", []), self._id_header()]}
+        await self._send(message)
+
+    def _id_header(self) -> tuple[bytes, bytes]:
+        return b"x-openstack-request-id", self._request_id.encode()
+
+    async def fault(self, fault: Fault) -> None:
+        """Answer with a fault, unless an answer is on its way already."""
+        if self.status:
+            log.error("%s failed after its answer had begun", self._request_id)
+            return
+        content = json.dumps(fault.body()).encode()
+        headers: dict[str, str] = {"content-type": JSON, "content-length": str(len(content)), **fault.headers}
+        listed: list[Any] = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        await self({"type": "http.response.start", "status": fault.code, "headers": listed})
+        await self({"type": "http.response.body", "body": content})

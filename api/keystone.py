@@ -1,0 +1,105 @@
+"""Tokens: checked with Keystone, believed for a minute at most and never past their end."""
+
+import hashlib
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from api.context import Identity
+from api.faults import Fault, unavailable
+
+CACHE_SIZE = 10_000
+REMEMBER_BAD = 10.0  # seconds that a refused token is refused without asking
+SERVICE = "database"
+
+
+@dataclass(frozen=True)
+class Believed:
+    """A checked token, until a moment on the monotonic clock; None: refused."""
+
+    until: float
+    identity: Identity | None
+
+
+class Keystone:
+    """Checks tokens. A token may always be asked about with itself, so no account is needed."""
+
+    def __init__(self, http: httpx.AsyncClient, url: str, cache_seconds: float) -> None:
+        self._http = http
+        self._url = url.rstrip("/")
+        self._seconds = cache_seconds
+        self._cache: OrderedDict[bytes, Believed] = OrderedDict()
+
+    async def identify(self, token: str | None) -> Identity:
+        """Return whose token it is; raise the 401 fault, or 503 when Keystone is away."""
+        if not token or not token.isascii() or not token.isprintable():
+            raise self._refused()
+        key = hashlib.sha256(token.encode()).digest()
+        known = self._cache.get(key)
+        if known is None or known.until < time.monotonic():
+            known = await self._ask(token)
+            self._remember(key, known)
+        if known.identity is None:
+            raise self._refused()
+        return known.identity
+
+    def _refused(self) -> Fault:
+        return Fault(401, "The request you have made requires authentication.",
+                     {"WWW-Authenticate": f'Keystone uri="{self._url.removesuffix("/v3")}"'})  # fmt: skip
+
+    def _remember(self, key: bytes, believed: Believed) -> None:
+        self._cache[key] = believed
+        self._cache.move_to_end(key)
+        while len(self._cache) > CACHE_SIZE:
+            self._cache.popitem(last=False)
+
+    async def _ask(self, token: str) -> Believed:
+        headers = {"X-Auth-Token": token, "X-Subject-Token": token, "OpenStack-Identity-Access-Rules": "1.0"}
+        try:
+            answer = await self._http.get(f"{self._url}/auth/tokens", params={"nocatalog": "1"}, headers=headers)
+        except httpx.HTTPError as error:
+            raise unavailable() from error
+        now = time.monotonic()
+        if answer.status_code in (401, 403, 404):
+            return Believed(now + min(REMEMBER_BAD, self._seconds), None)
+        if answer.status_code != 200:
+            raise unavailable()
+        token_body = answer.json()["token"]
+        ends = datetime.fromisoformat(token_body["expires_at"]).timestamp() - time.time()
+        return Believed(now + min(self._seconds, ends), _identity(token_body))
+
+
+def _identity(token: Mapping[str, Any]) -> Identity:
+    credential = token.get("application_credential") or {}
+    rules = credential.get("access_rules")
+    return Identity(
+        user_id=token["user"]["id"],
+        project_id=(token.get("project") or {}).get("id", ""),
+        roles=tuple(role["name"] for role in token.get("roles", ())),
+        domain_id=(token.get("project") or {}).get("domain", {}).get("id", ""),
+        access_rules=None if rules is None else tuple(rules),
+    )
+
+
+def check_access_rules(identity: Identity, method: str, path: str) -> None:
+    """Refuse what an application credential's rules do not list (401, as keystonemiddleware does)."""
+    if identity.access_rules is None:
+        return
+    for rule in identity.access_rules:
+        if rule.get("service") == SERVICE and rule.get("method") == method and _matches(rule.get("path", ""), path):
+            return
+    raise Fault(401, "The application credential's access rules do not allow this request.")
+
+
+def _matches(pattern: str, path: str) -> bool:
+    parts = re.split(r"(\*\*|\*|\{[^}]*\})", pattern)
+    expression = "".join(
+        ".*" if part == "**" else "[^/]+" if part == "*" or part.startswith("{") else re.escape(part) for part in parts
+    )
+    return re.fullmatch(expression, path) is not None

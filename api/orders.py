@@ -1,0 +1,207 @@
+"""From a request's body to an order: everything that can be refused without asking the cloud is refused here."""
+
+import ipaddress
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from api.context import Means
+from api.faults import Fault
+from api.models import AccessBody, CreateInstanceBody, DatabaseBody, InstanceBody, NicBody, UserBody
+from records.views import DatastoreView, VersionView
+from workflows.domain.accounts import NewDatabase, NewUser, Sealed
+from workflows.domain.datastores import DATASTORES
+from workflows.domain.datastores.base import Datastore
+from workflows.domain.instance import Access, DatastoreVersion, InstanceSpec, Locality, Nic
+
+
+async def spec_of(means: Means, body: CreateInstanceBody, seal: Callable[[str], Sealed]) -> InstanceSpec:
+    """Return what was ordered; Fault for what cannot be."""
+    wanted = body.instance
+    _refuse_what_is_not_there(wanted)
+    if wanted.flavor_ref is None:
+        raise Fault(400, "flavorRef: is needed")
+    if wanted.volume is None:
+        raise Fault(400, "volume: is needed for this datastore")
+    locality = _locality(wanted.locality)
+    version = await _version(means, wanted)
+    facts = DATASTORES[version.manager]
+    databases, users = accounts_of(facts, wanted.databases, wanted.users, seal)
+    region = means.settings.region
+    if wanted.region_name not in (None, region):
+        raise Fault(400, f"region_name: '{wanted.region_name}' is unknown; there is only '{region}'")
+    if wanted.volume.size > means.settings.max_volume_gib:
+        raise Fault(413, f"Volume 'size' cannot exceed maximum of {means.settings.max_volume_gib} GB, "
+                         f"{wanted.volume.size} cannot be accepted.")  # fmt: skip
+    return InstanceSpec(
+        name=wanted.name,
+        datastore=version.datastore,
+        datastore_version=str(version.id),
+        version=_catalogue_entry(version),
+        flavor=wanted.flavor_ref,
+        volume_gib=wanted.volume.size,
+        volume_type=wanted.volume.type,
+        nic=_nic(wanted.nics[0]) if wanted.nics else None,
+        access=_access(wanted.access) if wanted.access else Access(),
+        locality=locality,
+        availability_zone=wanted.availability_zone,
+        region=region,
+        databases=databases,
+        users=users,
+    )
+
+
+def _refuse_what_is_not_there(wanted: InstanceBody) -> None:
+    if wanted.replica_of or wanted.slave_of:
+        raise Fault(501, "Replicas are not implemented yet.")
+    if wanted.restore_point:
+        raise Fault(404, f"Backup {wanted.restore_point.backup_ref} cannot be found.")
+    if wanted.configuration:
+        raise Fault(404, f"Configuration {wanted.configuration} cannot be found.")
+    if wanted.modules:
+        raise Fault(404, f"Module {wanted.modules[0].id} cannot be found.")
+
+
+def _locality(said: str | None) -> Locality | None:
+    if said is None:
+        return None
+    try:
+        return Locality(said)
+    except ValueError:
+        raise Fault(400, f"locality: '{said[:80]}' is none of {', '.join(Locality)}") from None
+
+
+async def _version(means: Means, wanted: InstanceBody) -> VersionView:
+    said = wanted.datastore
+    name = (said.type if said else None) or means.settings.default_datastore
+    if not name and said and said.version and _is_uuid(said.version):
+        return await _by_id_alone(means, said.version)
+    if not name:
+        raise Fault(400, "datastore: type is needed; there is no default datastore")
+    datastore = await means.reader.get_datastore(name, inactive=True)
+    if datastore is None:
+        raise Fault(404, f"Datastore '{name}' cannot be found.")
+    found = _candidates(datastore, said.version if said else None, said.version_number if said else None)
+    if len(found) != 1:
+        shown = (said.version or said.version_number) if said else None
+        problem = "is not unique" if found else "cannot be found"
+        raise Fault(400, f"Datastore version '{shown or 'default'}' {problem}.")
+    return _active(found[0])
+
+
+async def _by_id_alone(means: Means, wanted: str) -> VersionView:
+    for datastore in await means.reader.list_datastores(inactive=True):
+        for each in datastore.versions:
+            if str(each.id) == wanted.lower():
+                return _active(each)
+    raise Fault(400, f"Datastore version '{wanted}' cannot be found.")
+
+
+def _candidates(datastore: DatastoreView, name: str | None, number: str | None) -> Sequence[VersionView]:
+    found: Iterable[VersionView] = datastore.versions
+    if name is None and number is None:
+        return [each for each in found if each.id == datastore.default_version_id]
+    if name is not None:
+        found = [each for each in found if name in (str(each.id), each.name)]
+    if number is not None:
+        found = [each for each in found if each.number == number]
+    return list(found)
+
+
+def _active(version: VersionView) -> VersionView:
+    if not version.active:
+        raise Fault(400, f"Datastore version '{version.name}' is not active.")
+    return version
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _catalogue_entry(version: VersionView) -> DatastoreVersion:
+    return DatastoreVersion(
+        id=version.id,
+        name=version.name,
+        number=version.number,
+        datastore_id=version.datastore_id,
+        datastore=version.datastore,
+        manager=version.manager,
+        image=version.image,
+        image_tags=tuple(version.image_tags),
+    )
+
+
+def _nic(said: NicBody) -> Nic:
+    address = said.ip_address or said.v4_fixed_ip
+    if address is not None:
+        if said.subnet_id is None and said.v4_fixed_ip is None:
+            raise Fault(400, "nics[0].ip_address: needs subnet_id")
+        try:
+            ipaddress.IPv4Address(address)
+        except ValueError:
+            raise Fault(400, f"nics[0].ip_address: '{address}' is not an IPv4 address") from None
+    return Nic(network_id=said.network_id or said.net_id, subnet_id=said.subnet_id, ip_address=address)
+
+
+def _access(said: AccessBody) -> Access:
+    for each in said.allowed_cidrs or ():
+        try:
+            ipaddress.IPv4Network(each, strict=False)
+        except ValueError:
+            raise Fault(400, f"access.allowed_cidrs: '{each[:80]}' is not an IPv4 address or CIDR") from None
+    return Access(is_public=said.is_public, allowed_cidrs=tuple(said.allowed_cidrs or ()))
+
+
+def checked(where: str, check: Callable[..., None], *values: Any) -> None:
+    """Apply an engine's check; 400 naming the field."""
+    try:
+        check(*values)
+    except ValueError as error:
+        raise Fault(400, f"{where}: {error}") from None
+
+
+def database_of(facts: Datastore, where: str, said: DatabaseBody) -> NewDatabase:
+    """A database to create, checked."""
+    database = NewDatabase(name=said.name, character_set=said.character_set, collate=said.collate)
+    checked(where, facts.check_database, database)
+    return database
+
+
+def user_of(facts: Datastore, where: str, said: UserBody, seal: Callable[[str], Sealed]) -> NewUser:
+    """A user to create, checked, its password sealed."""
+    host = said.host or "%"
+    checked(where, facts.check_user, said.name, host)
+    checked(where, facts.check_password, said.password)
+    names = tuple(each.name for each in said.databases)
+    return NewUser(name=said.name, host=host, password=seal(said.password), databases=names)
+
+
+def accounts_of(
+    facts: Datastore, databases: Sequence[DatabaseBody], users: Sequence[UserBody], seal: Callable[[str], Sealed]
+) -> tuple[tuple[NewDatabase, ...], tuple[NewUser, ...]]:
+    """The first databases and users of an instance; a user's databases must be among them, none may come twice."""
+    if (databases or users) and not facts.accounts:
+        raise Fault(422, f"Operation not supported for datastore {facts.manager}.")
+    made = tuple(database_of(facts, f"databases[{number}]", each) for number, each in enumerate(databases))
+    people = tuple(user_of(facts, f"users[{number}]", each, seal) for number, each in enumerate(users))
+    unique("databases", [each.name for each in made])
+    unique("users", [f"{each.name}@{each.host}" for each in people])
+    known = {each.name for each in made}
+    for number, each in enumerate(people):
+        for name in each.databases:
+            if name not in known:
+                raise Fault(400, f"users[{number}].databases: '{name}' is not among the databases of the request")
+    return made, people
+
+
+def unique(where: str, names: Sequence[str]) -> None:
+    """Refuse a name that comes twice."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise Fault(400, f"{where}: '{name}' is listed twice")
+        seen.add(name)

@@ -1,0 +1,160 @@
+"""Reading a request: strict JSON, then a model; every mistake is a 400 that names the field."""
+
+import json
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+from uuid import UUID
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from api.context import Asker, Means
+from api.faults import Fault
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse(body: bytes) -> Any:
+    """Decode strict JSON; Fault 400 for anything else."""
+    try:
+        found = json.loads(body.decode(), parse_constant=_constant, parse_float=_number)
+        _check_text(found)
+    except (UnicodeDecodeError, ValueError, RecursionError):
+        raise Fault(400, "The request body is not valid JSON.") from None
+    return found
+
+
+def _constant(word: str) -> NoReturn:
+    raise ValueError(word)
+
+
+def _number(word: str) -> float:
+    number = float(word)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(word)
+    return number
+
+
+def _check_text(found: Any) -> None:
+    """Refuse NUL and half surrogates, which neither the records nor an engine could keep."""
+    if isinstance(found, str):
+        if "\0" in found:
+            raise ValueError("NUL")
+        found.encode()
+    elif isinstance(found, dict):
+        for key, value in found.items():
+            _check_text(key)
+            _check_text(value)
+    elif isinstance(found, list):
+        for each in found:
+            _check_text(each)
+
+
+def validated(model: type[Model], content: Any) -> Model:
+    """Check content against a model; Fault 400 naming each field."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise Fault(400, f"Validation error: {'; '.join(map(_sentence, error.errors()[:5]))}") from None
+
+
+def _sentence(error: Any) -> str:
+    place = ""
+    for part in error["loc"]:
+        place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
+    text = error["msg"].removeprefix("Value error, ")
+    return f"{place or 'the body'}: {text}"
+
+
+def body_of(model: type[Model]) -> Callable[[Request], Model]:
+    """A dependency that reads the body as a model."""
+
+    def read(request: Request) -> Model:
+        body: bytes = request.state.body
+        if not body:
+            raise Fault(400, "The request needs a JSON body.")
+        return validated(model, parse(body))
+
+    return read
+
+
+def optional_body_of(model: type[Model]) -> Callable[[Request], Model | None]:
+    """A dependency that reads the body as a model, or None where there is none."""
+
+    def read(request: Request) -> Model | None:
+        body: bytes = request.state.body
+        if not body:
+            return None
+        content = parse(body)
+        return validated(model, content) if content is not None else None
+
+    return read
+
+
+def means_of(request: Request) -> Means:
+    """What the process works with."""
+    means: Means = request.app.state.means
+    return means
+
+
+def may(rule: str) -> Callable[[Request], Asker]:
+    """A dependency: the caller, if the policy's rule lets it in; 403 otherwise."""
+
+    def check(request: Request) -> Asker:
+        means, identity = means_of(request), request.state.identity
+        if not means.policy.allows(rule, identity, identity.project_id):
+            raise Fault(403, f"Policy doesn't allow {rule} to be performed.")
+        return asker_of(request)
+
+    return check
+
+
+def asker_of(request: Request) -> Asker:
+    """The caller, whatever it may."""
+    means, identity = means_of(request), request.state.identity
+    return Asker(identity, means.policy.is_admin(identity), request.state.request_id, request.state.base)
+
+
+def administrator(request: Request) -> Asker:
+    """A dependency: the caller, if it is an administrator; 401 otherwise, as Trove's management answers."""
+    asker = asker_of(request)
+    if not asker.is_admin:
+        raise Fault(401, "User does not have admin privileges.")
+    return asker
+
+
+class Paging(BaseModel):
+    """Where a page starts, and how long it is."""
+
+    limit: int
+    marker: str | None
+
+
+def paging(request: Request) -> Paging:
+    """A dependency: limit and marker of the query, capped at the page size."""
+    largest = means_of(request).settings.page_size
+    said = request.query_params.get("limit")
+    marker = request.query_params.get("marker") or None
+    if said is None or said == "":
+        return Paging(limit=largest, marker=marker)
+    if not (said.isascii() and said.isdigit()):
+        raise Fault(400, f"limit '{said[:40]}' is not a number that is 0 or more.")
+    return Paging(limit=min(largest, int(said[:10])), marker=marker)  # ten digits are more than any page has
+
+
+def uuid_or_missing(wanted: str) -> UUID:
+    """Return the id that a path names; 404 when it is none."""
+    try:
+        return UUID(wanted)
+    except ValueError:
+        raise Fault(404, f"Resource {wanted[:80]} cannot be found.") from None
+
+
+def marker_uuid(page: Paging) -> UUID | None:
+    """Return the marker of a list that is cut by id."""
+    if page.marker is None:
+        return None
+    try:
+        return UUID(page.marker)
+    except ValueError:
+        raise Fault(400, f"marker '{page.marker[:80]}' is not an id.") from None

@@ -1,0 +1,226 @@
+"""Databases, users, grants and root of an instance: the guest's answer is the API's answer."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from api import views
+from api.calls import Guests
+from api.context import Asker
+from api.documented import WRITE, answers, empty, query, takes
+from api.faults import Fault
+from api.models import (
+    ChangePasswordsBody,
+    ChangeUserBody,
+    CreateDatabasesBody,
+    CreateUsersBody,
+    GrantBody,
+    RootBody,
+)
+from api.orders import checked, database_of, unique, user_of
+from api.requests import Paging, body_of, may, optional_body_of, paging
+from api.routes.common import PREFIX, MeansHere, guests, instance_named, user_named
+from workflows.domain.accounts import Grant, User, UserChange, UserName
+from workflows.ports.guest import Accounts, DatabaseName, NewDatabases, NewUsers, PasswordChanges
+
+router = APIRouter(prefix=f"{PREFIX}/instances/{{instance_id}}")
+Page = Annotated[Paging, Depends(paging)]
+EXTENSION = "instance:extension"
+
+
+def _view(user: User) -> views.View:
+    return {"name": user.name, "host": user.host, "databases": [{"name": each} for each in user.databases]}
+
+
+# -- databases -------------------------------------------------------------------------------------------------------
+
+
+@router.get("/databases", tags=["databases"], **answers(200, "databases", "array", WRITE), **query("limit", "marker"))
+async def list_databases(guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:database:index"))], page: Page) -> views.View:
+    """The instance's databases, by name."""
+    found = await guest.ask(Accounts.list_databases)
+    names, marker = views.cut(found.databases, page.limit, page.marker)
+    path = f"instances/{guest.instance.id}/databases"
+    return views.paged(guest.asker, path, "databases", [{"name": each} for each in names], page.limit, marker)
+
+
+@router.post("/databases", tags=["databases"], **answers(202, faults=WRITE), **takes(CreateDatabasesBody))
+async def create_databases(
+    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:database:create"))],
+    body: Annotated[CreateDatabasesBody, Depends(body_of(CreateDatabasesBody))],
+) -> Response:
+    """Create databases; all of them, or none where one exists."""
+    wanted = tuple(database_of(guest.facts, f"databases[{n}]", each) for n, each in enumerate(body.databases))
+    unique("databases", [each.name for each in wanted])
+    await guest.ask(Accounts.create_databases, NewDatabases(databases=wanted))
+    return empty(202)
+
+
+@router.get("/databases/{name}", tags=["databases"], **answers(200, "database", faults=WRITE))
+async def show_database(
+    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:database:show"))], name: str
+) -> views.View:
+    """Whether a database is there (beyond Trove, which answers 501)."""
+    found = await guest.ask(Accounts.list_databases)
+    if name not in found.databases:
+        raise Fault(404, f"Database {name} cannot be found on the instance.")
+    return {"database": {"name": name}}
+
+
+@router.delete("/databases/{name}", tags=["databases"], **answers(202, faults=WRITE))
+async def delete_database(
+    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:database:delete"))], name: str
+) -> Response:
+    """Drop a database with all that is in it."""
+    if name in guest.facts.reserved_databases:
+        raise Fault(400, f"Database {name} is reserved.")
+    await guest.ask(Accounts.delete_database, DatabaseName(name=name))
+    return empty(202)
+
+
+# -- users -----------------------------------------------------------------------------------------------------------
+
+
+@router.get("/users", tags=["users"], **answers(200, "users", "array", WRITE), **query("limit", "marker"))
+async def list_users(guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user:index"))], page: Page) -> views.View:
+    """The instance's users, by name and host."""
+    found = await guest.ask(Accounts.list_users)
+    by_name = {f"{each.name}@{each.host}": each for each in found.users}
+    names, marker = views.cut(sorted(by_name), page.limit, page.marker)
+    path, items = f"instances/{guest.instance.id}/users", [_view(by_name[each]) for each in names]
+    return views.paged(guest.asker, path, "users", items, page.limit, marker)
+
+
+@router.post("/users", tags=["users"], **answers(202, faults=WRITE), **takes(CreateUsersBody))
+@router.post("/users/{_name}", tags=["users"], include_in_schema=False, status_code=202, response_model=None)
+async def create_users(
+    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user:create"))],
+    body: Annotated[CreateUsersBody, Depends(body_of(CreateUsersBody))],
+) -> Response:
+    """Create users with their grants; all of them, or none where one exists. (openstacksdk posts to a name.)"""
+    wanted = tuple(user_of(guest.facts, f"users[{n}]", each, guest.sealed) for n, each in enumerate(body.users))
+    unique("users", [f"{each.name}@{each.host}" for each in wanted])
+    await guest.ask(Accounts.create_users, NewUsers(users=wanted))
+    return empty(202)
+
+
+@router.put("/users", tags=["users"], **answers(202, faults=WRITE), **takes(ChangePasswordsBody))
+async def change_passwords(
+    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user:update_all"))],
+    body: Annotated[ChangePasswordsBody, Depends(body_of(ChangePasswordsBody))],
+) -> Response:
+    """Give users new passwords."""
+    changes = []
+    for number, each in enumerate(body.users):
+        checked(f"users[{number}]", guest.facts.check_password, each.password)
+        user = UserName(name=each.name, host=each.host or "%")
+        _refuse_reserved(guest, user)
+        changes.append(UserChange(user=user, new_password=guest.sealed(each.password)))
+    await guest.ask(Accounts.change_passwords, PasswordChanges(changes=tuple(changes)))
+    return empty(202)
+
+
+@router.get("/users/{name}", tags=["users"], **answers(200, "user", faults=WRITE))
+async def show_user(guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user:show"))], name: str) -> views.View:
+    """One user, `name` or `name@host`."""
+    return {"user": _view(await guest.ask(Accounts.get_user, user_named(name)))}
+
+
+@router.put("/users/{name}", tags=["users"], **answers(202, faults=WRITE), **takes(ChangeUserBody))
+async def update_user(
+    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user:update"))],
+    name: str,
+    body: Annotated[ChangeUserBody, Depends(body_of(ChangeUserBody))],
+) -> Response:
+    """Rename a user, or change its host or password."""
+    user, wanted = user_named(name), body.user
+    _refuse_reserved(guest, user)
+    if wanted.name or wanted.host:
+        checked("user", guest.facts.check_user, wanted.name or user.name, wanted.host or user.host)
+    if wanted.password:
+        checked("user", guest.facts.check_password, wanted.password)
+    secret = guest.sealed(wanted.password) if wanted.password else None
+    change = UserChange(user=user, new_name=wanted.name, new_host=wanted.host, new_password=secret)
+    await guest.ask(Accounts.update_user, change)
+    return empty(202)
+
+
+@router.delete("/users/{name}", tags=["users"], **answers(202, faults=WRITE))
+async def delete_user(guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user:delete"))], name: str) -> Response:
+    """Delete a user; what it made stays."""
+    user = user_named(name)
+    _refuse_reserved(guest, user)
+    await guest.ask(Accounts.delete_user, user)
+    return empty(202)
+
+
+def _refuse_reserved(guest: Guests, user: UserName) -> None:
+    if user.name in guest.facts.reserved_users:
+        raise Fault(400, f"User {user.name} is reserved.")
+
+
+# -- grants ----------------------------------------------------------------------------------------------------------
+
+
+@router.get("/users/{name}/databases", tags=["users"], **answers(200, "databases", "array", WRITE))
+async def list_grants(guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user_access:index"))], name: str) -> views.View:
+    """The databases that a user may use."""
+    user = await guest.ask(Accounts.get_user, user_named(name))
+    return {"databases": [{"name": each} for each in user.databases]}
+
+
+@router.put("/users/{name}/databases", tags=["users"], **answers(202, faults=WRITE), **takes(GrantBody))
+async def grant_access(
+    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user_access:update"))],
+    name: str,
+    body: Annotated[GrantBody, Depends(body_of(GrantBody))],
+) -> Response:
+    """Let a user use databases."""
+    grant = Grant(user=user_named(name), databases=tuple(each.name for each in body.databases))
+    await guest.ask(Accounts.grant_access, grant)
+    return empty(202)
+
+
+@router.delete("/users/{name}/databases/{database}", tags=["users"], **answers(202, faults=WRITE))
+async def revoke_access(
+    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user_access:delete"))], name: str, database: str
+) -> Response:
+    """Take a user's right to a database back, in open sessions too."""
+    await guest.ask(Accounts.revoke_access, Grant(user=user_named(name), databases=(database,)))
+    return empty(202)
+
+
+# -- root ------------------------------------------------------------------------------------------------------------
+
+
+@router.get("/root", tags=["root"], **answers(200, "rootEnabled", "boolean"))
+async def show_root(
+    means: MeansHere, asker: Annotated[Asker, Depends(may(f"{EXTENSION}:root:index"))], instance_id: str
+) -> views.View:
+    """Whether the tenant has the administrator account, from the records."""
+    row = await instance_named(means, asker, instance_id)
+    return {"rootEnabled": (await means.reader.get_root(row.id)).enabled}
+
+
+@router.post("/root", tags=["root"], **answers(200, "user", faults=WRITE), **takes(RootBody, required=False))
+async def enable_root(
+    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:root:create"))],
+    body: Annotated[RootBody | None, Depends(optional_body_of(RootBody))],
+) -> views.View:
+    """Hand over the administrator account, with a new password each time."""
+    password = body.password if body else None
+    if password is not None:
+        checked("password", guest.facts.check_password, password)
+    name, secret = await guest.enable_root(password)
+    return {"user": {"name": name, "password": secret}}
+
+
+@router.delete("/root", tags=["root"], **answers(204, faults=WRITE))
+async def disable_root(
+    means: MeansHere, guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:root:delete"))]
+) -> Response:
+    """Take the administrator account back: its password is one that nobody knows."""
+    if not (await means.reader.get_root(guest.instance.id)).enabled:
+        raise Fault(404, "Root user has never been enabled on the instance.")
+    await guest.disable_root()
+    return empty(204)

@@ -1,0 +1,47 @@
+"""What the routes share: finding the instance that a path names."""
+
+from collections.abc import Callable
+from typing import Annotated
+from urllib.parse import unquote
+
+from fastapi import Depends, Request
+
+from api.calls import Guests, guests_of
+from api.context import Asker, Means
+from api.faults import missing
+from api.requests import means_of, may
+from records.views import InstanceView
+from workflows.domain.accounts import UserName
+
+PREFIX = "/v1.0/{project_id}"
+MeansHere = Annotated[Means, Depends(means_of)]
+
+
+async def instance_named(means: Means, asker: Asker, wanted: str) -> InstanceView:
+    """The instance of an id, or of a name that is unique in the project; 404 otherwise."""
+    found = await means.reader.get_instance(wanted, asker.scope)
+    if found is None:
+        raise missing(wanted[:255])
+    return found
+
+
+def guests(rule: str) -> Callable[..., object]:
+    """A dependency: the guest of the instance in the path, for those whom the rule lets in."""
+
+    async def find(
+        request: Request, means: MeansHere, asker: Annotated[Asker, Depends(may(rule))], instance_id: str
+    ) -> Guests:
+        instance = await instance_named(means, asker, instance_id)
+        found = guests_of(means, asker, instance)
+        _ = found.facts  # refuses engines that have no accounts
+        return found
+
+    return find
+
+
+def user_named(path: str) -> UserName:
+    """The user of a path's last segment: split at the last `@`; encoded once or twice."""
+    name, at, host = unquote(path).rpartition("@")
+    if not at:
+        name, host = host, ""
+    return UserName(name=name, host=host or "%")

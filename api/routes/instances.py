@@ -1,0 +1,178 @@
+"""Instances: order, list, show, rename, restart, delete."""
+
+from typing import Annotated, Any
+from uuid import uuid4
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from api import views
+from api.calls import administer
+from api.context import Asker, Means
+from api.documented import WRITE, answers, empty, query, takes
+from api.faults import Fault
+from api.models import ChangeInstanceBody, CreateInstanceBody
+from api.operations import operations_of
+from api.orders import spec_of
+from api.requests import Paging, body_of, marker_uuid, may, paging, parse
+from api.routes.common import PREFIX, MeansHere, instance_named
+from records.reads import Scope
+from records.views import InstanceView
+from workflows.ports.records import Administration, Rename, ResetStatus
+from workflows.sealing import SecretBox
+
+router = APIRouter(prefix=f"{PREFIX}/instances", tags=["instances"])
+NOT_YET = ("resize", "promote_to_replica_source", "eject_replica_source")
+RULES = {
+    "restart": "instance:restart",
+    "reset_status": "instance:reset_status",
+    "promote_to_replica_source": "instance:promote_to_replica_source",
+    "eject_replica_source": "instance:eject_replica_source",
+}
+
+
+async def _list(means: Means, asker: Asker, page: Paging, path: str, view: Any) -> views.View:
+    found = await means.reader.list_instances(Scope(asker.project_id), page.limit, marker_uuid(page))
+    items = [view(asker, each) for each in found.instances]
+    return views.paged(asker, path, "instances", items, page.limit, found.marker)
+
+
+@router.get("", **answers(200, "instances", "array"), **query("limit", "marker"))
+async def list_instances(
+    means: MeansHere, asker: Annotated[Asker, Depends(may("instance:index"))], page: Annotated[Paging, Depends(paging)]
+) -> views.View:
+    """The project's instances, a page at a time."""
+    return await _list(means, asker, page, "instances", views.instance)
+
+
+@router.get("/detail", **answers(200, "instances", "array"), **query("limit", "marker"))
+async def list_instances_in_detail(
+    means: MeansHere, asker: Annotated[Asker, Depends(may("instance:detail"))], page: Annotated[Paging, Depends(paging)]
+) -> views.View:
+    """The project's instances with all that is known of them."""
+    return await _list(means, asker, page, "instances/detail", views.instance_detail)
+
+
+@router.post("", **answers(200, "instance", faults=(*WRITE, 501)), **takes(CreateInstanceBody))
+async def create_instance(
+    means: MeansHere,
+    asker: Annotated[Asker, Depends(may("instance:create"))],
+    body: Annotated[CreateInstanceBody, Depends(body_of(CreateInstanceBody))],
+) -> views.View:
+    """Order an instance; it is BUILD until its database serves."""
+    for rule, wanted in (("database", body.instance.databases), ("user", body.instance.users)):
+        implied = f"instance:extension:{rule}:create"
+        if wanted and not means.policy.allows(implied, asker.identity, asker.project_id):
+            raise Fault(403, f"Policy doesn't allow {implied} to be performed.")
+    instance_id = uuid4()
+    spec = await spec_of(means, body, SecretBox(means.keyring, instance_id).seal)
+    await operations_of(means, asker).create(instance_id, spec)
+    row = await instance_named(means, asker, str(instance_id))
+    return {"instance": views.instance_detail(asker, row)}
+
+
+@router.get("/{instance_id}", **answers(200, "instance"))
+async def show_instance(
+    means: MeansHere, asker: Annotated[Asker, Depends(may("instance:show"))], instance_id: str
+) -> views.View:
+    """One instance, by id or by a name that is unique in the project."""
+    return {"instance": views.instance_detail(asker, await instance_named(means, asker, instance_id))}
+
+
+@router.put("/{instance_id}", **answers(202, faults=(*WRITE, 501)), **takes(ChangeInstanceBody))
+async def update_instance(
+    means: MeansHere,
+    asker: Annotated[Asker, Depends(may("instance:update"))],
+    instance_id: str,
+    body: Annotated[ChangeInstanceBody, Depends(body_of(ChangeInstanceBody))],
+) -> Response:
+    """Change the name, and later other things."""
+    return await _change(means, asker, instance_id, body)
+
+
+@router.patch("/{instance_id}", **answers(202, faults=(*WRITE, 501)), **takes(ChangeInstanceBody))
+async def edit_instance(
+    means: MeansHere,
+    asker: Annotated[Asker, Depends(may("instance:edit"))],
+    instance_id: str,
+    body: Annotated[ChangeInstanceBody, Depends(body_of(ChangeInstanceBody))],
+) -> Response:
+    """Change the name, and later other things."""
+    return await _change(means, asker, instance_id, body)
+
+
+async def _change(means: Means, asker: Asker, instance_id: str, body: ChangeInstanceBody) -> Response:
+    row, wanted = await instance_named(means, asker, instance_id), body.instance
+    for other in wanted.others():
+        if other in ("replica_of", "slave_of"):
+            raise Fault(400, f"Instance {row.id} is not a replica.")
+        if other == "configuration" and wanted.configuration is not None:
+            raise Fault(404, f"Configuration {wanted.configuration} cannot be found.")
+        if other in ("datastore_version", "access"):
+            raise Fault(501, f"Changing {other} is not implemented yet.")
+    if wanted.name is not None:
+        await administer(means, asker, Administration.rename, Rename(instance_id=row.id, name=wanted.name))
+    return empty(202)
+
+
+@router.delete("/{instance_id}", **answers(202, faults=WRITE))
+async def delete_instance(
+    means: MeansHere, asker: Annotated[Asker, Depends(may("instance:delete"))], instance_id: str
+) -> Response:
+    """Delete, also while it is being created; asking twice is no error."""
+    row = await instance_named(means, asker, instance_id)
+    await operations_of(means, asker).delete(row.id, row.group_id)
+    return empty(202)
+
+
+ACTION: dict[str, Any] = {
+    "openapi_extra": {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "minProperties": 1,
+                        "maxProperties": 1,
+                        "properties": {name: {} for name in ("restart", "reset_status", *NOT_YET)},
+                        "additionalProperties": False,
+                    }
+                }
+            },
+        }
+    }
+}
+
+
+@router.post("/{instance_id}/action", **answers(202, faults=(*WRITE, 501)), **ACTION)
+async def act_on_instance(request: Request, means: MeansHere, instance_id: str) -> Response:
+    """`restart`, `reset_status`; the others are not implemented yet."""
+    content = parse(request.state.body) if request.state.body else None
+    verb = next(iter(content)) if isinstance(content, dict) and len(content) == 1 else ""
+    argument = content[verb] if isinstance(content, dict) and verb else None
+    asker = may(_rule(verb, argument))(request)
+    row = await instance_named(means, asker, instance_id)
+    if verb == "restart":
+        await _restart(means, asker, row)
+    elif verb == "reset_status":
+        reset = ResetStatus(instance_id=row.id, caller=asker.caller())
+        await administer(means, asker, Administration.reset_status, reset)
+    elif verb in NOT_YET:
+        raise Fault(501, f"Action {verb} is not implemented yet.")
+    else:
+        raise Fault(400, "The body must name exactly one action: restart, reset_status, resize, "
+                         "promote_to_replica_source or eject_replica_source.")  # fmt: skip
+    return empty(202)
+
+
+def _rule(verb: str, argument: Any) -> str:
+    if verb == "reset_status" and isinstance(argument, dict) and "force_delete" in argument:
+        return "instance:force_delete"
+    if verb == "resize":
+        volume = isinstance(argument, dict) and "volume" in argument
+        return "instance:resize_volume" if volume else "instance:resize_flavor"
+    return RULES.get(verb, "instance:show")
+
+
+async def _restart(means: Means, asker: Asker, row: InstanceView) -> None:
+    await operations_of(means, asker).restart(row.id, row.group_id)

@@ -1,0 +1,122 @@
+"""Management: for administrators; others get 401, as Trove has it."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+
+from api import views
+from api.calls import administer
+from api.context import Asker, Means
+from api.documented import WRITE, answers, query, takes
+from api.faults import Fault, missing
+from api.models import QuotasBody
+from api.requests import Paging, administrator, asker_of, body_of, marker_uuid, paging
+from api.routes.common import PREFIX, MeansHere
+from records.reads import Scope
+from records.views import InstanceView
+from workflows.ports.records import Administration, QuotaChange
+
+router = APIRouter(prefix=f"{PREFIX}/mgmt", tags=["management"])
+Admin = Annotated[Asker, Depends(administrator)]
+
+
+def _flag(request: Request, name: str) -> bool:
+    said = request.query_params.get(name, "false").lower()
+    if said not in ("true", "false", "1", "0"):
+        raise Fault(400, f"{name}: '{said[:40]}' is neither true nor false.")
+    return said in ("true", "1")
+
+
+@router.get("/instances", **answers(200, "instances", "array"), **query("limit", "marker", "deleted", "project_id"))
+async def list_all_instances(
+    request: Request, means: MeansHere, asker: Admin, page: Annotated[Paging, Depends(paging)]
+) -> views.View:
+    """Every project's instances, deleted ones where they are asked for."""
+    scope = Scope(request.query_params.get("project_id") or None, deleted=_flag(request, "deleted"))
+    found = await means.reader.list_instances(scope, page.limit, marker_uuid(page))
+    items = [views.mgmt_instance(asker, each) for each in found.instances]
+    return views.paged(asker, "mgmt/instances", "instances", items, page.limit, found.marker)
+
+
+@router.get("/instances/{instance_id}", **answers(200, "instance"), **query("deleted"))
+async def show_any_instance(request: Request, means: MeansHere, asker: Admin, instance_id: str) -> views.View:
+    """One instance of any project, a deleted one too where it is asked for."""
+    row = await _any(means, instance_id, deleted=_flag(request, "deleted"))
+    root = await means.reader.get_root(row.id)
+    view = views.mgmt_instance(asker, row)
+    return {"instance": view | {"root_enabled": views.moment(root.enabled_at), "root_enabled_by": root.enabled_by}}
+
+
+@router.get("/instances/{instance_id}/root", **answers(200, "root_history"))
+async def show_root_history(means: MeansHere, asker: Admin, instance_id: str) -> views.View:
+    """Whether the tenant ever had the administrator account."""
+    row = await _any(means, instance_id)
+    root = await means.reader.get_root(row.id)
+    history = {
+        "id": str(row.id),
+        "enabled": views.moment(root.enabled_at) or "Never",
+        "user": root.enabled_by or "Nobody",
+    }
+    return {"root_history": history}
+
+
+async def _any(means: Means, wanted: str, *, deleted: bool = False) -> InstanceView:
+    found = await means.reader.get_instance(wanted, Scope(None, deleted=deleted)) if _is_id(wanted) else None
+    if found is None:
+        raise missing(wanted[:255])
+    return found
+
+
+def _is_id(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+@router.get("/quotas/{project}", **answers(200, "quotas", "array"))
+async def show_quotas(request: Request, means: MeansHere, project: str) -> views.View:
+    """A project's ceilings and use; its own for everybody."""
+    asker = asker_of(request)
+    if project != asker.project_id and not asker.is_admin:
+        raise Fault(403, "The quotas of another project are for administrators.")
+    found = await means.reader.list_quotas(project)
+    quotas = [{"resource": each.resource, "in_use": each.in_use, "reserved": 0, "limit": each.limit} for each in found]
+    return {"quotas": quotas}
+
+
+@router.put("/quotas/{project}", **answers(200, "quotas", faults=WRITE), **takes(QuotasBody))
+async def update_quotas(
+    means: MeansHere, asker: Admin, project: str, body: Annotated[QuotasBody, Depends(body_of(QuotasBody))]
+) -> views.View:
+    """Set a project's ceilings; -1 is unlimited."""
+    wanted: dict[str, Any] = {name: limit for name, limit in body.quotas.items() if limit is not None}
+    known = {each.resource for each in await means.reader.list_quotas(project)}
+    unknown = sorted(set(wanted) - known)
+    if unknown:
+        raise Fault(404, f"Quota could not be found for resource {unknown[0][:80]}.")
+    await administer(means, asker, Administration.set_quotas, QuotaChange(project_id=project, limits=wanted))
+    return {"quotas": {each.resource: each.limit for each in await means.reader.list_quotas(project)}}
+
+
+@router.get("/datastore-versions", **answers(200, "versions", "array"))
+async def list_all_versions(means: MeansHere, asker: Admin) -> views.View:
+    """Every datastore version, inactive ones too."""
+    found = await means.reader.list_datastores(inactive=True)
+    return {
+        "versions": [
+            views.mgmt_version(each, datastore.default_version_id) for datastore in found for each in datastore.versions
+        ]
+    }
+
+
+@router.get("/datastore-versions/{version_id}", **answers(200, "version"))
+async def show_any_version(means: MeansHere, asker: Admin, version_id: str) -> views.View:
+    """One datastore version."""
+    for datastore in await means.reader.list_datastores(inactive=True):
+        for each in datastore.versions:
+            if str(each.id) == version_id.lower():
+                return {"version": views.mgmt_version(each, datastore.default_version_id)}
+    raise Fault(400, f"Datastore version '{version_id[:255]}' cannot be found.")

@@ -1,0 +1,123 @@
+"""Trove's other routes: after authentication, policy and 404 they say which operation is not implemented yet."""
+
+from fastapi import APIRouter, Request, Response
+
+from api.documented import WRITE, answers
+from api.faults import Fault, missing
+from api.requests import administrator, may, means_of
+from api.routes.common import PREFIX, instance_named
+
+router = APIRouter(prefix=PREFIX, tags=["not implemented yet"])
+ADMIN = "mgmt"  # instead of a policy's rule
+I = "/instances/{instance_id}"  # noqa: E741 - a prefix, to keep the table readable
+
+# method, path, rule. Collections that are always empty answer 404 for their items instead.
+ROUTES = (
+    ("GET", f"{I}/configuration", "instance:configuration"),
+    ("GET", f"{I}/log", "instance:guest_log_list"),
+    ("POST", f"{I}/log", "instance:guest_log_list"),
+    ("GET", f"{I}/ssl", "instance:ssl"),
+    ("POST", f"{I}/ssl", "instance:ssl"),
+    ("POST", f"{I}/modules", "instance:module_apply"),
+    ("DELETE", f"{I}/modules/{{module_id}}", "instance:module_remove"),
+    ("DELETE", "/datastores/{datastore}", "datastore:delete"),
+    ("GET", "/datastores/{datastore}/versions/{version}/parameters", "configuration-parameter:index"),
+    ("GET", "/datastores/{datastore}/versions/{version}/parameters/{name}", "configuration-parameter:show"),
+    ("GET", "/datastores/versions/{version}/parameters", "configuration-parameter:index_by_version"),
+    ("GET", "/datastores/versions/{version}/parameters/{name}", "configuration-parameter:show_by_version"),
+    ("POST", "/backups", "backup:create"),
+    ("POST", "/backup_strategies", "backup_strategy:create"),
+    ("DELETE", "/backup_strategies", "backup_strategy:delete"),
+    ("POST", "/configurations", "configuration:create"),
+    ("POST", "/modules", "module:create"),
+    ("POST", "/clusters", "cluster:create"),
+    ("POST", f"/mgmt{I}/action", ADMIN),
+    ("GET", f"/mgmt{I}/diagnostics", ADMIN),
+    ("GET", f"/mgmt{I}/hwinfo", ADMIN),
+    ("GET", f"/mgmt{I}/rpc_ping", ADMIN),
+    ("POST", f"/mgmt{I}/upgrade", ADMIN),
+    ("POST", "/mgmt/datastore-versions", ADMIN),
+    ("PATCH", "/mgmt/datastore-versions/{version}", ADMIN),
+    ("DELETE", "/mgmt/datastore-versions/{version}", ADMIN),
+    ("GET", "/mgmt/datastores/versions/{version}/parameters", ADMIN),
+    ("POST", "/mgmt/datastores/versions/{version}/parameters", ADMIN),
+    ("GET", "/mgmt/datastores/versions/{version}/parameters/{name}", ADMIN),
+    ("PUT", "/mgmt/datastores/versions/{version}/parameters/{name}", ADMIN),
+    ("DELETE", "/mgmt/datastores/versions/{version}/parameters/{name}", ADMIN),
+    ("GET", "/mgmt/clusters", ADMIN),
+    ("GET", "/mgmt/clusters/{cluster}", ADMIN),
+    ("POST", "/mgmt/clusters/{cluster}/action", ADMIN),
+)
+# items of collections that are empty: whoever asks for one asks for what is not there
+ITEMS = (
+    ("GET", "/backups/{backup}", "backup:show"),
+    ("DELETE", "/backups/{backup}", "backup:delete"),
+    ("GET", "/configurations/{configuration}", "configuration:show"),
+    ("PUT", "/configurations/{configuration}", "configuration:update"),
+    ("PATCH", "/configurations/{configuration}", "configuration:edit"),
+    ("DELETE", "/configurations/{configuration}", "configuration:delete"),
+    ("GET", "/configurations/{configuration}/instances", "configuration:instances"),
+    ("GET", "/modules/{module}", "module:show"),
+    ("PUT", "/modules/{module}", "module:update"),
+    ("DELETE", "/modules/{module}", "module:delete"),
+    ("GET", "/modules/{module}/instances", "module:instances"),
+    ("PUT", "/modules/{module}/instances", "module:reapply"),
+    ("GET", "/clusters/{cluster}", "cluster:show"),
+    ("POST", "/clusters/{cluster}", "cluster:action"),
+    ("DELETE", "/clusters/{cluster}", "cluster:delete"),
+    ("GET", "/clusters/{cluster}/instances/{instance}", "cluster:show_instance"),
+    ("GET", "/clusters/{cluster}/root", "cluster:extension:root:index"),
+    ("POST", "/clusters/{cluster}/root", "cluster:extension:root:create"),
+    ("DELETE", "/clusters/{cluster}/root", "cluster:extension:root:delete"),
+)
+
+
+async def _not_implemented(request: Request, operation: str, rule: str) -> Response:
+    asker = administrator(request) if rule == ADMIN else may(rule)(request)
+    wanted = request.path_params.get("instance_id")
+    if wanted is not None:
+        await instance_named(means_of(request), asker, wanted)
+    raise Fault(501, f"{operation} is not implemented yet.")
+
+
+def _add(method: str, path: str, rule: str) -> None:
+    async def answer(request: Request) -> Response:
+        return await _not_implemented(request, f"{method} {path}", rule)
+
+    answer.__doc__ = "Not implemented yet."
+    router.add_api_route(path, answer, methods=[method], name=f"{method} {path}", operation_id=f"{method} {path}",
+                         **answers(501, faults=(*WRITE, 501)))  # fmt: skip
+
+
+def _add_item(method: str, path: str, rule: str) -> None:
+    async def answer(request: Request) -> Response:
+        may(rule)(request)
+        raise missing(next(iter(value for name, value in request.path_params.items() if name != "project_id"))[:255])
+
+    answer.__doc__ = "There are none yet."
+    router.add_api_route(path, answer, methods=[method], name=f"{method} {path}", operation_id=f"{method} {path}",
+                         **answers(404, faults=WRITE))  # fmt: skip
+
+
+for _method, _path, _rule in ROUTES:
+    _add(_method, _path, _rule)
+for _method, _path, _rule in ITEMS:
+    _add_item(_method, _path, _rule)
+
+
+async def _nothing(request: Request, instance_id: str, rule: str, key: str) -> dict[str, list[object]]:
+    asker = may(rule)(request)
+    await instance_named(means_of(request), asker, instance_id)
+    return {key: []}
+
+
+@router.get(f"{I}/backups", **answers(200, "backups", "array"))
+async def list_backups_of_instance(request: Request, instance_id: str) -> dict[str, list[object]]:
+    """No backups yet."""
+    return await _nothing(request, instance_id, "instance:backups", "backups")
+
+
+@router.get(f"{I}/modules", **answers(200, "modules", "array"))
+async def list_modules_of_instance(request: Request, instance_id: str) -> dict[str, list[object]]:
+    """No modules."""
+    return await _nothing(request, instance_id, "instance:module_list", "modules")

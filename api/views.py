@@ -1,0 +1,193 @@
+"""The records' rows in Trove's JSON."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from api.context import Asker
+from records.views import DatastoreView, FlavorView, InstanceView, OperationView, VersionView
+
+GIB = 2**30
+View = dict[str, Any]
+
+
+def moment(when: datetime | None) -> str | None:
+    """A time as Trove writes it: UTC, without fraction or zone."""
+    return when.strftime("%Y-%m-%dT%H:%M:%S") if when else None
+
+
+def links(asker: Asker, collection: str, name: object) -> list[View]:
+    """`self` and `bookmark` of a resource."""
+    return [
+        {"rel": "self", "href": f"{asker.base}/v1.0/{asker.project_id}/{collection}/{name}"},
+        {"rel": "bookmark", "href": f"{asker.base}/{collection}/{name}"},
+    ]
+
+
+def paged(asker: Asker, path: str, name: str, items: Sequence[Any], limit: int, marker: str | None) -> View:
+    """A page, with links to the next one where there is one: under both names that clients look for."""
+    body: View = {name: list(items)}
+    if marker is not None and limit > 0:
+        query = urlencode({"limit": limit, "marker": marker})
+        following = [{"rel": "next", "href": f"{asker.base}/v1.0/{asker.project_id}/{path}?{query}"}]
+        body |= {"links": following, f"{name}_links": following}
+    return body
+
+
+def cut(items: Sequence[str], limit: int, marker: str | None) -> tuple[list[str], str | None]:
+    """A page of sorted names behind a marker, and the next marker."""
+    rest = [each for each in items if marker is None or each > marker]
+    page = rest[:limit]
+    return page, page[-1] if page and len(rest) > limit else None
+
+
+def instance(asker: Asker, row: InstanceView) -> View:
+    """An instance in a list."""
+    addresses = [{key: value for key, value in each.items() if value is not None} for each in row.addresses]
+    view: View = {
+        "id": str(row.id),
+        "name": row.name,
+        "status": row.status,
+        "operating_status": row.operating_status,
+        "links": links(asker, "instances", row.id),
+        "flavor": {"id": row.flavor_id, "links": links(asker, "flavors", row.flavor_id)},
+        "datastore": {"type": row.datastore, "version": row.datastore_version},
+        "region": row.region,
+        "access": {"is_public": bool(row.access.get("is_public")), "allowed_cidrs": row.access.get("allowed_cidrs", [])},
+        "volume": {"size": row.volume_gib},
+    }
+    if addresses:
+        view |= {"ip": [each["address"] for each in addresses], "addresses": addresses}
+    if asker.is_admin:
+        view["tenant_id"] = row.project_id
+    return view
+
+
+def instance_detail(asker: Asker, row: InstanceView) -> View:
+    """An instance alone."""
+    view = instance(asker, row)
+    view |= {
+        "created": moment(row.created),
+        "updated": moment(row.updated),
+        "service_status_updated": moment(row.service_status_updated or row.created),
+        "operating_status": row.operating_status,
+    }
+    view["datastore"]["version_number"] = row.datastore_version_number
+    if row.volume_type:
+        view["volume"]["type"] = row.volume_type
+    if row.volume_used_bytes is not None:
+        view["volume"]["used"] = round(row.volume_used_bytes / GIB, 2)
+        total = row.volume_total_bytes or row.volume_gib * GIB
+        view["volume"]["used_percent"] = round(100 * row.volume_used_bytes / total, 2)
+    if row.locality:
+        view["locality"] = row.locality
+    if row.fault_message and row.status == "ERROR":
+        details = row.fault_details if asker.is_admin else None
+        view["fault"] = {"message": row.fault_message, "created": moment(row.fault_created), "details": details}
+    if asker.is_admin:
+        view |= {"server_id": row.server_id, "volume_id": row.volume_id}
+    return view
+
+
+def mgmt_instance(asker: Asker, row: InstanceView) -> View:
+    """An instance as an administrator sees it."""
+    view = instance_detail(asker, row)
+    view |= {
+        "server": {"id": row.server_id, "name": f"coffer-{row.id}"} if row.server_id else None,
+        "service_status": row.operating_status,
+        "tenant_id": row.project_id,
+        "deleted": row.deleted,
+        "deleted_at": moment(row.deleted_at),
+        "task_description": row.status,
+    }
+    return view
+
+
+def version(asker: Asker, row: VersionView) -> View:
+    """A datastore version; more of it for administrators."""
+    view: View = {
+        "id": str(row.id),
+        "name": row.name,
+        "version": row.number,
+        "links": links(asker, "datastores/versions", row.id),
+        "datastore": str(row.datastore_id),
+    }
+    if asker.is_admin:
+        view |= {
+            "active": row.active,
+            "packages": ",".join(row.packages),
+            "image": row.image,
+            "image_tags": row.image_tags,
+            "registry_ext": "",
+            "repl_strategy": "",
+        }
+    return view
+
+
+def datastore(asker: Asker, row: DatastoreView) -> View:
+    """A datastore with its versions."""
+    view: View = {
+        "id": str(row.id),
+        "name": row.name,
+        "links": links(asker, "datastores", row.id),
+        "versions": [version(asker, each) for each in row.versions],
+    }
+    if row.default_version_id:
+        view["default_version"] = str(row.default_version_id)
+    return view
+
+
+def mgmt_version(row: VersionView, default: UUID | None) -> View:
+    """A datastore version in the management list."""
+    return {
+        "id": str(row.id),
+        "name": row.name,
+        "version": row.number,
+        "datastore_id": str(row.datastore_id),
+        "datastore_name": row.datastore,
+        "datastore_manager": row.manager,
+        "image": row.image,
+        "image_tags": row.image_tags or [""],
+        "packages": row.packages or [""],
+        "active": row.active,
+        "registry_ext": "",
+        "repl_strategy": "",
+        "default": row.id == default,
+    }
+
+
+def flavor(asker: Asker, row: FlavorView) -> View:
+    """A flavor; its id is a number where it looks like one, as in Trove."""
+    number = int(row.id) if row.id.isascii() and row.id.isdigit() and (row.id == "0" or row.id[0] != "0") else None
+    return {
+        "id": number,
+        "str_id": row.id,
+        "links": links(asker, "flavors", row.id),
+        "name": row.name,
+        "ram": row.ram_mib,
+        "vcpus": row.vcpus,
+        "disk": row.disk_gib,
+        "ephemeral": row.ephemeral_gib,
+    }
+
+
+def operation(asker: Asker, row: OperationView) -> View:
+    """An operation with its steps (beyond Trove)."""
+    return {
+        "id": str(row.id),
+        "kind": row.kind,
+        "instance_id": str(row.instance_id),
+        "state": row.state,
+        "reason": row.reason,
+        "request_id": row.request_id,
+        "user_id": row.user_id,
+        "created": moment(row.created),
+        "finished": moment(row.finished),
+        "steps": [
+            {"name": each.name, "outcome": each.outcome, "started": moment(each.started), "finished": moment(each.finished)}
+            for each in row.steps
+        ],
+        "links": links(asker, f"instances/{row.instance_id}/operations", row.id),
+    }

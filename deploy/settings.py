@@ -1,0 +1,119 @@
+"""Where the stack lives and which ports it has. Read from the environment, prefix `COFFER_`."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from deploy import setup
+
+HERE = setup.HERE
+
+
+class StackSettings(BaseSettings):
+    """All that can be told to the stack."""
+
+    model_config = SettingsConfigDict(env_prefix="COFFER_", extra="ignore")
+
+    home: Path = Field(default_factory=setup.home)
+    """Folder of the state, for its owner alone."""
+    open_home: Path = Field(default_factory=setup.open_home)
+    """Folder of what unprivileged processes need: the records' database, the guests' images, volumes and roots."""
+    venvs: Path | None = None
+    """Folder of the Python environments; none: `venv` in the home."""
+    images: Path | None = None
+    """Folder of the guests' images; none: `images` in the open home."""
+    control_venv: str = "control"
+    """Environment of our processes."""
+    embedded_venv: str = "embedded"
+    """Environment of what stands around them."""
+    temporal_port: int = 7233
+    """Temporal's frontend."""
+    ui_port: int = 8233
+    """Temporal's Web UI."""
+    temporal_http_port: int = 7243
+    """Temporal's HTTP API."""
+    temporal_metrics_port: int = 7234
+    """Temporal's metrics."""
+    records_port: int = 7432
+    """The records' PostgreSQL."""
+    keystone_port: int = 5000
+    """Keystone."""
+    swift_port: int = 8080
+    """Swift's proxy; its three servers have the next three ports."""
+    localcloud_port: int = 8774
+    """Nova, Cinder, Neutron and Glance."""
+    codec_port: int = 8234
+    """The codec server."""
+    api_port: int = 8779
+    """The API."""
+    guest_range: str = "127.24"
+    """First two numbers of the addresses that database servers get; inside 127.0.0.0/8."""
+    server_delay: float = 0.5
+    """Seconds that localcloud's Nova takes."""
+    volume_delay: float = 0.2
+    """Seconds that localcloud's Cinder takes."""
+
+    @property
+    def run(self) -> Path:
+        """Sockets, pid files, generated configuration."""
+        return self.home / "run"
+
+    @property
+    def log(self) -> Path:
+        """One log per process."""
+        return self.home / "log"
+
+    @property
+    def secrets(self) -> Path:
+        """Keys and passwords, made at the first start."""
+        return self.home / "secrets"
+
+    @property
+    def image_folder(self) -> Path:
+        """Where localcloud finds images."""
+        return self.images or self.open_home / "images"
+
+    def python(self, venv: str) -> Path:
+        """The interpreter of an environment."""
+        return (self.venvs or self.home / "venv") / venv / "bin/python"
+
+    @property
+    def control_python(self) -> Path:
+        """For our processes."""
+        return self.python(self.control_venv)
+
+    @property
+    def embedded_python(self) -> Path:
+        """For Keystone, Swift, localcloud, and the clients."""
+        return self.python(self.embedded_venv)
+
+    def ports(self) -> dict[str, int]:
+        """Every port that the stack listens on, by the setting's name."""
+        names = [name for name in type(self).model_fields if name.endswith("_port")]
+        found = {f"COFFER_{name.upper()}": int(getattr(self, name)) for name in names}
+        for offset in (1, 2, 3):
+            found[f"COFFER_SWIFT_PORT + {offset}"] = self.swift_port + offset
+        return found
+
+    @property
+    def keystone_url(self) -> str:
+        """Keystone's v3 endpoint."""
+        return f"http://127.0.0.1:{self.keystone_port}/v3"
+
+    @property
+    def api_url(self) -> str:
+        """The API's address."""
+        return f"http://127.0.0.1:{self.api_port}"
+
+    @property
+    def first_uid(self) -> int:
+        """First of 1,000 user ids for servers; two stacks on one machine rarely share them."""
+        return 200_000 + int(hashlib.sha256(str(self.home).encode()).hexdigest(), 16) % 1000 * 1000
+
+    @property
+    def records_user(self) -> str | None:
+        """The user that the records' PostgreSQL runs as; none: ours."""
+        return "postgres" if os.geteuid() == 0 else None

@@ -1,0 +1,59 @@
+"""Temporal's development server, with the settings that Coffer needs."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+NAMESPACE = "coffer"
+OLDEST = (1, 9)
+ATTRIBUTES = ("ProjectId", "InstanceId", "ClusterId", "OperationId", "Datastore", "RequestId")
+SETTINGS = (
+    "history.transferProcessorMaxPollRPS=2000",  # the default adds 50 ms to every step
+    "matching.numTaskqueueReadPartitions=1",
+    "matching.numTaskqueueWritePartitions=1",
+    "frontend.namespaceRPS.visibility=500",
+    "frontend.namespaceCount=5000",  # long polls of one namespace: one or two a guest
+)
+
+
+def binary(venv: Path) -> str:
+    """The CLI: on PATH when it is new enough, else the one in an environment. Nothing is ever downloaded."""
+    installed = shutil.which("temporal")
+    if installed and version(installed) >= OLDEST:
+        return installed
+    beside = venv.parent / "temporal"
+    if beside.exists():
+        return str(beside)
+    raise FileNotFoundError("no `temporal` (the CLI, 1.9 or later) on PATH, and no wheel of it for this machine; "
+                            "docs/operators.md says how to install or build it")  # fmt: skip
+
+
+def version(program: str) -> tuple[int, ...]:
+    """Major and minor version that the CLI says it has."""
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"(\d+)\.(\d+)\.\d+", said)
+    return tuple(int(each) for each in found.groups()) if found else (0, 0)
+
+
+def command(program: str, database: Path, *, port: int, http_port: int, metrics_port: int, ui: tuple[int, int] | None) -> list[str]:
+    """The command line; `ui` is the Web UI's port and the codec server's."""
+    words = [program, "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port), "--http-port", str(http_port),
+             "--metrics-port", str(metrics_port), "--namespace", NAMESPACE, "--db-filename", str(database),
+             "--log-level", "error"]  # fmt: skip
+    if ui is None:
+        words += ["--headless"]
+    else:
+        words += ["--ui-port", str(ui[0]), "--ui-ip", "127.0.0.1", "--ui-disable-news-fetch",
+                  "--ui-codec-endpoint", f"http://127.0.0.1:{ui[1]}"]  # fmt: skip
+    for setting in SETTINGS:
+        words += ["--dynamic-config-value", setting]
+    for attribute in ATTRIBUTES:
+        words += ["--search-attribute", f"{attribute}=Keyword"]
+    return words
+
+
+def default_venv() -> Path:
+    """The interpreter whose environment may have the CLI."""
+    return Path(sys.executable)

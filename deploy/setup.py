@@ -167,9 +167,32 @@ def build_images(interpreter: Path, log: Path) -> bool:
     return before != {path: path.stat().st_mtime for path in images.glob("*/digest")}
 
 
+def lock() -> None:
+    """Lock every group anew: exact versions with hashes, for all platforms, without an index's address."""
+    fixed = {"uv": [], "guest": [], "control": ["guest"], "embedded": ["control"], "dev": ["control", "embedded"]}
+    for name, others in fixed.items():
+        command = [str(home() / "venv/uv/bin/uv"), "pip", "compile", "-q", "--universal", "--python-version", "3.11",
+                   "--generate-hashes", "--no-emit-index-url", "--no-header", "--no-annotate", *sys.argv[2:],
+                   f"{name}.in", "-o", f"{name}.txt"]  # fmt: skip
+        for other in others:
+            command += ["-c", f"{other}.txt"]
+        subprocess.run(command, check=True, cwd=HERE / "requirements")
+
+
+def clean() -> None:
+    """Forget all: the state, the environments, and what lies in the open place."""
+    for folder in (open_home(), home()):
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            sys.exit(f"clean: {folder} could not be removed whole")
+
+
 def main() -> None:
     """Do the set-up for the purpose that the command line names."""
     purpose = sys.argv[1] if len(sys.argv) > 1 else "demo"
+    if purpose in ("lock", "clean"):
+        {"lock": lock, "clean": clean}[purpose]()
+        return
     names = ENVIRONMENTS[purpose]
     home().mkdir(parents=True, exist_ok=True, mode=0o700)
     log = home() / "log/setup.log"

@@ -1,0 +1,49 @@
+# Two commands are enough: `make demo` runs Coffer, `make test` tests it. Each does its own set-up.
+PYTHON := /usr/bin/python3
+HOME_FOLDER := $(or $(COFFER_HOME),$(CURDIR)/.coffer)
+DEPLOY := cd $(CURDIR) && $(HOME_FOLDER)/venv/embedded/bin/python -m deploy
+DEV := $(HOME_FOLDER)/venv/dev/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up down status logs clean test lint bench lock setup-demo setup-test setup-lint
+
+help:
+	@echo "make demo    set up, start Coffer, order a MariaDB and a PostgreSQL, leave it running"
+	@echo "make test    set up, run all tests, leave nothing running"
+	@echo "make up      start Coffer           make down    stop it; databases and state stay"
+	@echo "make status  what runs              make logs    follow all logs"
+	@echo "make clean   stop and forget all    make lint    formatting, types, arrows"
+	@echo "make bench   measure                make lock    lock the requirements anew"
+
+setup-demo:
+	@$(PYTHON) deploy/setup.py demo
+
+setup-test:
+	@$(PYTHON) deploy/setup.py test
+
+setup-lint:
+	@$(PYTHON) deploy/setup.py lint
+
+demo: setup-demo
+	@$(DEPLOY) demo
+
+up: setup-demo
+	@$(DEPLOY) up
+
+down status logs:
+	@if [ -x $(HOME_FOLDER)/venv/embedded/bin/python ]; then $(DEPLOY) $@; else echo "the stack is down"; fi
+
+clean: down
+	@$(PYTHON) deploy/setup.py clean
+
+test: setup-test lint
+	@$(DEV)/python -m pytest
+
+lint: setup-lint
+	@$(DEV)/ruff format --check -q . && $(DEV)/ruff check -q . && $(DEV)/mypy . && $(DEV)/lint-imports --no-cache
+
+bench: setup-demo
+	@$(DEPLOY) up && $(HOME_FOLDER)/venv/embedded/bin/python -m benchmarks
+
+lock: setup-lint
+	@$(PYTHON) deploy/setup.py lock

@@ -1,0 +1,182 @@
+"""`make demo`: order a MariaDB and a PostgreSQL through the public API, use them, say how to go on.
+
+Everything that changes something is done with the unmodified `openstack database …` client. A second run finds its
+instances and goes on from there.
+"""
+
+import json
+import os
+import secrets
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import psycopg
+import pymysql
+
+from deploy.client import Client
+from deploy.secrets import write_private
+from deploy.settings import StackSettings
+from deploy.stack import Refused, say
+
+PATIENCE = 180.0  # seconds that an instance is given to become ACTIVE
+USER, DATABASE = "app", "shop"
+
+
+@dataclass
+class Wanted:
+    """One instance of the demonstration."""
+
+    datastore: str
+    flavor: str
+    shown: int = 0  # steps that were already printed
+
+    @property
+    def name(self) -> str:
+        """As the tenant calls it."""
+        return f"demo-{self.datastore}"
+
+
+def demonstrate(settings: StackSettings) -> int:
+    """Do it all; 0 is success."""
+    demo = Demonstration(settings, [Wanted("mariadb", "m1.tiny"), Wanted("postgresql", "m1.tiny")])
+    demo.order()
+    demo.follow()
+    for each in demo.wanted:
+        demo.use(each)
+    demo.tell()
+    return 0
+
+
+class Demonstration:
+    """Orders, follows, uses, tells."""
+
+    def __init__(self, settings: StackSettings, wanted: list[Wanted]) -> None:
+        self.settings = settings
+        self.wanted = wanted
+        self._client = Client(settings)
+        self._began = time.monotonic()
+
+    def openstack(self, *words: str) -> Any:
+        """Run the client as the user `demo`; return what it prints as JSON, where it was asked for JSON."""
+        command = [str(self.settings.embedded_python.parent / "openstack"), *words]
+        environment = {**os.environ, "OS_CLIENT_CONFIG_FILE": str(self.settings.home / "clouds.yaml"), "OS_CLOUD": "demo"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            raise Refused(f"openstack {' '.join(words[:3])} failed: {done.stderr.strip()[-500:]}")
+        return json.loads(done.stdout) if "json" in words and done.stdout.strip() else None
+
+    def order(self) -> None:
+        """Order what is not there yet."""
+        for each in self.wanted:
+            found = self._client.instance(each.name)
+            if found is not None:
+                say(f"{each.name}: there already ({found['status']})")
+                continue
+            say(f"$ openstack database instance create {each.name} --flavor {each.flavor} --size 1 --datastore {each.datastore}")
+            self.openstack("database", "instance", "create", each.name, "--flavor", each.flavor, "--size", "1",
+                           "--datastore", each.datastore)  # fmt: skip
+
+    def follow(self) -> None:
+        """Show each step when it ends, until all instances serve."""
+        waiting = list(self.wanted)
+        deadline = time.monotonic() + PATIENCE
+        while waiting:
+            for each in list(waiting):
+                if self._look(each):
+                    waiting.remove(each)
+            if time.monotonic() > deadline:
+                raise Refused(f"{waiting[0].name} does not serve after {PATIENCE:.0f} s; `make logs` tells more")
+            time.sleep(0.3)
+
+    def _look(self, wanted: Wanted) -> bool:
+        found = self._client.instance(wanted.name)
+        if found is None:
+            raise Refused(f"{wanted.name} is gone")
+        self._show_steps(wanted, found["id"])
+        if found["status"] == "ERROR":
+            raise Refused(f"{wanted.name}: {found.get('fault', {}).get('message', 'ERROR')}\n"
+                          f"  delete it (openstack database instance delete {wanted.name}) and try again")  # fmt: skip
+        if found["status"] == "ACTIVE" and found["operating_status"] == "HEALTHY":
+            say(f"{wanted.name}: ACTIVE, HEALTHY at {found['ip'][0]}")
+            return True
+        return False
+
+    def _show_steps(self, wanted: Wanted, instance_id: str) -> None:
+        try:
+            operations = self._client.get(f"/instances/{instance_id}/operations")["operations"]
+        except httpx.HTTPError:
+            return
+        creation = [each for each in operations if each["kind"] == "create" and each["state"] == "RUNNING"]
+        steps = [each["name"] for each in creation[0]["steps"]] if creation else []
+        for step in steps[wanted.shown :]:
+            say(f"  {time.monotonic() - self._began:5.1f} s  {wanted.name}: {step}")
+        wanted.shown = max(wanted.shown, len(steps))
+
+    def use(self, wanted: Wanted) -> None:
+        """Make a database and a user, write a row and read it back, at the instance's own address."""
+        found = self._client.instance(wanted.name)
+        assert found is not None  # noqa: S101 - `follow` has seen it
+        secret = self._password(wanted)
+        there = {each["Name"] for each in self.openstack("database", "db", "list", wanted.name, "-f", "json") or []}
+        if DATABASE not in there:
+            self.openstack("database", "db", "create", wanted.name, DATABASE)
+        users = {each["Name"] for each in self.openstack("database", "user", "list", wanted.name, "-f", "json") or []}
+        if USER not in users:
+            self.openstack("database", "user", "create", wanted.name, USER, secret, "--databases", DATABASE)
+        rows = ROUND_TRIPS[wanted.datastore](found["ip"][0], secret)
+        say(f"{wanted.name}: user '{USER}' wrote a row to '{DATABASE}' and reads {rows}")
+
+    def _password(self, wanted: Wanted) -> str:
+        path = self.settings.secrets / f"{wanted.name}-{USER}"
+        if not path.exists():
+            write_private(path, secrets.token_urlsafe(16))
+        return path.read_text()
+
+    def tell(self) -> None:
+        """How to go on."""
+        home, api = self.settings.home, self.settings.api_url
+        lines = ["", f"Coffer runs ({time.monotonic() - self._began:.0f} s for the databases). Connect:"]
+        for each in self.wanted:
+            found, secret = self._client.instance(each.name), self._password(each)
+            address = found["ip"][0] if found else "?"
+            lines.append(CONNECT[each.datastore].format(address=address, user=USER, secret=secret, database=DATABASE))
+        lines += [
+            "Use the client (a plain user; openrc-admin is an administrator):",
+            f"  . {home}/openrc-demo && {self.settings.embedded_python.parent}/openstack database instance list",
+            f"API          {api}   its OpenAPI page: {api}/docs",
+            f"Web UI       http://127.0.0.1:{self.settings.ui_port}/namespaces/coffer/workflows",
+            "Next         make status | make logs | make down (databases stay) | make clean (forgets all)",
+        ]
+        say("\n".join(lines))
+
+
+CONNECT = {
+    "mariadb": "  mariadb -h {address} -u {user} -p{secret} {database}",
+    "postgresql": "  psql postgresql://{user}:{secret}@{address}/{database}",
+}
+
+
+def _mariadb(address: str, secret: str) -> Any:
+    with pymysql.connect(host=address, user=USER, password=secret, database=DATABASE, autocommit=True) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE IF NOT EXISTS visits (n INT AUTO_INCREMENT PRIMARY KEY, at TIMESTAMP)")
+            cursor.execute("INSERT INTO visits (at) VALUES (now())")
+            cursor.execute("SELECT count(*) FROM visits")
+            return _counted(cursor.fetchone())
+
+
+def _postgresql(address: str, secret: str) -> Any:
+    with psycopg.connect(host=address, user=USER, password=secret, dbname=DATABASE, autocommit=True) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS visits (n serial PRIMARY KEY, at timestamptz)")
+        connection.execute("INSERT INTO visits (at) VALUES (now())")
+        return _counted(connection.execute("SELECT count(*) FROM visits").fetchone())
+
+
+def _counted(row: Any) -> str:
+    return f"{row[0]} row{'s' if row[0] != 1 else ''}"
+
+
+ROUND_TRIPS = {"mariadb": _mariadb, "postgresql": _postgresql}

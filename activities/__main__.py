@@ -1,7 +1,6 @@
 """The activity worker: the world from outside, and the records."""
 
 import asyncio
-import logging
 from contextlib import AsyncExitStack
 
 from activities.schedules import put_schedules
@@ -10,14 +9,14 @@ from activities.worker import Means, build_workers
 from records.engine import connect as connect_records
 from records.settings import RecordsSettings
 from workflows.client import connect
-from workflows.process import run
+from workflows.process import log_to_stderr, run
 from workflows.sealing import Keyring
 
 
 async def main(stop: asyncio.Event) -> None:
     """Work until told to stop."""
     settings, records = ActivitySettings(), RecordsSettings()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_to_stderr(settings.log_level)
     keyring = Keyring.read(settings.master_key_file)
     client = await connect(settings, keyring)
     engine = connect_records(records)

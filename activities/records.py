@@ -4,17 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import func, select, update
-from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from records import admission, catalogue, operations, quotas, root
-from records.tables import instances
-from records.tables import operations as operation_rows
+from records import administration, admission, catalogue, operations, quotas, root
+from records.engine import AsyncEngine
 from workflows.domain.errors import BadRequest, NotFound
-from workflows.domain.instance import DatastoreVersion, HealthReport, InstanceSpec, InstanceStatus
+from workflows.domain.instance import DatastoreVersion, HealthReport, InstanceSpec
 from workflows.domain.operation import Admission, AdmissionRequest, Close, OperationKind, StepNote
 from workflows.ports.records import Administration, QuotaChange, Records, Rename, ResetStatus, RootNote
 
@@ -98,32 +95,20 @@ class PostgresRecords(Records, Administration):
         if running is not None:
             raise admission.busy(reset.instance_id, f"operation {running} is running")
         async with self.engine.begin() as conn:
-            values = {"status": InstanceStatus.ERROR.value, "updated": func.clock_timestamp()}
-            where = instances.c.id == reset.instance_id, ~instances.c.deleted
-            changed = await conn.execute(update(instances).where(*where).values(values))
-            if changed.rowcount == 0:
-                raise NotFound(f"Resource {reset.instance_id} cannot be found.")
+            await administration.mark_error(conn, reset.instance_id)
 
     async def _running(self, instance_id: UUID) -> str | None:
         """The kind of the operation whose run is really open, if there is one."""
-        o = operation_rows.c
-        statement = select(o.workflow_id, o.first_execution_run_id, o.kind).where(
-            o.instance_id == instance_id, o.state == admission.OPEN
-        )
         async with self.engine.connect() as conn:
-            row = (await conn.execute(statement)).one_or_none()
-        if row is not None and await self.runs.chain_is_open(row.workflow_id, row.first_execution_run_id):
-            return str(row.kind)
+            found = await administration.open_run(conn, instance_id)
+        if found is not None and await self.runs.chain_is_open(found.workflow_id, found.first_execution_run_id):
+            return found.kind
         return None
 
     @activity.defn
     async def rename(self, rename: Rename) -> None:
         async with self.engine.begin() as conn:
-            values = {"name": rename.name, "updated": func.clock_timestamp()}
-            where = instances.c.id == rename.instance_id, ~instances.c.deleted
-            changed = await conn.execute(update(instances).where(*where).values(values))
-            if changed.rowcount == 0:
-                raise NotFound(f"Resource {rename.instance_id} cannot be found.")
+            await administration.rename(conn, rename.instance_id, rename.name)
 
     @activity.defn
     async def set_quotas(self, change: QuotaChange) -> None:

@@ -1,5 +1,6 @@
 """The schedules of the sweeps: made or brought up to date when the activity worker starts."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from temporalio.client import (
@@ -12,6 +13,7 @@ from temporalio.client import (
     SchedulePolicy,
     ScheduleSpec,
     ScheduleUpdate,
+    ScheduleUpdateInput,
 )
 
 from workflows.names import RUNBOOKS
@@ -33,7 +35,11 @@ async def put_schedules(client: Client) -> None:
         try:
             await client.create_schedule(schedule_id, schedule, trigger_immediately=True)
         except ScheduleAlreadyRunningError:
-            await client.get_schedule_handle(schedule_id).update(lambda _, new=schedule: ScheduleUpdate(schedule=new))
+            await client.get_schedule_handle(schedule_id).update(_replacing(schedule))
+
+
+def _replacing(schedule: Schedule) -> Callable[[ScheduleUpdateInput], ScheduleUpdate]:
+    return lambda _: ScheduleUpdate(schedule=schedule)
 
 
 def _schedule(verb: str, seconds: int) -> Schedule:

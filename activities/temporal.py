@@ -1,24 +1,20 @@
 """The ports `Watches` and `Sweeps`: what must be started, ended or put right beside the runs themselves."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, select
-from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.openstack.leftovers import Leftover, Leftovers
+from activities.openstack.leftovers import Leftovers
 from activities.records import RunQuestions
 from activities.settings import ActivitySettings
-from records.tables import flavors, instances, leftovers, operations, volume_types
+from records import sweeps
+from records.engine import AsyncEngine
 from workflows.domain.errors import NotYet
 from workflows.domain.operation import Caller, SettleOrder
 from workflows.instance.settle import SettleInstance
@@ -69,17 +65,12 @@ class ScheduledSweeps(Sweeps):
 
     @activity.defn
     async def settle_stale_operations(self) -> int:
-        o = operations.c
-        age = func.clock_timestamp() - timedelta(seconds=self.settings.stale_after)
-        statement = select(o.instance_id, o.group_id, o.project_id, o.workflow_id, o.first_execution_run_id).where(
-            o.state == "RUNNING", o.created < age
-        )
         runs, settled = RunQuestions(self.client), 0
         async with self.engine.connect() as conn:
-            open_ones = (await conn.execute(statement)).all()
-        for row in open_ones:
-            if not await runs.chain_is_open(row.workflow_id, row.first_execution_run_id):
-                settled += await self._settle(row.instance_id, row.group_id, row.project_id)
+            open_ones = await sweeps.open_runs(conn, self.settings.stale_after)
+        for each in open_ones:
+            if not await runs.chain_is_open(each.workflow_id, each.first_execution_run_id):
+                settled += await self._settle(each.instance_id, each.group_id, each.project_id)
         return settled
 
     async def _settle(self, instance_id: UUID, group_id: UUID, project_id: str) -> int:
@@ -100,9 +91,8 @@ class ScheduledSweeps(Sweeps):
 
     @activity.defn
     async def restart_missing_watches(self) -> int:
-        statement = select(instances.c.id).where(~instances.c.deleted, instances.c.status == "ACTIVE")
         async with self.engine.connect() as conn:
-            ids = list((await conn.execute(statement)).scalars())
+            ids = await sweeps.active_instances(conn)
         watches, started = TemporalWatches(self.client), 0
         for instance_id in ids:
             if not await self._is_watched(instance_id):
@@ -123,56 +113,19 @@ class ScheduledSweeps(Sweeps):
     async def sweep_leftovers(self) -> list[str]:
         found = await asyncio.to_thread(self.cloud.list_tagged)
         async with self.engine.begin() as conn:
-            wanted = await self._wanted(conn)
-            gone = [each for each in found if not wanted(each)]
-            await self._remember(conn, gone)
-            old = await self._old(conn)
-        ripe = [each for each in gone if (each.kind, each.id) in old]
-        for each in ripe:
-            await asyncio.to_thread(self.cloud.delete_leftover, each)
-        return [f"{each.kind} {each.id} of {each.instance_id}" for each in gone]
-
-    async def _wanted(self, conn: AsyncConnection) -> Callable[[Leftover], bool]:
-        """What must stay: all of an instance that is being worked on, and of others what the records name."""
-        i, o = instances.c, operations.c
-        rows = (await conn.execute(select(i.id, i.server_id, i.volume_id, i.port_id).where(~i.deleted))).all()
-        busy = {str(each) for each in (await conn.execute(
-            select(o.instance_id).where(o.state == "RUNNING"))).scalars()}  # fmt: skip
-        named = {"server": 1, "volume": 2, "port": 3}
-        known = {str(row.id): row for row in rows}
-
-        def stays(each: Leftover) -> bool:
-            row = known.get(each.instance_id)
-            if each.instance_id in busy:
-                return True
-            if row is None or row.server_id is None:
-                return False
-            return each.kind not in named or row[named[each.kind]] == each.id
-
-        return stays
-
-    async def _remember(self, conn: AsyncConnection, gone: list[Leftover]) -> None:
-        keys = [(each.kind, each.id) for each in gone]
-        for row in (await conn.execute(select(leftovers.c.kind, leftovers.c.id))).all():
-            if (row.kind, row.id) not in keys:
-                where = (leftovers.c.kind == row.kind, leftovers.c.id == row.id)
-                await conn.execute(delete(leftovers).where(*where))
+            wanted = await sweeps.wanted(conn)
+            gone = [each for each in found if not wanted.keeps(each.kind, each.id, each.instance_id)]
+            keys = [(each.kind, each.id, each.instance_id) for each in gone]
+            ripe = await sweeps.remember_leftovers(conn, keys, self.settings.leftover_grace)
         for each in gone:
-            values = {"kind": each.kind, "id": each.id, "instance_id": each.instance_id}
-            await conn.execute(upsert(leftovers).values(values).on_conflict_do_nothing())
-
-    async def _old(self, conn: AsyncConnection) -> set[tuple[str, str]]:
-        age = func.clock_timestamp() - timedelta(seconds=self.settings.leftover_grace)
-        statement = select(leftovers.c.kind, leftovers.c.id).where(leftovers.c.first_seen <= age)
-        return {(row.kind, row.id) for row in (await conn.execute(statement)).all()}
+            if (each.kind, each.id) in ripe:
+                await asyncio.to_thread(self.cloud.delete_leftover, each)
+        return [f"{each.kind} {each.id} of {each.instance_id}" for each in gone]
 
     @activity.defn
     async def mirror_flavors(self) -> int:
         found = await asyncio.to_thread(self.cloud.list_flavors)
         types = await asyncio.to_thread(self.cloud.list_volume_types)
         async with self.engine.begin() as conn:
-            for table, rows in ((flavors, found), (volume_types, types)):
-                await conn.execute(delete(table))
-                if rows:
-                    await conn.execute(table.insert(), rows)
+            await sweeps.mirror(conn, found, types)
         return len(found)

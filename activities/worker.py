@@ -3,7 +3,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 from temporalio.worker import Interceptor, Worker
 
@@ -12,6 +11,7 @@ from activities.openstack.leftovers import Leftovers
 from activities.records import PostgresRecords, RunQuestions
 from activities.settings import ActivitySettings
 from activities.temporal import ScheduledSweeps, TemporalWatches
+from records.engine import AsyncEngine
 from records.settings import RecordsSettings
 from workflows.names import CLOUD, RECORDS
 from workflows.ports.cloud import Cloud

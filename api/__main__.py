@@ -5,13 +5,13 @@ import logging
 
 from api.app import build
 from api.settings import ApiSettings
-from workflows.process import run, serve_http
+from workflows.process import log_to_stderr, run, serve_http
 
 
 async def main(stop: asyncio.Event) -> None:
     """Serve; it starts without Temporal, Keystone and the records, and says 503 until they are there."""
     settings = ApiSettings()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_to_stderr(settings.log_level)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     await serve_http(build(settings), settings.api_host, settings.api_port, stop)
 

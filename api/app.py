@@ -8,7 +8,6 @@ import httpx
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
-from sqlalchemy import text
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
@@ -102,8 +101,7 @@ def _add_front_page(app: FastAPI) -> None:
         """Whether the API answers, and what it knows of what it needs. 503 while the records, which reads need, are away."""
         means: Means = request.app.state.means
         try:
-            async with means.reader.engine.connect() as conn:
-                await conn.execute(text("SELECT 1"))
+            await means.reader.check()
         except Exception:  # noqa: BLE001 - whatever it is, we are not healthy
             return JSONResponse({"status": "unavailable", "records": "away"}, status_code=503)
         return JSONResponse({"status": "ok", "records": "ok"})
@@ -135,7 +133,9 @@ def _document(app: FastAPI) -> dict[str, Any]:
         components["securitySchemes"] = {"token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}}
         for path, verbs in document["paths"].items():
             for verb in verbs.values():
-                verb["responses"].pop("422", None) if "HTTPValidationError" in str(verb["responses"].get("422")) else None
+                verb["responses"].pop("422", None) if "HTTPValidationError" in str(
+                    verb["responses"].get("422")
+                ) else None
                 if path.startswith("/v1.0/"):
                     verb["security"] = [{"token": []}]
         for name in ("HTTPValidationError", "ValidationError"):

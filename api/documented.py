@@ -22,7 +22,9 @@ FAULT = {
 }
 
 
-def answers(success: int, key: str | None = None, kind: str = "object", faults: tuple[int, ...] = READ) -> dict[str, Any]:
+def answers(
+    success: int, key: str | None = None, kind: str = "object", faults: tuple[int, ...] = READ
+) -> dict[str, Any]:
     """Arguments of a route: its success, the key of its answer (none: an empty body), the faults it may give."""
     description = HTTPStatus(success).phrase
     good: dict[str, Any] = {"description": description}

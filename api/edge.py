@@ -8,8 +8,6 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 from uuid import uuid4
 
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from temporalio.service import RPCError
 
@@ -17,6 +15,7 @@ from api.context import Identity
 from api.faults import Fault, unavailable
 from api.keystone import Keystone, check_access_rules
 from api.settings import ApiSettings
+from records.engine import is_away
 
 log = logging.getLogger("api")
 VERSION = "/v1.0/"
@@ -68,7 +67,7 @@ class Edge:
         return identity
 
     async def _body(self, receive: Receive) -> bytes:
-        body = b""
+        body: bytes = b""
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -126,18 +125,13 @@ def fault_of(error: BaseException, request_id: str) -> Fault:
     """The fault for what went wrong; what nobody foresaw is logged whole and told by its request id."""
     if isinstance(error, Fault):
         return error
-    if isinstance(error, RPCError | TimeoutError | PoolTimeout | ConnectionError):
+    if isinstance(error, RPCError | TimeoutError | ConnectionError) or is_away(error):
         log.warning("%s %r", request_id, error)
         return unavailable()
-    if isinstance(error, DBAPIError) and (error.connection_invalidated or error.orig is None or _is_away(error)):
-        log.warning("%s the records do not answer: %s", request_id, error.orig)
-        return unavailable()
     log.error("%s", request_id, exc_info=error)
-    return Fault(500, f"Internal Server Error. Please keep this ID to help us figure out what went wrong: ({request_id}).")
-
-
-def _is_away(error: DBAPIError) -> bool:
-    return type(error).__name__ in ("OperationalError", "InterfaceError")
+    return Fault(
+        500, f"Internal Server Error. Please keep this ID to help us figure out what went wrong: ({request_id})."
+    )
 
 
 class _Answer:

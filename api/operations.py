@@ -24,6 +24,9 @@ from workflows.instance.restart import RestartInstance
 from workflows.names import RUNBOOKS, lock_id
 from workflows.runbook import Runbook
 
+# the SDK's types do not fit updates of a base class
+DELETE: Any = Runbook.delete
+ADMITTED: Any = Runbook.admitted
 MARGIN = 2.0  # seconds that we wait beyond the expiry: whoever was admitted in time is answered
 
 
@@ -82,13 +85,13 @@ class Operations:
             id_conflict_policy=policy,
             static_summary=summary,
         )
-        if deleting:
+        if isinstance(order, DeleteOrder):
             await self.temporal.execute_update_with_start_workflow(
-                Runbook.delete, order, start_workflow_operation=start, id=str(order.operation_id)
+                DELETE, order, start_workflow_operation=start, id=str(order.operation_id)
             )
         else:
             await self.temporal.execute_update_with_start_workflow(
-                Runbook.admitted, start_workflow_operation=start, id=str(order.operation_id)
+                ADMITTED, start_workflow_operation=start, id=str(order.operation_id)
             )
 
     async def _refuse_busy(self, order: Order) -> None:

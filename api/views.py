@@ -55,7 +55,10 @@ def instance(asker: Asker, row: InstanceView) -> View:
         "flavor": {"id": row.flavor_id, "links": links(asker, "flavors", row.flavor_id)},
         "datastore": {"type": row.datastore, "version": row.datastore_version},
         "region": row.region,
-        "access": {"is_public": bool(row.access.get("is_public")), "allowed_cidrs": row.access.get("allowed_cidrs", [])},
+        "access": {
+            "is_public": bool(row.access.get("is_public")),
+            "allowed_cidrs": row.access.get("allowed_cidrs", []),
+        },
         "volume": {"size": row.volume_gib},
     }
     if addresses:
@@ -186,7 +189,12 @@ def operation(asker: Asker, row: OperationView) -> View:
         "created": moment(row.created),
         "finished": moment(row.finished),
         "steps": [
-            {"name": each.name, "outcome": each.outcome, "started": moment(each.started), "finished": moment(each.finished)}
+            {
+                "name": each.name,
+                "outcome": each.outcome,
+                "started": moment(each.started),
+                "finished": moment(each.finished),
+            }
             for each in row.steps
         ],
         "links": links(asker, f"instances/{row.instance_id}/operations", row.id),

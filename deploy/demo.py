@@ -62,7 +62,11 @@ class Demonstration:
     def openstack(self, *words: str) -> Any:
         """Run the client as the user `demo`; return what it prints as JSON, where it was asked for JSON."""
         command = [str(self.settings.embedded_python.parent / "openstack"), *words]
-        environment = {**os.environ, "OS_CLIENT_CONFIG_FILE": str(self.settings.home / "clouds.yaml"), "OS_CLOUD": "demo"}
+        environment = {
+            **os.environ,
+            "OS_CLIENT_CONFIG_FILE": str(self.settings.home / "clouds.yaml"),
+            "OS_CLOUD": "demo",
+        }
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode:
             raise Refused(f"openstack {' '.join(words[:3])} failed: {done.stderr.strip()[-500:]}")
@@ -75,7 +79,9 @@ class Demonstration:
             if found is not None:
                 say(f"{each.name}: there already ({found['status']})")
                 continue
-            say(f"$ openstack database instance create {each.name} --flavor {each.flavor} --size 1 --datastore {each.datastore}")
+            say(
+                f"$ openstack database instance create {each.name} --flavor {each.flavor} --size 1 --datastore {each.datastore}"
+            )
             self.openstack("database", "instance", "create", each.name, "--flavor", each.flavor, "--size", "1",
                            "--datastore", each.datastore)  # fmt: skip
 
@@ -118,7 +124,7 @@ class Demonstration:
     def use(self, wanted: Wanted) -> None:
         """Make a database and a user, write a row and read it back, at the instance's own address."""
         found = self._client.instance(wanted.name)
-        assert found is not None  # noqa: S101 - `follow` has seen it
+        assert found is not None
         secret = self._password(wanted)
         there = {each["Name"] for each in self.openstack("database", "db", "list", wanted.name, "-f", "json") or []}
         if DATABASE not in there:
@@ -160,12 +166,12 @@ CONNECT = {
 
 
 def _mariadb(address: str, secret: str) -> Any:
-    with pymysql.connect(host=address, user=USER, password=secret, database=DATABASE, autocommit=True) as connection:
-        with connection.cursor() as cursor:
-            cursor.execute("CREATE TABLE IF NOT EXISTS visits (n INT AUTO_INCREMENT PRIMARY KEY, at TIMESTAMP)")
-            cursor.execute("INSERT INTO visits (at) VALUES (now())")
-            cursor.execute("SELECT count(*) FROM visits")
-            return _counted(cursor.fetchone())
+    connection = pymysql.connect(host=address, user=USER, password=secret, database=DATABASE, autocommit=True)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE IF NOT EXISTS visits (n INT AUTO_INCREMENT PRIMARY KEY, at TIMESTAMP)")
+        cursor.execute("INSERT INTO visits (at) VALUES (now())")
+        cursor.execute("SELECT count(*) FROM visits")
+        return _counted(cursor.fetchone())
 
 
 def _postgresql(address: str, secret: str) -> Any:

@@ -105,7 +105,13 @@ def control_environment(settings: StackSettings) -> dict[str, str]:
 def base_environment(settings: StackSettings) -> dict[str, str]:
     """What every process of the stack is told; nothing of the caller's environment but what it needs to run at all."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TZ", "HOME") if name in os.environ}
-    return {**kept, "PYTHONPATH": str(HERE), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", MARKER: str(settings.home)}
+    return {
+        **kept,
+        "PYTHONPATH": str(HERE),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        MARKER: str(settings.home),
+    }
 
 
 def write_configuration(settings: StackSettings) -> Path:
@@ -171,4 +177,4 @@ def _escaped(value: str) -> str:
 
 
 def _quoted(word: str) -> str:
-    return "'" + word.replace("%", "%%") + "'" if any(each in word for each in " ;%\"") else word
+    return "'" + word.replace("%", "%%") + "'" if any(each in word for each in ' ;%"') else word

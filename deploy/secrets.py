@@ -33,7 +33,9 @@ def make_secrets(settings: StackSettings) -> None:
     for name in PASSWORDS:
         if not (settings.secrets / name).exists():
             write_private(settings.secrets / name, secrets.token_urlsafe(24))
-    write_private(settings.secrets / "pgpass", f"127.0.0.1:{settings.records_port}:*:coffer:{password(settings, 'records')}\n")
+    write_private(
+        settings.secrets / "pgpass", f"127.0.0.1:{settings.records_port}:*:coffer:{password(settings, 'records')}\n"
+    )
 
 
 def password(settings: StackSettings, name: str) -> str:

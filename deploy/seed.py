@@ -14,7 +14,9 @@ FLAVORS = (("1", "m1.tiny", 1024, 1), ("2", "m1.small", 2048, 1), ("3", "m1.medi
 def connect(settings: StackSettings, cloud: str) -> Connection:
     """A connection as one of the stack's users."""
     folder = settings.secrets if cloud == "coffer" else settings.home
-    config = OpenStackConfig(config_files=[str(folder / "clouds.yaml")], secure_files=[], vendor_files=[], load_envvars=False)
+    config = OpenStackConfig(
+        config_files=[str(folder / "clouds.yaml")], secure_files=[], vendor_files=[], load_envvars=False
+    )
     return Connection(config=config.get_one(cloud))
 
 
@@ -44,11 +46,11 @@ def write_catalogue(settings: StackSettings) -> str:
     datastores = []
     for manager in ("mariadb", "postgresql"):
         images = sorted(each.parent.name for each in settings.image_folder.glob(f"{manager}-*/manifest.yaml"))
-        versions = [{"name": each.removeprefix(f"{manager}-"), "image": each, "default": each == images[-1]} for each in images]
+        versions = [
+            {"name": each.removeprefix(f"{manager}-"), "image": each, "default": each == images[-1]} for each in images
+        ]
         if versions:
             datastores.append({"name": manager, "manager": manager, "versions": versions})
     path = settings.run / "catalogue.yaml"
     path.write_text(yaml.safe_dump({"datastores": datastores}))
     return str(path)
-
-

@@ -12,11 +12,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parents[1]
 CREATE_CLUSTER = Path("/etc/postgresql-common/createcluster.conf")
-PACKAGES = {
+PACKAGES: dict[str, Callable[[], bool]] = {
     "mariadb-server-core": lambda: bool(shutil.which("mariadbd", path="/usr/sbin:/usr/bin")),
     "mariadb-client-core": lambda: bool(shutil.which("my_print_defaults")),
     "postgresql": lambda: any(Path("/usr/lib/postgresql").glob("*/bin/postgres")),
@@ -55,7 +56,9 @@ def python() -> str:
 
 def version_of(interpreter: str) -> tuple[int, ...]:
     """Major and minor version."""
-    said = subprocess.run([interpreter, "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, text=True)
+    said = subprocess.run(
+        [interpreter, "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, text=True
+    )
     return tuple(int(each) for each in said.stdout.split())
 
 
@@ -199,7 +202,7 @@ def main() -> None:
     step("database engines from the distribution's packages", lambda: install_packages(log))
     step("uv, the installer", lambda: install_uv(log))
     for name in names:
-        step(f"Python environment {name!r}", lambda name=name: install_environment(name, log))  # type: ignore[misc]
+        step(f"Python environment {name!r}", partial(install_environment, name, log))
     if purpose != "lint":
         interpreter = home() / "venv" / names[0] / "bin/python"
         step("images of the database servers", lambda: build_images(interpreter, log))

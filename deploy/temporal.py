@@ -37,7 +37,9 @@ def version(program: str) -> tuple[int, ...]:
     return tuple(int(each) for each in found.groups()) if found else (0, 0)
 
 
-def command(program: str, database: Path, *, port: int, http_port: int, metrics_port: int, ui: tuple[int, int] | None) -> list[str]:
+def command(
+    program: str, database: Path, *, port: int, http_port: int, metrics_port: int, ui: tuple[int, int] | None
+) -> list[str]:
     """The command line; `ui` is the Web UI's port and the codec server's."""
     words = [program, "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port), "--http-port", str(http_port),
              "--metrics-port", str(metrics_port), "--namespace", NAMESPACE, "--db-filename", str(database),

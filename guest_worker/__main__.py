@@ -9,7 +9,7 @@ from temporalio.client import Client
 from guest_worker.settings import GuestSettings
 from guest_worker.worker import Identity, build_guest, build_worker, connect
 from workflows.domain.guest import GuestBoot
-from workflows.process import run
+from workflows.process import log_to_stderr, run
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ async def dial(identity: Identity, stop: asyncio.Event) -> Client | None:
 async def main(stop: asyncio.Event) -> None:
     """Work until told to stop; the engine is looked after from the first moment, gateway or not."""
     settings = GuestSettings()
-    logging.basicConfig(level=settings.guest_log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_to_stderr(settings.guest_log_level)
     boot = GuestBoot.model_validate_json(settings.places.boot_file.read_text())
     identity = Identity.of(boot)
     guest = build_guest(settings, identity)

@@ -115,7 +115,7 @@ def serve(disk: Disk, places: Places) -> None:
     folder = os.open(path.parent, os.O_PATH)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"/proc/self/fd/{folder}/{path.name}")  # the whole path may be longer than a socket's may be
-        os.chmod(path, 0o666)  # who asks is checked by the kernel's word on the peer
+        path.chmod(0o666)  # who asks is checked by the kernel's word on the peer
         listener.listen(8)
         disk.mount_again()
         while True:

@@ -286,4 +286,3 @@ def _is_news(known: Health | None, seen: Health, waited: float) -> bool:
         return True
     moved = abs((seen.volume_used_bytes or 0) - (known.volume_used_bytes or 0))
     return waited >= 60 and moved * 100 >= max(1, seen.volume_total_bytes or 1)
-

@@ -198,9 +198,9 @@ class Cloud:
 
     def check_power(self, server: Doc) -> Doc:
         """Show a server whose init has died as SHUTOFF, as Nova's power sync does."""
-        if server["status"] == "ACTIVE" and server["task_state"] is None:
-            if not self.machine(server["id"]).runs():
-                return self.store.put("server", {**server, "status": "SHUTOFF", "vm_state": "stopped"})
+        idle = server["status"] == "ACTIVE" and server["task_state"] is None
+        if idle and not self.machine(server["id"]).runs():
+            return self.store.put("server", {**server, "status": "SHUTOFF", "vm_state": "stopped"})
         return server
 
 

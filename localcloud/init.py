@@ -5,18 +5,20 @@
 SPEC is a JSON file: processes (name, command, uid, gid), environment, root, log, grace, mounts.
 """
 
+import contextlib
 import ctypes
 import json
 import os
 import signal
 import sys
 import time
+from typing import Any
 
 LOG_BYTES = 1_000_000
 MS_BIND, MS_NOSUID, MS_NODEV, MS_NOEXEC = 4096, 2, 4, 8
 
 
-def mount(source, target, kind, flags):
+def mount(source: str, target: str, kind: "str | None", flags: int) -> None:
     """mount(2); raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     code = libc.mount(source.encode(), target.encode(), kind.encode() if kind else None, flags, None)
@@ -28,33 +30,33 @@ def mount(source, target, kind, flags):
 class Init:
     """Keeps the processes of one server."""
 
-    def __init__(self, spec):
+    def __init__(self, spec: dict[str, Any]) -> None:
         self.spec = spec
-        self.running = {}
-        self.due = {}
-        self.pauses = {}
+        self.running: dict[int, tuple[dict[str, Any], float]] = {}
+        self.due: dict[str, float] = {}
+        self.pauses: dict[str, float] = {}
         self.stopping = False
 
-    def prepare(self):
+    def prepare(self) -> None:
         """Give the server a view of its own: its processes, its users."""
         if self.spec["isolated"]:
             mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
             for source, target in self.spec["mounts"]:
                 mount(source, target, None, MS_BIND)
 
-    def log(self, text):
+    def log(self, text: str) -> None:
         with open(self.spec["log"], "ab") as file:
             if file.tell() > LOG_BYTES:
                 os.replace(self.spec["log"], self.spec["log"] + ".1")
             file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} init: {text}\n".encode())
 
-    def start(self, process):
+    def start(self, process: dict[str, Any]) -> None:
         pid = os.fork()
         if pid == 0:
             self.become(process)
         self.running[pid] = (process, time.monotonic())
 
-    def become(self, process):
+    def become(self, process: dict[str, Any]) -> None:
         try:
             log = os.open(self.spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
             null = os.open("/dev/null", os.O_RDONLY)
@@ -73,7 +75,7 @@ class Init:
             os.write(2, f"cannot start {process['name']}: {error}\n".encode())
         os._exit(127)
 
-    def reap(self):
+    def reap(self) -> None:
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -81,8 +83,8 @@ class Init:
                 return
             if pid == 0:
                 return
-            process, since = self.running.pop(pid, (None, 0))
-            if process is None or self.stopping:
+            process, since = self.running.pop(pid, ({}, 0.0))
+            if not process or self.stopping:
                 continue
             name = process["name"]
             lived = time.monotonic() - since
@@ -93,13 +95,13 @@ class Init:
                 f"{name} ended with status {os.waitstatus_to_exitcode(status)}; starting it again in {pause:.1f} s"
             )
 
-    def start_due(self):
+    def start_due(self) -> None:
         for process in self.spec["processes"]:
             if self.due.get(process["name"], float("inf")) <= time.monotonic():
                 del self.due[process["name"]]
                 self.start(process)
 
-    def stop(self):
+    def stop(self) -> None:
         """End everything: ask first, then insist. The kernel ends what is left in the namespace when this process ends."""
         self.stopping = True
         for pid in list(self.running):
@@ -113,13 +115,11 @@ class Init:
         self.log("stopped")
 
     @staticmethod
-    def signal(pid, number):
-        try:
+    def signal(pid: int, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
-        except ProcessLookupError:
-            pass
 
-    def run(self):
+    def run(self) -> None:
         waited = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
         signal.pthread_sigmask(signal.SIG_BLOCK, waited)
         self.prepare()
@@ -130,7 +130,8 @@ class Init:
             got = signal.sigtimedwait(waited, 0.2)
             self.reap()
             if got and got.si_signo in (signal.SIGTERM, signal.SIGINT):
-                return self.stop()
+                self.stop()
+                return
             self.start_due()
 
 

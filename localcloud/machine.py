@@ -1,5 +1,6 @@
 """Servers as processes: booting, finding again, and the fence that leaves none of them."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -230,10 +231,8 @@ def _all_pids() -> list[int]:
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _gone(pids: list[int], patience: float, *, only: int | None = None) -> bool:

@@ -132,7 +132,7 @@ class Networks:
         if ADMIN_ONLY & {key for key, value in wanted.items() if value} and not caller.is_admin:
             raise Refusal(403, f"((rule:create_{kind}) is disallowed by policy", "PolicyNotAuthorized")
         project = wanted.get("project_id") or wanted.get("tenant_id") or caller.project_id
-        base = {"id": str(uuid4()), "name": wanted.get("name") or "", "description": wanted.get("description") or "",
+        base: Doc = {"id": str(uuid4()), "name": wanted.get("name") or "", "description": wanted.get("description") or "",
                 "created_at": precise_now(), "tags": [],
                 "project_id": project if caller.is_admin else caller.project_id}  # fmt: skip
         made = self._makers[kind](caller, {**base, **{key: value for key, value in wanted.items() if key not in base}})
@@ -330,4 +330,4 @@ def _pool(subnet: Doc) -> Any:
 
 
 def _mac() -> str:
-    return "fa:16:3e:" + ":".join(f"{random.randrange(256):02x}" for _ in range(3))  # noqa: S311 - not a secret
+    return "fa:16:3e:" + ":".join(f"{random.randrange(256):02x}" for _ in range(3))

@@ -61,7 +61,10 @@ def configure(settings: SwiftSettings) -> Path:
     folder = settings.state.resolve()
     (folder / "devices/d1").mkdir(parents=True, exist_ok=True)
     build_rings(settings, folder)
-    write(folder / "swift.conf", {"swift-hash": {"swift_hash_path_suffix": "localcloud", "swift_hash_path_prefix": "localcloud"}})
+    write(
+        folder / "swift.conf",
+        {"swift-hash": {"swift_hash_path_suffix": "localcloud", "swift_hash_path_prefix": "localcloud"}},
+    )
     common = {"swift_dir": str(folder), "devices": str(folder / "devices"), "mount_check": "false",
               "bind_ip": settings.host, "log_level": "WARNING"}  # fmt: skip
     for name, offset in PARTS.items():

@@ -70,7 +70,7 @@ class Volumes:
         used = sum(each["size"] for each in self._store.all("volume") if each["project_id"] == caller.project_id)
         ceiling = self._cloud.settings.quota_gigabytes
         if used + size > ceiling:
-            text = f"VolumeSizeExceedsAvailableQuota: Requested volume or snapshot exceeds allowed gigabytes quota. "
+            text = "VolumeSizeExceedsAvailableQuota: Requested volume or snapshot exceeds allowed gigabytes quota. "
             raise Refusal(413, f"{text}Requested {size}G, quota is {ceiling}G and {used}G has been consumed.")
 
     def _type_name(self, wanted: str | None) -> str | None:
@@ -156,7 +156,7 @@ class Volumes:
         wanted = (await json_of(request)).get("volume_type") or {}
         name = wanted.get("name") or ""
         made = {"id": str(uuid5(NAMESPACE_DNS, f"type:{name}")), "name": name, "description": wanted.get("description")}
-        if self._store.get("volume_type", made["id"]):
+        if self._store.get("volume_type", str(made["id"])):
             raise Refusal(409, f"Volume Type {name} already exists.")
         return JSONResponse({"volume_type": _type_view(self._store.put("volume_type", made))})
 

@@ -1,10 +1,11 @@
 """The catalogue of datastores and versions: seeded by operators, read by everybody."""
 
 from pathlib import Path
+from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import yaml
-from sqlalchemy import Row, select, update
+from sqlalchemy import ColumnElement, Row, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -103,12 +104,13 @@ async def find_version(conn: AsyncConnection, spec: InstanceSpec) -> DatastoreVe
     return version_of(found[0], datastore.name)
 
 
-def _is(columns: object, wanted: str) -> object:
+def _is(columns: Any, wanted: str) -> ColumnElement[bool]:
     """A condition for an id or a name."""
     try:
-        return columns.id == UUID(wanted)  # type: ignore[attr-defined]
+        found: ColumnElement[bool] = columns.id == UUID(wanted)
     except ValueError:
-        return columns.name == wanted  # type: ignore[attr-defined]
+        found = columns.name == wanted
+    return found
 
 
 def version_of(row: Row[tuple[object, ...]], datastore: str) -> DatastoreVersion:

@@ -3,9 +3,13 @@
 import json
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from records.settings import RecordsSettings
+
+__all__ = ["AsyncEngine", "connect", "is_away"]
 
 
 def connect(settings: RecordsSettings) -> AsyncEngine:
@@ -19,6 +23,15 @@ def connect(settings: RecordsSettings) -> AsyncEngine:
         connect_args={"connect_timeout": 5, "application_name": "coffer"},
         json_serializer=_json,
     )
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether an error says that the records do not answer, rather than that a question was wrong."""
+    if isinstance(error, PoolTimeout):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
 
 
 def _json(value: Any) -> str:

@@ -1,8 +1,8 @@
 """Reading the records: one query an answer, paged by the database."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Row, Select, and_, func, select
@@ -32,6 +32,7 @@ from records.views import (
     VolumeTypeView,
 )
 
+View = TypeVar("View")
 _i, _v, _d = instances.c, datastore_versions.c, datastores.c
 _INSTANCE = select(
     _i.id, _i.group_id, _i.project_id, _i.name, _i.status, _i.operating_status,
@@ -75,6 +76,10 @@ class Reader:
             await conn.rollback()
             return rows
 
+    async def check(self) -> None:
+        """Raise unless the records answer."""
+        await self._rows(select(func.now()))
+
     async def list_instances(self, scope: Scope, limit: int, marker: UUID | None = None) -> Page:
         """Return a page cut by id; inside it the youngest comes first, as Trove has it."""
         statement = _INSTANCE.where(_i.deleted == scope.deleted).order_by(_i.id).limit(limit + 1)
@@ -82,7 +87,7 @@ class Reader:
             statement = statement.where(_i.project_id == scope.project_id)
         if marker is not None:
             statement = statement.where(_i.id > marker)
-        found = [InstanceView(*row) for row in await self._rows(statement)]
+        found = [_view(InstanceView, row) for row in await self._rows(statement)]
         page = found[:limit]
         more = str(page[-1].id) if page and len(found) > limit else None
         return Page(sorted(page, key=lambda each: each.created, reverse=True), more)
@@ -95,22 +100,22 @@ class Reader:
         if scope.project_id is not None:
             statement = statement.where(_i.project_id == scope.project_id)
         rows = await self._rows(statement)
-        return InstanceView(*rows[0]) if len(rows) == 1 else None
+        return _view(InstanceView, rows[0]) if len(rows) == 1 else None
 
     async def open_operation(self, group_id: UUID) -> OperationView | None:
         """Return the operation that runs on a group."""
         rows = await self._rows(_OPERATION.where(_o.group_id == group_id, _o.state == "RUNNING"))
-        return OperationView(*rows[0]) if rows else None
+        return _view(OperationView, rows[0]) if rows else None
 
     async def list_operations(self, instance_id: UUID, limit: int = 100) -> list[OperationView]:
         """Return an instance's operations with their steps, the newest first."""
         statement = _OPERATION.where(_o.instance_id == instance_id).order_by(_o.created.desc()).limit(limit)
-        return await self._with_steps([OperationView(*row) for row in await self._rows(statement)])
+        return await self._with_steps([_view(OperationView, row) for row in await self._rows(statement)])
 
     async def get_operation(self, operation_id: UUID) -> OperationView | None:
         """Return one operation with its steps."""
         rows = await self._rows(_OPERATION.where(_o.id == operation_id))
-        return (await self._with_steps([OperationView(*row) for row in rows]))[0] if rows else None
+        return (await self._with_steps([_view(OperationView, row) for row in rows]))[0] if rows else None
 
     async def _with_steps(self, found: list[OperationView]) -> list[OperationView]:
         if not found:
@@ -121,7 +126,7 @@ class Reader:
         )
         steps: dict[UUID, list[StepView]] = {each.id: [] for each in found}
         for row in await self._rows(statement.order_by(s.operation_id, s.number)):
-            steps[row[0]].append(StepView(*row[1:]))
+            steps[row[0]].append(_view(StepView, row[1:]))
         return [replace(each, steps=tuple(steps[each.id])) for each in found]
 
     async def list_datastores(self, *, inactive: bool) -> list[DatastoreView]:
@@ -129,10 +134,10 @@ class Reader:
         statement = _VERSION.order_by(_d.name, _v.number, _v.name)
         if not inactive:
             statement = statement.where(_v.active)
-        versions = [VersionView(*row) for row in await self._rows(statement)]
+        versions = [_view(VersionView, row) for row in await self._rows(statement)]
         found = await self._rows(select(_d.id, _d.name, _d.default_version_id).order_by(_d.name))
         views = [
-            DatastoreView(*row, versions=tuple(each for each in versions if each.datastore_id == row.id))
+            _view(DatastoreView, (*row, tuple(each for each in versions if each.datastore_id == row.id)))
             for row in found
         ]
         return [each for each in views if each.versions or inactive]
@@ -146,13 +151,13 @@ class Reader:
         """Return the mirrored flavors, the smallest first."""
         f = flavors.c
         statement = select(f.id, f.name, f.ram_mib, f.vcpus, f.disk_gib, f.ephemeral_gib).order_by(f.ram_mib, f.id)
-        return [FlavorView(*row) for row in await self._rows(statement)]
+        return [_view(FlavorView, row) for row in await self._rows(statement)]
 
     async def list_volume_types(self) -> list[VolumeTypeView]:
         """Return the mirrored volume types."""
         t = volume_types.c
         statement = select(t.id, t.name, t.is_public, t.description).order_by(t.name)
-        return [VolumeTypeView(*row) for row in await self._rows(statement)]
+        return [_view(VolumeTypeView, row) for row in await self._rows(statement)]
 
     async def list_quotas(self, project_id: str) -> list[QuotaView]:
         """Return ceilings and use of every resource."""
@@ -173,6 +178,11 @@ class Reader:
         enabled = bool(changes) and bool(changes[-1].wanted)
         first = given[0] if given else None
         return RootView(enabled, bool(given), first.noted if first else None, first.user_id if first else None)
+
+
+def _view(shape: Callable[..., View], row: Iterable[Any]) -> View:
+    """A row as a view: the columns are selected in the order of the view's fields."""
+    return shape(*row)
 
 
 def _uuid(text: str) -> UUID | None:

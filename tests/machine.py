@@ -19,7 +19,7 @@ def processes_below(folder: Path) -> list[int]:
             continue
         try:
             words = (entry / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
-            place = os.readlink(entry / "cwd")
+            place = str((entry / "cwd").readlink())
             state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
             continue

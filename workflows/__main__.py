@@ -1,7 +1,6 @@
 """The workflow worker: registers the runbooks, nothing else."""
 
 import asyncio
-import logging
 
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -9,7 +8,7 @@ from temporalio.worker import Worker
 from workflows.catalogue import RUNBOOKS
 from workflows.client import connect
 from workflows.names import RUNBOOKS as QUEUE
-from workflows.process import die_of, run
+from workflows.process import die_of, log_to_stderr, run
 from workflows.sealing import Keyring
 from workflows.settings import TemporalSettings
 
@@ -22,7 +21,7 @@ def worker(client: Client) -> Worker:
 async def main(stop: asyncio.Event) -> None:
     """Work until told to stop; without Temporal the process ends, and its supervisor starts it again."""
     settings = TemporalSettings()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_to_stderr(settings.log_level)
     client = await connect(settings, Keyring.read(settings.master_key_file))
     async with worker(client):
         await stop.wait()

@@ -9,9 +9,21 @@ from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from typing import Any, NoReturn
 
+from workflows.domain.errors import NotYet
+
 FATAL = 70  # EX_SOFTWARE: the supervisor starts the process again
 
 log = logging.getLogger(__name__)
+
+
+def log_to_stderr(level: str) -> None:
+    """Log as every process does. A wait that is not over yet is no failure, and is not logged as one."""
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("temporalio.activity").addFilter(_is_no_wait)
+
+
+def _is_no_wait(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], NotYet))
 
 
 def leave(code: int) -> NoReturn:
@@ -38,7 +50,7 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> NoReturn:
         asyncio.run(_until_signal(main))
     except KeyboardInterrupt:
         code = 130
-    except Exception:  # noqa: BLE001 - the process's entry point
+    except Exception:
         log.exception("the process ends with an error")
         code = 1
     leave(code)
@@ -53,7 +65,7 @@ async def serve_http(app: Any, host: str, port: int, stop: asyncio.Event) -> Non
         timeout_graceful_shutdown=10,
     )  # fmt: skip
     server = uvicorn.Server(config)
-    server.capture_signals = nullcontext  # type: ignore[method-assign]  # signals are `run`'s
+    server.capture_signals = nullcontext  # type: ignore[method-assign,assignment]  # signals are `run`'s
     listening = config.bind_socket()
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     stopping = asyncio.create_task(stop.wait())

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError, TimeoutError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
+from temporalio.exceptions import TimeoutError as StepTimedOut
 
 from workflows.answers import from_guest
 from workflows.domain.errors import GuestProtocolError, innermost
@@ -118,7 +119,7 @@ class Steps:
         try:
             return await self._once(queue, step, patience, args)
         except ActivityError as error:
-            if not isinstance(innermost(error), TimeoutError):
+            if not isinstance(innermost(error), StepTimedOut):
                 raise
         self.check_stop()
         return await self._once(queue, step, patience, args)
@@ -207,7 +208,7 @@ def sentence(error: BaseException) -> str:
     if is_cancelled_exception(error):
         return "the operation was cancelled"
     step = error.activity_type.replace("_", " ") if isinstance(error, ActivityError) else "the operation"
-    if isinstance(cause, TimeoutError):
+    if isinstance(cause, StepTimedOut):
         return f"{step}: no answer in time"
     return f"{step} failed"
 

@@ -36,7 +36,9 @@ def _view(user: User) -> views.View:
 
 
 @router.get("/databases", tags=["databases"], **answers(200, "databases", "array", WRITE), **query("limit", "marker"))
-async def list_databases(guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:database:index"))], page: Page) -> views.View:
+async def list_databases(
+    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:database:index"))], page: Page
+) -> views.View:
     """The instance's databases, by name."""
     found = await guest.ask(Accounts.list_databases)
     names, marker = views.cut(found.databases, page.limit, page.marker)
@@ -163,7 +165,9 @@ def _refuse_reserved(guest: Guests, user: UserName) -> None:
 
 
 @router.get("/users/{name}/databases", tags=["users"], **answers(200, "databases", "array", WRITE))
-async def list_grants(guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user_access:index"))], name: str) -> views.View:
+async def list_grants(
+    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user_access:index"))], name: str
+) -> views.View:
     """The databases that a user may use."""
     user = await guest.ask(Accounts.get_user, user_named(name))
     return {"databases": [{"name": each} for each in user.databases]}

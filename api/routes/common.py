@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from api.calls import Guests, guests_of
 from api.context import Asker, Means
 from api.faults import missing
-from api.requests import means_of, may
+from api.requests import may, means_of
 from records.views import InstanceView
 from workflows.domain.accounts import UserName
 

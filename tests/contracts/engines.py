@@ -51,7 +51,12 @@ class PostgreSQLDialect(Dialect):
     def connect(self, address: str, user: str, password: str, database: str) -> Any:
         """Connect as a tenant does."""
         return psycopg.connect(
-            host=address, user=user, password=password, dbname=database or "postgres", autocommit=True, connect_timeout=5
+            host=address,
+            user=user,
+            password=password,
+            dbname=database or "postgres",
+            autocommit=True,
+            connect_timeout=5,
         )
 
 

@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,7 +152,9 @@ def test_an_engine_that_does_not_start_says_why(app: Case) -> None:
         app.engine.start()
 
 
-@pytest.mark.parametrize("name", ["app2", "o'brien", 'dou"ble', "with space", "under_score", "per%cent", "Größe", "semi;--"])
+@pytest.mark.parametrize(
+    "name", ["app2", "o'brien", 'dou"ble', "with space", "under_score", "per%cent", "Größe", "semi;--"]
+)
 def test_any_name_that_is_let_in_works(app: Case, name: str) -> None:
     try:
         app.engine.accounts.create_database(NewDatabase(name=name))
@@ -186,7 +188,7 @@ def test_what_is_there_is_not_made_again_and_what_is_not_is_not_found(app: Case)
         accounts.create_user(PlainUser(AMY, "other"))
     app.connect().close()
     ghost = UserName(name="ghost")
-    for call in (
+    calls: list[Callable[[], Any]] = [
         lambda: accounts.delete_database("ghost"),
         lambda: accounts.delete_user(ghost),
         lambda: accounts.rename_user(ghost, UserName(name="g2")),
@@ -195,7 +197,8 @@ def test_what_is_there_is_not_made_again_and_what_is_not_is_not_found(app: Case)
         lambda: accounts.grant(AMY, "ghost"),
         lambda: accounts.revoke(ghost, "app"),
         lambda: accounts.create_user(PlainUser(ghost, "x", ("no such",))),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(NotFound):
             call()
     assert [each.name for each in accounts.list_users()] == ["amy"]

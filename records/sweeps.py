@@ -1,0 +1,90 @@
+"""What the sweeps compare with Temporal and with OpenStack."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from records.admission import OPEN
+from records.tables import flavors, instances, leftovers, operations, volume_types
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """An operation that the records hold for open, and the run that is said to do it."""
+
+    kind: str
+    instance_id: UUID
+    group_id: UUID
+    project_id: str
+    workflow_id: str
+    first_execution_run_id: str
+
+
+async def open_runs(conn: AsyncConnection, older_than: int) -> list[OpenRun]:
+    """Operations that have been open for so many seconds."""
+    o = operations.c
+    age = func.clock_timestamp() - timedelta(seconds=older_than)
+    statement = select(o.kind, o.instance_id, o.group_id, o.project_id, o.workflow_id, o.first_execution_run_id)
+    return [OpenRun(*row) for row in (await conn.execute(statement.where(o.state == OPEN, o.created < age))).all()]
+
+
+async def active_instances(conn: AsyncConnection) -> list[UUID]:
+    """Instances that should be watched."""
+    statement = select(instances.c.id).where(~instances.c.deleted, instances.c.status == "ACTIVE")
+    return list((await conn.execute(statement)).scalars())
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What must stay: all of an instance that is being worked on, and of others what the records name."""
+
+    named: Mapping[str, Mapping[str, str | None]]
+    busy: frozenset[str]
+
+    def keeps(self, kind: str, resource_id: str, instance_id: str) -> bool:
+        """Whether a resource belongs to somebody."""
+        if instance_id in self.busy:
+            return True
+        known = self.named.get(instance_id)
+        if known is None or known["server"] is None:
+            return False
+        return kind not in known or known[kind] == resource_id
+
+
+async def wanted(conn: AsyncConnection) -> Wanted:
+    """What the records say must stay."""
+    i, o = instances.c, operations.c
+    rows = (await conn.execute(select(i.id, i.server_id, i.volume_id, i.port_id).where(~i.deleted))).all()
+    named = {str(row.id): {"server": row.server_id, "volume": row.volume_id, "port": row.port_id} for row in rows}
+    busy = (await conn.execute(select(o.instance_id).where(o.state == OPEN))).scalars()
+    return Wanted(named, frozenset(str(each) for each in busy))
+
+
+async def remember_leftovers(
+    conn: AsyncConnection, found: Collection[tuple[str, str, str]], grace: int
+) -> set[tuple[str, str]]:
+    """Keep since when each (kind, id, instance id) is left over; return those that are so for `grace` seconds."""
+    keys = {(kind, resource_id) for kind, resource_id, _ in found}
+    for row in (await conn.execute(select(leftovers.c.kind, leftovers.c.id))).all():
+        if (row.kind, row.id) not in keys:
+            await conn.execute(delete(leftovers).where(leftovers.c.kind == row.kind, leftovers.c.id == row.id))
+    for kind, resource_id, instance_id in found:
+        values = {"kind": kind, "id": resource_id, "instance_id": instance_id}
+        await conn.execute(upsert(leftovers).values(values).on_conflict_do_nothing())
+    age = func.clock_timestamp() - timedelta(seconds=grace)
+    statement = select(leftovers.c.kind, leftovers.c.id).where(leftovers.c.first_seen <= age)
+    return {(row.kind, row.id) for row in (await conn.execute(statement)).all()}
+
+
+async def mirror(conn: AsyncConnection, found: Sequence[Mapping[str, Any]], types: Sequence[Mapping[str, Any]]) -> None:
+    """Replace the mirrored flavors and volume types."""
+    for table, rows in ((flavors, found), (volume_types, types)):
+        await conn.execute(delete(table))
+        if rows:
+            await conn.execute(table.insert(), [dict(row) for row in rows])

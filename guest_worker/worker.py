@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
-from temporalio.worker import PollerBehaviorSimpleMaximum, Worker, WorkerDeploymentConfig
+from temporalio.worker import Interceptor, PollerBehaviorSimpleMaximum, Worker, WorkerDeploymentConfig
 
 from guest_worker import __version__
 from guest_worker.datastores import open_datastore
@@ -63,7 +63,9 @@ async def connect(identity: Identity) -> Client:
     )
 
 
-def build_worker(client: Client, identity: Identity, guest: DatabaseGuest) -> Worker:
+def build_worker(
+    client: Client, identity: Identity, guest: DatabaseGuest, interceptors: tuple[Interceptor, ...] = ()
+) -> Worker:
     """The worker of `guest/<instance id>`; unversioned, but it says its version."""
     version = WorkerDeploymentVersion("guest", __version__)
     return Worker(
@@ -77,5 +79,6 @@ def build_worker(client: Client, identity: Identity, guest: DatabaseGuest) -> Wo
         default_heartbeat_throttle_interval=timedelta(seconds=20),
         graceful_shutdown_timeout=timedelta(seconds=5),
         deployment_config=WorkerDeploymentConfig(version=version, use_worker_versioning=False),
+        interceptors=interceptors,
         on_fatal_error=die_of,
     )

@@ -1,32 +1,46 @@
-"""A driver in a forked child that runs as an unprivileged user: engines refuse to run as root, and tests may be root."""
+"""A driver in a process of its own that runs as an unprivileged user: engines refuse to run as root, and tests may be root.
 
+One process, the nursery, is started while it may still read the clone; it forks a child for each driver, which then
+gives its privileges up. (Forking the tests' own process would not do: it has threads.)
+"""
+
+import atexit
+import contextlib
 import os
+import select
 import signal
+import subprocess
 import sys
+import tempfile
+import threading
+import time
 import traceback
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
+from collections.abc import Callable
+from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import Any
 
 NOBODY = 65534
+REPOSITORY = Path(__file__).resolve().parents[1]
+_nursery: list[Path] = []
 
 
 class Elsewhere:
-    """Calls of a driver (`start()`) and of its accounts (`accounts.create_user(…)`), done in the child."""
+    """Calls of a driver (`start()`) and of its accounts (`accounts.create_user(…)`), done in the child.
 
-    def __init__(self, build: Any) -> None:
-        self._ours, theirs = Pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            self._ours.close()
-            _serve(theirs, build)
-        theirs.close()
+    `build` is a function of a module, `arguments` are what it is given; both travel pickled.
+    """
+
+    def __init__(self, build: Callable[..., Any], *arguments: Any) -> None:
+        self._lock = threading.Lock()
+        self._there = _connect()
+        self._there.send((build, arguments))
 
     def call(self, path: str, *values: Any) -> Any:
         """Do it there; its exception is raised here."""
-        self._ours.send((path, values))
-        fine, answer = self._ours.recv()
+        with self._lock:
+            self._there.send((path, values))
+            fine, answer = self._there.recv()
         if fine:
             return answer
         raise answer
@@ -36,8 +50,7 @@ class Elsewhere:
 
     def end(self) -> None:
         """End the child, not what it started."""
-        self._ours.close()
-        os.waitpid(self.pid, 0)
+        self._there.close()
 
 
 class _Path:
@@ -52,19 +65,59 @@ class _Path:
         return self._there.call(self._path, *values)
 
 
-def _serve(connection: Connection, build: Any) -> None:
+def _connect() -> Connection:
+    if not _nursery:
+        socket = Path(tempfile.mkdtemp(prefix="coffer-nursery-")) / "socket"
+        process = subprocess.Popen([sys.executable, "-m", "tests.elsewhere", str(socket)], cwd=REPOSITORY,
+                                   stdin=subprocess.PIPE)  # fmt: skip
+        atexit.register(process.communicate)
+        for _ in range(200):
+            if socket.exists():
+                break
+            time.sleep(0.05)
+        _nursery.append(socket)
+    return Client(str(_nursery[0]), family="AF_UNIX")
+
+
+def main(socket: Path) -> None:
+    """The nursery: fork a child for each connection, until standard input ends."""
+    import guest_worker.datastores.mariadb
+    import guest_worker.datastores.postgresql  # what the children need, read while it can be
+    import tests.guests  # noqa: F401
+
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with Listener(str(socket.with_suffix(".new")), family="AF_UNIX", backlog=64) as listener:
+        socket.with_suffix(".new").rename(socket)
+        waiting: Any = listener._listener._socket  # type: ignore[attr-defined]
+        while True:
+            ready, _, _ = select.select([waiting, sys.stdin], [], [])
+            if sys.stdin in ready:
+                break
+            connection = listener.accept()
+            if os.fork() == 0:
+                waiting.close()
+                _serve(connection)
+            connection.close()
+    with contextlib.suppress(OSError):
+        socket.unlink()
+        socket.parent.rmdir()
+
+
+def _serve(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
     os.chdir("/")
     os.environ["TMPDIR"] = "/tmp"
-    target = build()
+    build, arguments = connection.recv()
+    target = build(*arguments)
     while True:
         try:
             path, values = connection.recv()
-        except EOFError:
+        except (EOFError, OSError):
             os._exit(0)
         try:
             found = target
@@ -72,7 +125,8 @@ def _serve(connection: Connection, build: Any) -> None:
                 found = getattr(found, name)
             connection.send((True, found(*values)))
         except Exception as error:
-            traceback.print_exc(file=sys.stderr)
+            if os.environ.get("TEST_TRACE"):
+                traceback.print_exc(file=sys.stderr)
             error.__cause__ = None
             connection.send((False, error))
 
@@ -84,3 +138,9 @@ def open_folder(path: Path) -> Path:
         os.chown(path, NOBODY, NOBODY)
     path.chmod(0o700)
     return path
+
+
+if __name__ == "__main__":
+    from tests import elsewhere
+
+    elsewhere.main(Path(sys.argv[1]))

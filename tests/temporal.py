@@ -1,7 +1,6 @@
 """A real Temporal server for tests: one per session, on free ports, with the settings of the product."""
 
 import asyncio
-import shutil
 import socket
 import subprocess
 import sys
@@ -12,19 +11,11 @@ from pathlib import Path
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from workflows.client import SEARCH_ATTRIBUTES
+from deploy import temporal
+from deploy.temporal import NAMESPACE
 from workflows.codec import data_converter, guest_data_converter
 from workflows.names import guest_key_id
 from workflows.sealing import Keyring
-
-NAMESPACE = "coffer"
-SETTINGS = (
-    "history.transferProcessorMaxPollRPS=2000",
-    "matching.numTaskqueueReadPartitions=1",
-    "matching.numTaskqueueWritePartitions=1",
-    "frontend.namespaceRPS.visibility=500",
-)
-
 
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody has at this moment."""
@@ -32,15 +23,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def temporal_binary() -> str:
-    """The CLI: beside this Python, else on PATH."""
-    beside = Path(sys.executable).parent / "temporal"
-    found = str(beside) if beside.exists() else shutil.which("temporal")
-    if found is None:
-        raise FileNotFoundError("no `temporal` (CLI >= 1.9); `make setup` installs it")
-    return found
 
 
 class TemporalServer:
@@ -66,13 +48,10 @@ class TemporalServer:
 def temporal_server(folder: Path, keyring: Keyring) -> Iterator[TemporalServer]:
     """Run a server with its file in `folder`; it is gone afterwards."""
     port = free_port()
-    command = [temporal_binary(), "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", str(port)]
-    command += ["--http-port", str(free_port()), "--metrics-port", str(free_port()), "--namespace", NAMESPACE]
-    command += ["--db-filename", str(folder / "temporal.db"), "--log-level", "error"]
-    for each in SETTINGS:
-        command += ["--dynamic-config-value", each]
-    for attribute in SEARCH_ATTRIBUTES:
-        command += ["--search-attribute", f"{attribute.name}=Keyword"]
+    command = temporal.command(
+        temporal.binary(Path(sys.executable)), folder / "temporal.db", port=port, http_port=free_port(),
+        metrics_port=free_port(), ui=None,
+    )  # fmt: skip
     with (folder / "temporal.log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log)
     try:

@@ -56,7 +56,7 @@ def case(request: pytest.FixtureRequest) -> Iterator[Case]:
     folder.chmod(0o755)
     address = loopback()
     around = Surroundings(open_folder(folder / "data"), open_folder(folder / "state"), bind_address=address)
-    engine = Elsewhere(lambda: open_datastore(manager, around))
+    engine = Elsewhere(open_datastore, manager, around)
     try:
         engine.initialise()
         engine.configure(1024, {})

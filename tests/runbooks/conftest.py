@@ -1,0 +1,70 @@
+"""The world of the runbook tests, one a session; what a test leaves of faults and guests is gone after it."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+from alembic import command
+
+from records.__main__ import alembic_config
+from records.catalogue import Catalogue, CatalogueDatastore, CatalogueVersion, seed
+from records.engine import connect
+from records.reads import Reader
+from records.settings import RecordsSettings
+from tests.guests import make_template
+from tests.runbooks.world import Faults, World, workers
+from tests.stack import RunningStack
+from tests.temporal import TemporalServer, temporal_server
+from workflows.sealing import Keyring
+
+DATABASE = "runbooks"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporalServer]:
+    """A Temporal server of our own, for the stack's workers must not take our steps."""
+    with temporal_server(tmp_path_factory.mktemp("temporal"), Keyring(master=b"r" * 32)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def records_url(stack: RunningStack) -> str:
+    """A database of our own in the stack's PostgreSQL."""
+    stack.sql(f"CREATE DATABASE {DATABASE}")
+    os.environ["PGPASSFILE"] = str(stack.settings.secrets / "pgpass")
+    os.environ["OS_CLIENT_CONFIG_FILE"] = str(stack.settings.secrets / "clouds.yaml")
+    url = f"postgresql+psycopg://coffer@127.0.0.1:{stack.settings.records_port}/{DATABASE}"
+    command.upgrade(alembic_config(url), "head")
+    return url
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def whole_world(
+    stack: RunningStack, server: TemporalServer, records_url: str
+) -> AsyncIterator[World]:
+    """Everything, started."""
+    engine = connect(RecordsSettings(records_url=records_url))
+    async with engine.begin() as conn:
+        version = CatalogueVersion(name="15", image="quiet", default=True)
+        await seed(conn, Catalogue(datastores=(CatalogueDatastore(name="postgresql", manager="postgresql", versions=(version,)),)))
+    stack.sql("INSERT INTO quotas (project_id, resource, ceiling) SELECT 'p-of-the-test', r, -1 "
+              "FROM unnest(ARRAY['instances', 'volumes', 'ram']) r", database=DATABASE)  # fmt: skip
+    reader = Reader(engine, RecordsSettings().default_quotas())
+    client = await server.client()
+    template = make_template()
+    world = World(stack, server, client, engine, reader, Faults(), template, DATABASE)
+    async with workers(world):
+        yield world
+    await engine.dispose()
+    shutil.rmtree(template)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def world(whole_world: World) -> AsyncIterator[World]:
+    """The world without faults and without guests."""
+    whole_world.faults.clear()
+    yield whole_world
+    whole_world.faults.clear()
+    await whole_world.end_guests()

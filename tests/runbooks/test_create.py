@@ -1,0 +1,150 @@
+"""A creation, over each of its steps: refused, cancelled there, its answer lost, deleted meanwhile."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from temporalio.client import WorkflowFailureError
+
+from tests.runbooks.world import REFUSAL, World
+from workflows.names import lock_id
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+CLOUD = (
+    "create_server_group",
+    "create_security_group",
+    "create_port",
+    "create_volume",
+    "require_volume_available",
+    "create_server",
+    "require_server_active",
+    "create_floating_ip",
+)
+GUEST = (
+    "prepare_volume",
+    "initialise_datastore",
+    "configure_datastore",
+    "start_datastore",
+    "create_first_accounts",
+)
+STEPS = (*CLOUD, *GUEST, "start_watch")
+BEFORE = ("check_order", "admit")
+RECORDS = ("note_step", "close")
+
+
+def everything() -> dict[str, Any]:
+    """An order that needs every step."""
+    from workflows.domain.instance import Access, Locality
+
+    return {"locality": Locality.ANTI_AFFINITY, "access": Access(is_public=True)}
+
+
+async def nothing_is_left(world: World, instance_id: UUID) -> None:
+    """No resource, no quota, no open operation, no watch."""
+    assert await world.belongings(instance_id) == []
+    assert world.charges(instance_id) == 0
+    assert world.open_operations(instance_id) == 0
+    assert not await world.is_watched(instance_id)
+
+
+async def test_it_builds_a_database_that_serves(world: World) -> None:
+    instance_id = await world.created(**everything())
+    assert world.instance(instance_id) == {"status": "ACTIVE", "fault": None, "deleted": False}
+    with psycopg.connect(host=world.guests[0].address, user="amy", password="secret", dbname="app") as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert len(await world.belongings(instance_id)) == 6
+    assert await world.is_watched(instance_id)
+    operation = (await world.reader.list_operations(instance_id))[0]
+    assert [each.name.replace(" ", "_") for each in operation.steps] == list(_in_order())
+    assert {each.outcome for each in operation.steps} == {"DONE"}
+    await world.delete(instance_id)
+    await world.ended(instance_id)
+    await nothing_is_left(world, instance_id)
+
+
+def _in_order() -> list[str]:
+    return [*CLOUD, *GUEST, "start_watch"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_refuse_a_step_and_nothing_is_left(world: World, step: str) -> None:
+    world.faults.refuse.add(step)
+    order = world.order(**everything())
+    handle = await world.start(order)
+    with pytest.raises(WorkflowFailureError):
+        await asyncio.wait_for(handle.result(), 60)
+    row = world.instance(order.instance_id)
+    assert row["status"] == "ERROR"
+    assert REFUSAL in row["fault"] or "guest" in row["fault"]
+    await nothing_is_left(world, order.instance_id)
+    await world.delete(order.instance_id)
+    await world.ended(order.instance_id)
+    assert world.instance(order.instance_id)["deleted"] is True
+
+
+@pytest.mark.parametrize("step", BEFORE)
+async def test_refuse_the_admission_and_nothing_was_touched(world: World, step: str) -> None:
+    world.faults.refuse.add(step)
+    order = world.order(**everything())
+    handle = await world.start(order)
+    with pytest.raises(WorkflowFailureError) as refused:
+        await asyncio.wait_for(handle.result(), 60)
+    assert REFUSAL in str(refused.value.__cause__)
+    assert world.instance(order.instance_id) == {}
+    await nothing_is_left(world, order.instance_id)
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_cancel_at_a_step_and_nothing_is_left(world: World, step: str) -> None:
+    order = world.order(**everything())
+
+    async def cancel() -> None:
+        await world.client.get_workflow_handle(lock_id(order.instance_id)).cancel()
+
+    world.faults.at[step] = cancel
+    handle = await world.start(order)
+    with pytest.raises(WorkflowFailureError):
+        await asyncio.wait_for(handle.result(), 60)
+    row = world.instance(order.instance_id)
+    assert (row["status"], row["fault"]) == ("ERROR", "the creation was cancelled")
+    await nothing_is_left(world, order.instance_id)
+    operation = (await world.reader.list_operations(order.instance_id))[0]
+    assert operation.state == "CANCELLED"
+
+
+@pytest.mark.parametrize("step", (*BEFORE, *STEPS, *RECORDS))
+async def test_lose_the_answer_of_a_step_and_nothing_is_made_twice(world: World, step: str) -> None:
+    world.faults.lose.add(step)
+    instance_id = await world.created(**everything())
+    assert step not in world.faults.lose
+    assert world.instance(instance_id) == {"status": "ACTIVE", "fault": None, "deleted": False}
+    kinds = sorted(each.rsplit(" ", 1)[0] for each in await world.belongings(instance_id))
+    assert kinds == ["floating ip", "port", "security group", "server", "server group", "volume"]
+    assert world.charges(instance_id) == 3
+    assert len(await world.reader.list_operations(instance_id)) == 1
+    with psycopg.connect(host=world.guests[0].address, user="amy", password="secret", dbname="app") as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    await world.delete(instance_id)
+    await world.ended(instance_id)
+    await nothing_is_left(world, instance_id)
+
+
+@pytest.mark.parametrize("step", (*STEPS, "note_step", "close"))
+async def test_delete_it_at_a_step_and_nothing_is_left(world: World, step: str) -> None:
+    order = world.order(**everything())
+    asked: list[asyncio.Task[None]] = []
+
+    async def delete() -> None:
+        asked.append(asyncio.create_task(world.delete(order.instance_id)))
+        await asyncio.sleep(0.1)  # the deletion is admitted while this step still runs
+
+    world.faults.at[step] = delete
+    await world.start(order)
+    await world.ended(order.instance_id)
+    await asyncio.gather(*asked)
+    await world.ended(order.instance_id)
+    assert world.instance(order.instance_id)["deleted"] is True
+    await nothing_is_left(world, order.instance_id)

@@ -1,0 +1,207 @@
+"""Everything that a runbook touches, real, with faults that can be told: workers of ours in this process."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from temporalio.client import Client, WithStartWorkflowOperation, WorkflowFailureError, WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor, Worker
+
+from activities.records import RunQuestions
+from activities.settings import ActivitySettings
+from activities.worker import Means, build_workers
+from records.engine import AsyncEngine
+from records.reads import Reader
+from records.settings import RecordsSettings
+from tests.guests import TestGuest
+from tests.stack import RunningStack
+from tests.temporal import TemporalServer
+from workflows.catalogue import RUNBOOKS
+from workflows.domain.accounts import NewDatabase, NewUser
+from workflows.domain.instance import InstanceSpec
+from workflows.domain.operation import Caller, CreateOrder, DeleteOrder, RestartOrder
+from workflows.instance.create import CreateInstance
+from workflows.instance.delete import DeleteInstance
+from workflows.instance.restart import RestartInstance
+from workflows.names import RUNBOOKS as RUNBOOKS_QUEUE
+from workflows.names import lock_id
+from workflows.runbook import Runbook
+from workflows.sealing import SecretBox
+
+PROJECT = "p-of-the-test"
+REFUSAL = "the test refuses this step"
+
+
+@dataclass
+class Faults:
+    """What is to go wrong at which step; and which steps were done, in order."""
+
+    refuse: set[str] = field(default_factory=set)
+    lose: set[str] = field(default_factory=set)
+    at: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    done: list[str] = field(default_factory=list)
+
+    def clear(self) -> None:
+        """Nothing goes wrong any more."""
+        self.refuse.clear()
+        self.lose.clear()
+        self.at.clear()
+        self.done.clear()
+
+
+class FaultLine(Interceptor):
+    """Sits in front of every activity of every worker."""
+
+    def __init__(self, faults: Faults) -> None:
+        self.faults = faults
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 - the SDK's name
+        """Wrap."""
+        return _Faulty(next, self.faults)
+
+
+class _Faulty(ActivityInboundInterceptor):
+    def __init__(self, inner: ActivityInboundInterceptor, faults: Faults) -> None:
+        super().__init__(inner)
+        self._faults = faults
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - the SDK's name
+        """Refuse, or do it and lose the answer, once each; or do something else first."""
+        name = input.fn.__name__
+        if name in self._faults.refuse:
+            self._faults.refuse.discard(name)
+            raise ApplicationError(REFUSAL, type="ResourceFailed", non_retryable=True)
+        if name in self._faults.at:
+            await self._faults.at.pop(name)()
+        answer = await super().execute_activity(input)
+        self._faults.done.append(name)
+        if name in self._faults.lose:
+            self._faults.lose.discard(name)
+            raise ConnectionError("the test loses this answer")
+        return answer
+
+
+@dataclass
+class World:
+    """The parts, and the verbs that tests use."""
+
+    stack: RunningStack
+    server: TemporalServer
+    client: Client
+    engine: AsyncEngine
+    reader: Reader
+    faults: Faults
+    template: Path
+    database: str
+    guests: list[TestGuest] = field(default_factory=list)
+
+    def order(self, **more: Any) -> CreateOrder:
+        """An order for one PostgreSQL with a database and a user."""
+        instance_id = uuid4()
+        box = SecretBox(self.server.keyring, instance_id)
+        user = NewUser(name="amy", password=box.seal("secret"), databases=("app",))
+        spec = InstanceSpec(name="db", datastore="postgresql", flavor="m1.tiny", volume_gib=1,
+                            databases=(NewDatabase(name="app"),), users=(user,), **more)  # fmt: skip
+        return CreateOrder(instance_id=instance_id, operation_id=uuid4(), caller=Caller(project_id=PROJECT), spec=spec)
+
+    async def guest(self, instance_id: UUID) -> TestGuest:
+        """The guest that would boot in the instance's server."""
+        guest = TestGuest(instance_id, self.template)
+        self.guests.append(guest)
+        await guest.start(self.server, (FaultLine(self.faults),))
+        return guest
+
+    async def start(self, order: CreateOrder) -> "WorkflowHandle[Any, Any]":
+        """Start a creation, and its guest."""
+        await self.guest(order.instance_id)
+        return await self.client.start_workflow(
+            CreateInstance.run, order, id=lock_id(order.instance_id), task_queue=RUNBOOKS_QUEUE
+        )
+
+    async def created(self, **more: Any) -> UUID:
+        """An instance that serves."""
+        order = self.order(**more)
+        handle = await self.start(order)
+        await asyncio.wait_for(handle.result(), 60)
+        return order.instance_id
+
+    async def restart(self, instance_id: UUID) -> "WorkflowHandle[Any, Any]":
+        """Start a restart."""
+        order = RestartOrder(instance_id=instance_id, operation_id=uuid4(), caller=Caller(project_id=PROJECT))
+        return await self.client.start_workflow(
+            RestartInstance.run, order, id=lock_id(instance_id), task_queue=RUNBOOKS_QUEUE
+        )
+
+    async def delete(self, instance_id: UUID) -> None:
+        """Ask for a deletion as the API does, and return when it is admitted."""
+        order = DeleteOrder(instance_id=instance_id, operation_id=uuid4(), caller=Caller(project_id=PROJECT))
+        start = WithStartWorkflowOperation(
+            DeleteInstance.run,
+            order,
+            id=lock_id(instance_id),
+            task_queue=RUNBOOKS_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        )
+        update: Any = Runbook.delete
+        await self.client.execute_update_with_start_workflow(update, order, start_workflow_operation=start)
+
+    async def ended(self, instance_id: UUID) -> None:
+        """Wait until no run holds the instance's lock; however it ended."""
+        for _ in range(5):  # a deletion continues as new
+            with contextlib.suppress(WorkflowFailureError):
+                await asyncio.wait_for(self.client.get_workflow_handle(lock_id(instance_id)).result(), 60)
+
+    def instance(self, instance_id: UUID) -> dict[str, Any]:
+        """The instance's row."""
+        rows = self.stack.sql("SELECT status, fault_message, deleted FROM instances WHERE id = %s", instance_id,
+                              database=self.database)  # fmt: skip
+        return dict(zip(("status", "fault", "deleted"), rows[0], strict=True)) if rows else {}
+
+    def charges(self, instance_id: UUID) -> int:
+        """Rows of quota that the instance is charged with."""
+        found = self.stack.sql("SELECT count(*) FROM charges WHERE thing_id = %s", instance_id, database=self.database)
+        return int(found[0][0])
+
+    def open_operations(self, instance_id: UUID) -> int:
+        """Operations that the records hold for open."""
+        return int(self.stack.sql("SELECT count(*) FROM operations WHERE instance_id = %s AND state = 'RUNNING'",
+                                  instance_id, database=self.database)[0][0])  # fmt: skip
+
+    async def belongings(self, instance_id: UUID) -> list[str]:
+        """What OpenStack has of the instance."""
+        return await asyncio.to_thread(self.stack.belongings, instance_id)
+
+    async def is_watched(self, instance_id: UUID) -> bool:
+        """Whether the instance's watch runs."""
+        questions = RunQuestions(self.client)
+        try:
+            found = await self.client.get_workflow_handle(f"watch/{instance_id}").describe()
+        except Exception:
+            return False
+        return await questions.is_open(f"watch/{instance_id}", found.run_id or "")
+
+    async def end_guests(self) -> None:
+        """After each test: its guests, whatever state they are in."""
+        while self.guests:
+            await self.guests.pop().end()
+
+
+@asynccontextmanager
+async def workers(world: World) -> AsyncIterator[None]:
+    """The workflow worker and the activity workers, with faults in front of them."""
+    settings = ActivitySettings(cloud="coffer", guest_gateway=world.server.address, default_network="databases",
+                                external_network="public")  # fmt: skip
+    means = Means(world.client, world.engine, world.server.keyring, settings, RecordsSettings())
+    runbooks = Worker(world.client, task_queue=RUNBOOKS_QUEUE, workflows=list(RUNBOOKS))
+    async with AsyncExitStack() as stack:
+        for each in (runbooks, *build_workers(means, (FaultLine(world.faults),))):
+            each_worker: Worker = each
+            await stack.enter_async_context(each_worker)
+        yield

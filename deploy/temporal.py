@@ -11,6 +11,7 @@ OLDEST = (1, 9)
 ATTRIBUTES = ("ProjectId", "InstanceId", "ClusterId", "OperationId", "Datastore", "RequestId")
 SETTINGS = (
     "history.transferProcessorMaxPollRPS=2000",  # the default adds 50 ms to every step
+    'history.timerProcessorMaxTimeShift="20ms"',  # the default, 1 s, is added to every pause between two tries
     "matching.numTaskqueueReadPartitions=1",
     "matching.numTaskqueueWritePartitions=1",
     "frontend.namespaceRPS.visibility=500",

@@ -141,12 +141,12 @@ class DatabaseGuest(Guest):
         last_beat = -beat
         while True:
             health = await self.get_health()
-            if waited >= known.seconds or _is_news(known.health, health, waited):
+            if waited >= known.seconds or _is_news(known.health, health, waited) or activity.is_worker_shutdown():
                 return health
             if waited - last_beat >= beat:
                 activity.heartbeat(health)
                 last_beat = waited
-            await asyncio.sleep(LOOK_EVERY)
+            await _pause(LOOK_EVERY)
             waited += LOOK_EVERY
 
     # -- short calls -------------------------------------------------------------------------------------------------
@@ -270,6 +270,12 @@ class DatabaseGuest(Guest):
     @activity.defn
     def disable_root(self) -> None:
         self._once(type(None), self._accounts.disable_root)
+
+
+async def _pause(seconds: float) -> None:
+    """Sleep, but not while the worker wants to end."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(activity.wait_for_worker_shutdown(), seconds)
 
 
 def _space(folder: str) -> dict[str, int]:

@@ -71,12 +71,12 @@ def _connect() -> Connection:
         process = subprocess.Popen([sys.executable, "-m", "tests.elsewhere", str(socket)], cwd=REPOSITORY,
                                    stdin=subprocess.PIPE)  # fmt: skip
         atexit.register(process.communicate)
-        for _ in range(200):
-            if socket.exists():
-                break
-            time.sleep(0.05)
         _nursery.append(socket)
-    return Client(str(_nursery[0]), family="AF_UNIX")
+    for _ in range(200):
+        with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+            return Client(str(_nursery[0]), family="AF_UNIX")
+        time.sleep(0.05)
+    raise TimeoutError("the nursery does not come up")
 
 
 def main(socket: Path) -> None:
@@ -86,8 +86,7 @@ def main(socket: Path) -> None:
     import tests.guests  # noqa: F401
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    with Listener(str(socket.with_suffix(".new")), family="AF_UNIX", backlog=64) as listener:
-        socket.with_suffix(".new").rename(socket)
+    with Listener(str(socket), family="AF_UNIX", backlog=64) as listener:
         waiting: Any = listener._listener._socket  # type: ignore[attr-defined]
         while True:
             ready, _, _ = select.select([waiting, sys.stdin], [], [])
@@ -98,9 +97,7 @@ def main(socket: Path) -> None:
                 waiting.close()
                 _serve(connection)
             connection.close()
-    with contextlib.suppress(OSError):
-        socket.unlink()
-        socket.parent.rmdir()
+    socket.parent.rmdir()
 
 
 def _serve(connection: Connection) -> None:

@@ -96,10 +96,15 @@ class RunningStack:
         return found
 
 
+def _swift_last(name: str) -> bool:
+    return name == "swift_port"  # it has the next three ports, too
+
+
 def test_settings(home: Path) -> StackSettings:
     """Settings on free ports; the environments and images are those of `make test`."""
     names = [name for name in StackSettings.model_fields if name.endswith("_port")]
-    ports: dict[str, Any] = {name: free_port() for name in names}
+    first = free_port(len(names) + 3)
+    ports: dict[str, Any] = {name: first + number for number, name in enumerate(sorted(names, key=_swift_last))}
     return StackSettings(
         home=home / "home",
         open_home=home / "open",

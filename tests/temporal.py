@@ -1,6 +1,7 @@
 """A real Temporal server for tests: one per session, on free ports, with the settings of the product."""
 
 import asyncio
+import random
 import socket
 import subprocess
 import sys
@@ -17,12 +18,22 @@ from workflows.codec import data_converter, guest_data_converter
 from workflows.names import guest_key_id
 from workflows.sealing import Keyring
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has at this moment."""
+def free_port(together: int = 1) -> int:
+    """The first of some ports of 127.0.0.1 that nobody has; below those that the kernel gives to clients."""
+    for _ in range(1000):
+        port = random.randrange(20_000, 32_000)
+        if all(_is_free(each) for each in range(port, port + together)):
+            return port
+    raise OSError("no free ports")
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 class TemporalServer:

@@ -1,0 +1,65 @@
+"""Ways into the running API, and one instance of each engine that the tests share."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.stack import RunningStack
+
+PATIENCE = 60.0
+
+
+@pytest.fixture(scope="session")
+def demo(stack: RunningStack) -> Iterator[httpx.Client]:
+    """A plain member of project demo."""
+    with stack.api("demo") as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def admin(stack: RunningStack) -> Iterator[httpx.Client]:
+    """An administrator in another project."""
+    with stack.api("admin") as client:
+        yield client
+
+
+def body(name: str, datastore: str, **more: Any) -> dict[str, Any]:
+    """An order."""
+    return {"instance": {"name": name, "flavorRef": "1", "volume": {"size": 1}, "datastore": {"type": datastore}, **more}}
+
+
+def order(client: httpx.Client, name: str, datastore: str, **more: Any) -> str:
+    """Order an instance; return its id."""
+    answer = client.post("/instances", json=body(name, datastore, **more))
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["instance"]["id"])
+
+
+def wait_for(client: httpx.Client, instance_id: str, status: str) -> dict[str, Any]:
+    """Wait until an instance has a status (and is healthy when it is ACTIVE); return it."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        found: dict[str, Any] = client.get(f"/instances/{instance_id}").json()["instance"]
+        if found["status"] == status and (status != "ACTIVE" or found["operating_status"] == "HEALTHY"):
+            return found
+        assert found["status"] != "ERROR" or status == "ERROR", found
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+
+
+def wait_until_gone(client: httpx.Client, instance_id: str) -> None:
+    """Wait for the 404."""
+    deadline = time.monotonic() + PATIENCE
+    while client.get(f"/instances/{instance_id}").status_code != 404:
+        assert time.monotonic() < deadline, client.get(f"/instances/{instance_id}").text
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+def instances(demo: httpx.Client) -> dict[str, dict[str, Any]]:
+    """A MariaDB and a PostgreSQL of project demo, by datastore."""
+    ids = {each: order(demo, f"shared-{each}", each) for each in ("mariadb", "postgresql")}
+    return {each: wait_for(demo, instance_id, "ACTIVE") for each, instance_id in ids.items()}

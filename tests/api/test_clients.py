@@ -1,0 +1,104 @@
+"""Unmodified clients: python-troveclient by the `openstack` command, and openstacksdk."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.conftest import wait_for, wait_until_gone
+from tests.stack import RunningStack
+
+
+def openstack(stack: RunningStack, *words: str, cloud: str = "demo", fails: bool = False) -> Any:
+    """Run the client; return its JSON, or with `fails` what it says."""
+    environment = {**os.environ, "OS_CLIENT_CONFIG_FILE": str(stack.settings.home / "clouds.yaml"), "OS_CLOUD": cloud}
+    command = [str(Path(sys.executable).with_name("openstack")), *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if fails:
+        assert done.returncode != 0
+        return done.stderr
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout) if "json" in words else done.stdout
+
+
+def test_troveclient(stack: RunningStack, demo: httpx.Client) -> None:
+    made = openstack(stack, "database", "instance", "create", "by-client", "--flavor", "m1.tiny", "--size", "1",
+                     "--datastore", "mariadb", "--databases", "app", "--users", "amy:secret", "-f", "json")  # fmt: skip
+    assert made["status"] == "BUILD"
+    wait_for(demo, made["id"], "ACTIVE")
+    listed = openstack(stack, "database", "instance", "list", "-f", "json")
+    assert "by-client" in [each["Name"] for each in listed]
+    assert openstack(stack, "database", "instance", "show", "by-client", "-f", "json")["id"] == made["id"]
+    openstack(stack, "database", "db", "create", "by-client", "web")
+    assert [each["Name"] for each in openstack(stack, "database", "db", "list", "by-client", "-f", "json")] == ["app", "web"]
+    openstack(stack, "database", "user", "create", "by-client", "bob", "secret", "--databases", "web")
+    users = openstack(stack, "database", "user", "list", "by-client", "-f", "json")
+    assert [each["Name"] for each in users] == ["amy", "bob"]
+    openstack(stack, "database", "user", "grant", "access", "by-client", "bob", "app")
+    openstack(stack, "database", "user", "revoke", "access", "by-client", "bob", "web")
+    access = openstack(stack, "database", "user", "show", "access", "by-client", "bob", "-f", "json")
+    assert [each["Name"] for each in access] == ["app"]
+    openstack(stack, "database", "user", "delete", "by-client", "bob")
+    openstack(stack, "database", "db", "delete", "by-client", "web")
+    root = openstack(stack, "database", "root", "enable", "by-client", "-f", "json")
+    assert root["name"] == "root"
+    assert openstack(stack, "database", "root", "show", "by-client", "-f", "json")["is_root_enabled"] in (True, "True")
+    openstack(stack, "database", "root", "disable", "by-client")
+    openstack(stack, "database", "instance", "restart", "by-client")
+    wait_for(demo, made["id"], "ACTIVE")
+    openstack(stack, "database", "instance", "update", "by-client", "--name", "by-the-client")
+    openstack(stack, "database", "instance", "delete", "by-the-client")
+    wait_until_gone(demo, made["id"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["database flavor list", "database limit list", "database backup list", "database configuration list",
+     "database cluster list", "datastore list", "datastore version list mariadb"],
+)  # fmt: skip
+def test_lists_of_troveclient(stack: RunningStack, words: str) -> None:
+    openstack(stack, *words.split())
+
+
+def test_troveclient_as_an_administrator(stack: RunningStack) -> None:
+    quotas = openstack(stack, "database", "quota", "show", "demo", "-f", "json", cloud="admin")
+    assert {each["Resource"] for each in quotas} == {"instances", "ram", "volumes", "backups"}
+    openstack(stack, "database", "instance", "list", "--all-projects", cloud="admin")
+    said = openstack(stack, "database", "instance", "show", "no-such-thing", fails=True)
+    assert "no-such-thing" in said
+
+
+def test_openstacksdk(stack: RunningStack, demo: httpx.Client, instances: dict[str, Any]) -> None:
+    database = stack.cloud("demo").database
+    instance_id = instances["mariadb"]["id"]
+    found = database.get_instance(instance_id)
+    assert found.status == "ACTIVE"
+    assert instance_id in [each.id for each in database.instances(limit=1)]  # follows the pages
+    assert [each.name for each in database.flavors()] == ["m1.tiny", "m1.small", "m1.medium"]
+    database.create_database(found, name="sdk")
+    database.create_user(found, name="sdk_user", password="secret", databases=[{"name": "sdk"}])
+    assert "sdk" in [each.name for each in database.databases(found)]
+    assert "sdk_user" in [each.name for each in database.users(found)]
+    database.delete_user("sdk_user", instance=found)
+    database.delete_database("sdk", instance=found)
+    assert "sdk_user" not in [each.name for each in database.users(found)]
+    assert found.is_root_enabled(database) in (True, False)
+    found.restart(database)
+    wait_for(demo, instance_id, "ACTIVE")
+    operations = demo.get(f"/instances/{instance_id}/operations").json()["operations"]
+    assert operations[0]["kind"] == "restart"
+
+
+def test_the_object_store_works_with_a_demo_token(stack: RunningStack) -> None:
+    store = stack.cloud("demo").object_store
+    store.create_container("round-trip")
+    store.upload_object("round-trip", "greeting", data=b"hello")
+    assert store.download_object("greeting", container="round-trip") == b"hello"
+    assert stack.cloud("admin").object_store.get(f"{store.get_endpoint()}/round-trip/greeting").status_code == 403
+    store.delete_object("greeting", container="round-trip")
+    store.delete_container("round-trip")

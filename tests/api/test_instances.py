@@ -1,0 +1,213 @@
+"""Instances through the API, over TCP, with real guests."""
+
+import re
+import subprocess
+import time
+from typing import Any
+
+import httpx
+import psycopg
+import pymysql
+import pytest
+
+from tests.api.conftest import body, order, wait_for, wait_until_gone
+from tests.stack import RunningStack
+
+TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$")
+
+
+def connect(datastore: str, address: str, user: str, password: str, database: str) -> Any:
+    """As a tenant."""
+    if datastore == "mariadb":
+        return pymysql.connect(host=address, user=user, password=password, database=database, autocommit=True)
+    return psycopg.connect(host=address, user=user, password=password, dbname=database, autocommit=True)
+
+
+@pytest.mark.parametrize("datastore", ["mariadb", "postgresql"])
+def test_from_the_order_to_nothing(stack: RunningStack, demo: httpx.Client, datastore: str) -> None:
+    network = next(each for each in stack.cloud("demo").network.networks() if each.name == "private")
+    instance_id = order(
+        demo, f"whole-{datastore}", datastore, databases=[{"name": "app"}], nics=[{"net-id": network.id}],
+        users=[{"name": "amy", "password": "pa ss'word", "databases": [{"name": "app"}]}],
+    )  # fmt: skip
+    first = demo.get(f"/instances/{instance_id}").json()["instance"]
+    assert (first["status"], first["operating_status"]) == ("BUILD", "")
+    found = wait_for(demo, instance_id, "ACTIVE")
+    assert found["ip"][0].startswith("127.79.1.")
+    with connect(datastore, found["ip"][0], "amy", "pa ss'word", "app") as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE t (n int)")
+        cursor.execute("INSERT INTO t VALUES (7)")
+    assert demo.post(f"/instances/{instance_id}/action", json={"restart": {}}).status_code == 202
+    wait_for(demo, instance_id, "ACTIVE")
+    with connect(datastore, found["ip"][0], "amy", "pa ss'word", "app") as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT n FROM t")
+        assert list(cursor.fetchall()) == [(7,)]
+    operations = demo.get(f"/instances/{instance_id}/operations").json()["operations"]
+    assert [each["kind"] for each in operations] == ["restart", "create"]
+    assert all(each["state"] == "DONE" and each["steps"] for each in operations)
+    uid = _uid_of(stack, instance_id)
+    assert _processes_of(uid)
+    assert demo.delete(f"/instances/{instance_id}").status_code == 202
+    wait_until_gone(demo, instance_id)
+    assert stack.belongings(instance_id) == []
+    assert _processes_of(uid) == []
+    assert stack.sql("SELECT count(*) FROM charges WHERE thing_id = %s", instance_id) == [(0,)]
+
+
+def _uid_of(stack: RunningStack, instance_id: str) -> str:
+    """The system user that the instance's server runs as, from `ps`: its engine's."""
+    server = stack.sql("SELECT server_id FROM instances WHERE id = %s", instance_id)[0][0]
+    listed = subprocess.run(["ps", "axeww", "-o", "uid,args"], capture_output=True, text=True).stdout
+    uids = {line.split()[0] for line in listed.splitlines() if server in line}
+    return max(uids, key=int)
+
+
+def _processes_of(uid: str) -> list[str]:
+    listed = subprocess.run(["ps", "-U", uid, "-o", "pid="], capture_output=True, text=True).stdout
+    return listed.split() if uid != "0" else []
+
+
+def test_the_views_are_trove_s(demo: httpx.Client, admin: httpx.Client, instances: dict[str, dict[str, Any]]) -> None:
+    found = instances["mariadb"]
+    shown = demo.get(f"/instances/{found['id']}").json()["instance"]
+    assert TIME.match(shown["created"])
+    assert TIME.match(shown["updated"])
+    assert shown["flavor"]["id"] == "1"
+    assert shown["datastore"]["type"] == "mariadb"
+    assert shown["volume"]["size"] == 1
+    assert 0 < shown["volume"]["used"] < 1
+    assert shown["access"] == {"is_public": False, "allowed_cidrs": []}
+    assert shown["addresses"][0]["type"] == "private"
+    assert shown["links"][0]["href"].endswith(f"/instances/{found['id']}")
+    assert "tenant_id" not in shown
+    assert "server_id" not in shown
+    by_admin = admin.get(f"/instances/{found['id']}").json()["instance"]
+    assert by_admin["tenant_id"]
+    assert by_admin["server_id"]
+    assert demo.get(f"/instances/{found['name']}").json()["instance"]["id"] == found["id"]
+    managed = admin.get(f"/mgmt/instances/{found['id']}").json()["instance"]
+    assert managed["deleted"] is False
+
+
+def test_an_administrator_s_list_is_its_own_project_s(admin: httpx.Client, instances: dict[str, Any]) -> None:
+    assert admin.get("/instances").json() == {"instances": []}
+    everybody = admin.get("/mgmt/instances").json()["instances"]
+    assert {each["id"] for each in instances.values()} <= {each["id"] for each in everybody}
+
+
+def test_pages(demo: httpx.Client, instances: dict[str, Any]) -> None:
+    whole = demo.get("/instances").json()
+    assert "links" not in whole
+    assert "instances_links" not in whole
+    seen: list[str] = []
+    url = "/instances?limit=1"
+    for _ in range(20):
+        page = demo.get(url).json()
+        assert len(page["instances"]) == 1
+        seen += [each["id"] for each in page["instances"]]
+        if "links" not in page:
+            break
+        assert page["links"] == page["instances_links"]
+        url = page["links"][0]["href"]
+    assert sorted(seen) == sorted(each["id"] for each in whole["instances"])
+    for bad in ("-1", "x", "1.5", "٣"):
+        assert demo.get("/instances", params={"limit": bad}).status_code == 400
+    assert demo.get("/instances", params={"limit": "9" * 30}).status_code == 200
+    assert demo.get("/instances?limit=0").json() == {"instances": []}
+    assert demo.get("/instances?marker=nonsense").status_code == 400
+
+
+def test_rename(demo: httpx.Client, instances: dict[str, Any]) -> None:
+    instance_id = instances["postgresql"]["id"]
+    for verb, name in (("PUT", "other name"), ("PATCH", "shared-postgresql")):
+        answer = demo.request(verb, f"/instances/{instance_id}", json={"instance": {"name": name}})
+        assert (answer.status_code, answer.content) == (202, b"")
+        assert demo.get(f"/instances/{instance_id}").json()["instance"]["name"] == name
+
+
+def test_delete_while_it_is_being_created(stack: RunningStack, demo: httpx.Client) -> None:
+    instance_id = order(demo, "short-lived", "mariadb")
+    assert demo.delete(f"/instances/{instance_id}").status_code == 202
+    wait_until_gone(demo, instance_id)
+    assert stack.belongings(instance_id) == []
+
+
+def test_cancel_a_creation(stack: RunningStack, demo: httpx.Client) -> None:
+    instance_id = order(demo, "cancelled", "mariadb")
+    (operation,) = demo.get(f"/instances/{instance_id}/operations").json()["operations"]
+    path = f"/instances/{instance_id}/operations/{operation['id']}"
+    assert demo.delete(path).status_code == 202
+    found = wait_for(demo, instance_id, "ERROR")
+    assert found["fault"]["message"] == "the creation was cancelled"
+    assert found["fault"]["details"] is None
+    for _ in range(100):
+        if demo.get(path).json()["operation"]["state"] == "CANCELLED":
+            break
+        time.sleep(0.05)
+    assert stack.belongings(instance_id) == []
+    assert demo.delete(path).status_code == 422
+    assert demo.delete(f"/instances/{instance_id}").status_code == 202
+    wait_until_gone(demo, instance_id)
+
+
+@pytest.mark.parametrize(
+    ("rule", "sentence"),
+    [
+        ({"server": ".*"}, "No valid host"),
+        ({"volume": ".*"}, "volume"),
+        ({"service": "network", "method": "POST", "path": "/ports", "status": 409, "count": 3,
+          "answer": {"NeutronError": {"type": "OverQuota", "message": "Quota exceeded for resources: ['port'].", "detail": ""}}},
+         "uota"),
+    ],
+)  # fmt: skip
+def test_a_creation_that_fails_says_why_and_leaves_nothing(
+    stack: RunningStack, demo: httpx.Client, rule: dict[str, Any], sentence: str
+) -> None:
+    stack.fault(**rule)
+    try:
+        instance_id = order(demo, "doomed", "mariadb")
+        found = wait_for(demo, instance_id, "ERROR")
+    finally:
+        stack.no_more_faults()
+    assert sentence in found["fault"]["message"]
+    assert stack.belongings(instance_id) == []
+    assert stack.sql("SELECT count(*) FROM charges WHERE thing_id = %s", instance_id) == [(0,)]
+    assert demo.delete(f"/instances/{instance_id}").status_code == 202
+    wait_until_gone(demo, instance_id)
+
+
+def test_busy_is_422_and_names_the_operation(demo: httpx.Client, instances: dict[str, Any]) -> None:
+    instance_id = instances["mariadb"]["id"]
+    answers = [demo.post(f"/instances/{instance_id}/action", json={"restart": None}) for _ in range(2)]
+    assert answers[0].status_code == 202
+    assert answers[1].status_code == 422
+    message = answers[1].json()["unprocessableEntity"]["message"]
+    assert "is not currently available for an action to be performed" in message
+    wait_for(demo, instance_id, "ACTIVE")
+
+
+def test_reset_status_and_force_delete(demo: httpx.Client, admin: httpx.Client) -> None:
+    instance_id = order(demo, "stuck", "mariadb")
+    assert demo.post(f"/instances/{instance_id}/action", json={"reset_status": {}}).status_code == 403
+    assert admin.post(f"/instances/{instance_id}/action", json={"reset_status": {}}).status_code == 202
+    assert demo.post(f"/instances/{instance_id}/action", json={"reset_status": {"force_delete": True}}).status_code == 202
+    assert admin.delete(f"/instances/{instance_id}").status_code == 202
+    wait_until_gone(demo, instance_id)
+
+
+def test_quota(demo: httpx.Client, admin: httpx.Client, stack: RunningStack) -> None:
+    _, project = stack.token("demo")
+    before = {each["resource"]: each for each in demo.get(f"/mgmt/quotas/{project}").json()["quotas"]}
+    assert before["instances"]["in_use"] >= 2
+    admin.put(f"/mgmt/quotas/{project}", json={"quotas": {"instances": 1}}).raise_for_status()
+    try:
+        refused = demo.post("/instances", json=body("too-many", "mariadb"))
+        assert refused.status_code == 413
+        assert refused.json()["overLimit"]["message"] == "Quota exceeded for resources: ['instances']."
+    finally:
+        admin.put(f"/mgmt/quotas/{project}", json={"quotas": {"instances": before["instances"]["limit"]}}).raise_for_status()
+    assert admin.put(f"/mgmt/quotas/{project}", json={"quotas": {"nothing": 1}}).status_code == 404
+    for bad in (-2, 1.5, "many", True):
+        assert admin.put(f"/mgmt/quotas/{project}", json={"quotas": {"instances": bad}}).status_code == 400
+    assert demo.put(f"/mgmt/quotas/{project}", json={"quotas": {"instances": 5}}).status_code == 401
+    assert demo.get("/mgmt/quotas/somebody-else").status_code == 403

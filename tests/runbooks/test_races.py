@@ -1,0 +1,165 @@
+"""The races that were reproduced on a real server: each test fails without its repair."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.testing import ActivityEnvironment
+
+from activities.records import PostgresRecords, RunQuestions
+from records.settings import RecordsSettings
+from tests.runbooks.test_create import nothing_is_left
+from tests.runbooks.world import PROJECT, World
+from workflows.domain.errors import FenceLost
+from workflows.domain.instance import InstanceStatus
+from workflows.domain.operation import Caller, Close, OperationState, RestartOrder, StepNote
+from workflows.instance.restart import RestartInstance
+from workflows.names import RUNBOOKS, lock_id
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_a_second_operation_meets_the_lock(world: World) -> None:
+    instance_id = await world.created()
+    held, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        held.set()
+        await go_on.wait()
+
+    world.faults.at["stop_datastore"] = hold
+    first = await world.restart(instance_id)
+    await asyncio.wait_for(held.wait(), 10)
+    with pytest.raises(WorkflowAlreadyStartedError):
+        await world.restart(instance_id)
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await world.delete(instance_id)
+    assert "operation restart is running" in str(refused.value.cause)
+    go_on.set()
+    await first.result()
+    assert world.instance(instance_id)["status"] == "ACTIVE"
+
+
+async def test_a_run_under_another_id_than_its_lock_refuses_itself(world: World) -> None:
+    instance_id = await world.created()
+    order = RestartOrder(instance_id=instance_id, caller=Caller(project_id=PROJECT))
+    with pytest.raises(WorkflowFailureError) as refused:
+        await world.client.execute_workflow(
+            RestartInstance.run, order, id=f"mine/{uuid4()}", task_queue=RUNBOOKS
+        )
+    assert "must run under the workflow id" in str(refused.value.cause)
+    assert len(await world.reader.list_operations(instance_id)) == 1
+
+
+async def test_a_terminated_run_is_settled_and_its_zombie_writes_nothing(world: World) -> None:
+    """A run ends from outside in mid-step: its attempt is still at work, the next operation must win."""
+    instance_id = await world.created()
+    held, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        held.set()
+        await go_on.wait()
+
+    world.faults.at["stop_datastore"] = hold
+    run = await world.restart(instance_id)
+    await asyncio.wait_for(held.wait(), 10)
+    await run.terminate("the test")
+    stale = [each for each in await world.reader.list_operations(instance_id) if each.state == "RUNNING"]
+    assert len(stale) == 1
+    await (await world.restart(instance_id)).result()  # its admission closes the stale operation
+    go_on.set()  # the zombie goes on now, with a lower fence number: the guest refuses it
+    await asyncio.sleep(1.5)
+    by_id = {each.id: each.state for each in await world.reader.list_operations(instance_id)}
+    assert by_id[stale[0].id] == "INTERRUPTED"
+    assert world.instance(instance_id)["status"] == "ACTIVE"
+    guest = world.guests[0].guest
+    assert guest is not None
+    assert guest.keeper.wanted
+    assert guest.keeper.datastore.answers()
+
+
+async def test_records_refuse_an_older_fence(world: World) -> None:
+    instance_id = await world.created()
+    await (await world.restart(instance_id)).result()
+    newest, creation = await world.reader.list_operations(instance_id)
+    assert (newest.kind, creation.kind) == ("restart", "create")
+    records = PostgresRecords(world.engine, RunQuestions(world.client), RecordsSettings().default_quotas())
+    environment = ActivityEnvironment()
+    note: Any = StepNote(operation_id=creation.id, fence=1, begins="late")
+    with pytest.raises(FenceLost):
+        await environment.run(records.note_step, note)
+    late = Close(operation_id=creation.id, fence=1, state=OperationState.FAILED, status=InstanceStatus.ERROR, reason="late")
+    with pytest.raises(ApplicationError):
+        await environment.run(records.close, late)
+    assert world.instance(instance_id) == {"status": "ACTIVE", "fault": None, "deleted": False}
+
+
+async def test_the_sweep_settles_a_terminated_creation(world: World) -> None:
+    from workflows.sweep import Sweep, SweepOrder
+
+    order = world.order()
+    held, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        held.set()
+        await go_on.wait()
+
+    world.faults.at["create_server"] = hold
+    run = await world.start(order)
+    await asyncio.wait_for(held.wait(), 20)
+    await run.terminate("the test")
+    go_on.set()
+    world.stack.sql("UPDATE operations SET created = created - interval '1 minute' WHERE instance_id = %s",
+                    order.instance_id, database=world.database)  # fmt: skip
+    await world.client.execute_workflow(
+        Sweep.run, SweepOrder(verb="settle_stale_operations"), id=f"sweep/{uuid4()}", task_queue=RUNBOOKS
+    )
+    await world.ended(order.instance_id)
+    row = world.instance(order.instance_id)
+    assert (row["status"], row["deleted"]) == ("ERROR", False)
+    assert "interrupted" in row["fault"]
+    await nothing_is_left(world, order.instance_id)
+
+
+async def test_an_attempt_that_takes_effect_later_leaves_no_second_server(world: World) -> None:
+    """Nova takes longer than we wait, and makes the server all the same; the retry has made another one by then."""
+    world.stack.fault(service="compute", method="POST", path="/servers$", delay=9)
+    try:
+        order = world.order()
+        handle = await world.start(order)
+        await asyncio.wait_for(handle.result(), 60)
+        await asyncio.sleep(2)
+        # what came too late is named by the sweep, and teardown takes everything of the instance's name
+        await world.delete(order.instance_id)
+        await world.ended(order.instance_id)
+        await nothing_is_left(world, order.instance_id)
+    finally:
+        world.stack.no_more_faults()
+
+
+async def test_nobody_waits_any_more_and_nothing_is_touched(world: World) -> None:
+    from datetime import UTC, datetime, timedelta
+
+    order = world.order().model_copy(update={"expires_at": datetime.now(UTC) - timedelta(seconds=1)})
+    handle = await world.start(order)
+    with pytest.raises(WorkflowFailureError) as expired:
+        await handle.result()
+    assert "nobody waits" in str(expired.value.cause)
+    assert world.instance(order.instance_id) == {}
+    assert world.client.get_workflow_handle(lock_id(order.instance_id)) is not None
+
+
+async def test_quota_is_never_exceeded_by_two_at_once(world: World) -> None:
+    project = f"q-{uuid4()}"
+    world.stack.sql("INSERT INTO quotas (project_id, resource, ceiling) VALUES (%s, 'instances', 1)", project,
+                    database=world.database)  # fmt: skip
+    orders = [world.order().model_copy(update={"caller": Caller(project_id=project)}) for _ in range(4)]
+    handles = [await world.start(order) for order in orders]
+    ends = await asyncio.gather(*(each.result() for each in handles), return_exceptions=True)
+    assert sum(1 for each in ends if each is None) == 1
+    refused = [str(each.cause) for each in ends if isinstance(each, WorkflowFailureError)]
+    assert len(refused) == 3
+    assert all("Quota exceeded for resources: ['instances']." in each for each in refused)

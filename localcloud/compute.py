@@ -49,7 +49,7 @@ class Servers:
         image = self._image(wanted)
         self._charge(caller, flavor)
         server_id = str(uuid4())
-        volumes = self._volumes(wanted, caller)
+        volumes = self._volumes(wanted, caller, server_id)
         ports, own = self._ports(wanted, caller, server_id)
         server = self._store.put(
             "server",
@@ -114,7 +114,7 @@ class Servers:
                 text = f"Quota exceeded for {name}: Requested {more}, but already used {used} of {ceiling} {name}"
                 raise Refusal(403, text)
 
-    def _volumes(self, wanted: Doc, caller: Caller) -> list[str]:
+    def _volumes(self, wanted: Doc, caller: Caller, server_id: str) -> list[str]:
         ids = [
             each["uuid"] for each in wanted.get("block_device_mapping_v2") or [] if each.get("source_type") == "volume"
         ]
@@ -126,7 +126,8 @@ class Servers:
                 text = f"Invalid volume: volume {each} status must be 'available', but it is '{volume['status']}'"
                 raise Refusal(400, text)
         for each in ids:
-            self._store.put("volume", {**(self._store.get("volume", each) or {}), "status": "reserved"})
+            self._store.put("volume", {**(self._store.get("volume", each) or {}), "status": "reserved",
+                                           "server_id": server_id})  # fmt: skip
         return ids
 
     def _ports(self, wanted: Doc, caller: Caller, server_id: str) -> tuple[list[str], list[str]]:

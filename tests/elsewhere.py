@@ -81,8 +81,6 @@ def _connect() -> Connection:
 
 def main(socket: Path) -> None:
     """The nursery: fork a child for each connection, until standard input ends."""
-    import guest_worker.datastores.mariadb
-    import guest_worker.datastores.postgresql  # what the children need, read while it can be
     import tests.guests  # noqa: F401
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

@@ -49,7 +49,7 @@ class RunningStack:
         """Ask the records themselves."""
         with psycopg.connect(host="127.0.0.1", port=self.settings.records_port, user="coffer", dbname=database,
                              password=password(self.settings, "records"), autocommit=True) as connection:  # fmt: skip
-            cursor = connection.execute(statement, values)  # type: ignore[call-overload]
+            cursor = connection.execute(statement, values)
             return list(cursor.fetchall()) if cursor.description else []
 
     def token(self, user: str, project: str | None = None) -> tuple[str, str]:
@@ -64,7 +64,9 @@ class RunningStack:
     def api(self, user: str) -> httpx.Client:
         """The API over TCP, below the user's project."""
         token, project = self.token(user)
-        return httpx.Client(base_url=f"{self.settings.api_url}/v1.0/{project}", headers={"X-Auth-Token": token}, timeout=60)
+        return httpx.Client(
+            base_url=f"{self.settings.api_url}/v1.0/{project}", headers={"X-Auth-Token": token}, timeout=60
+        )
 
     @cached_property
     def service_project(self) -> str:

@@ -18,6 +18,7 @@ from workflows.codec import data_converter, guest_data_converter
 from workflows.names import guest_key_id
 from workflows.sealing import Keyring
 
+
 def free_port(together: int = 1) -> int:
     """The first of some ports of 127.0.0.1 that nobody has; below those that the kernel gives to clients."""
     for _ in range(1000):

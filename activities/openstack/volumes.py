@@ -10,6 +10,8 @@ from activities.openstack.errors import translated
 from workflows.domain.errors import NotYet, ResourceFailed
 from workflows.ports.cloud import ResourceOrder
 
+NOBODYS = ("reserved", "attaching", "detaching")  # on the way to or from a server that is gone
+
 
 class CinderVolumes:
     """Names derive from the instance id, so a retry finds what a lost answer left behind."""
@@ -61,9 +63,16 @@ class CinderVolumes:
                 try:
                     volumes.delete_volume(each, ignore_missing=True)
                 except said.BadRequestException as error:  # Cinder's word for a volume that is still attached
+                    self._free(each)
                     raise NotYet(f"volume {each.id} is {each.status}") from error
         if found:
             raise NotYet(f"volume {found[0].id} is being deleted")
+
+    def _free(self, volume: Any) -> None:
+        """A server that was never built can leave its volume reserved for ever; no server of its name is left here."""
+        if volume.status in NOBODYS:
+            volumes = self._connections.get().block_storage
+            volumes.reset_volume_status(volume, status="error", attach_status="detached", migration_status=None)
 
     def _of(self, instance_id: UUID) -> list[Any]:
         volumes = self._connections.get().block_storage

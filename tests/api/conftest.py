@@ -28,7 +28,9 @@ def admin(stack: RunningStack) -> Iterator[httpx.Client]:
 
 def body(name: str, datastore: str, **more: Any) -> dict[str, Any]:
     """An order."""
-    return {"instance": {"name": name, "flavorRef": "1", "volume": {"size": 1}, "datastore": {"type": datastore}, **more}}
+    return {
+        "instance": {"name": name, "flavorRef": "1", "volume": {"size": 1}, "datastore": {"type": datastore}, **more}
+    }
 
 
 def order(client: httpx.Client, name: str, datastore: str, **more: Any) -> str:

@@ -125,7 +125,9 @@ def test_root(demo: httpx.Client, admin: httpx.Client, here: dict[str, Any]) -> 
         ("users", "amy", "users"),
     ],
 )
-def test_bad_names_are_refused_and_named(demo: httpx.Client, here: dict[str, Any], collection: str, wanted: Any, named: str) -> None:
+def test_bad_names_are_refused_and_named(
+    demo: httpx.Client, here: dict[str, Any], collection: str, wanted: Any, named: str
+) -> None:
     if here["engine"] == "postgresql" and wanted == [{"name": "mysql"}]:
         pytest.skip("not reserved there")
     answer = demo.post(f"{here['path']}/{collection}", json={collection: wanted})

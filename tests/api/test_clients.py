@@ -35,7 +35,10 @@ def test_troveclient(stack: RunningStack, demo: httpx.Client) -> None:
     assert "by-client" in [each["Name"] for each in listed]
     assert openstack(stack, "database", "instance", "show", "by-client", "-f", "json")["id"] == made["id"]
     openstack(stack, "database", "db", "create", "by-client", "web")
-    assert [each["Name"] for each in openstack(stack, "database", "db", "list", "by-client", "-f", "json")] == ["app", "web"]
+    assert [each["Name"] for each in openstack(stack, "database", "db", "list", "by-client", "-f", "json")] == [
+        "app",
+        "web",
+    ]
     openstack(stack, "database", "user", "create", "by-client", "bob", "secret", "--databases", "web")
     users = openstack(stack, "database", "user", "list", "by-client", "-f", "json")
     assert [each["Name"] for each in users] == ["amy", "bob"]

@@ -156,7 +156,8 @@ def test_cancel_a_creation(stack: RunningStack, demo: httpx.Client) -> None:
         ({"server": ".*"}, "No valid host"),
         ({"volume": ".*"}, "volume"),
         ({"service": "network", "method": "POST", "path": "/ports", "status": 409, "count": 3,
-          "answer": {"NeutronError": {"type": "OverQuota", "message": "Quota exceeded for resources: ['port'].", "detail": ""}}},
+          "answer": {"NeutronError": {"type": "OverQuota", "message": "Quota exceeded for resources: ['port'].",
+                                      "detail": ""}}},
          "uota"),
     ],
 )  # fmt: skip
@@ -190,7 +191,9 @@ def test_reset_status_and_force_delete(demo: httpx.Client, admin: httpx.Client) 
     instance_id = order(demo, "stuck", "mariadb")
     assert demo.post(f"/instances/{instance_id}/action", json={"reset_status": {}}).status_code == 403
     assert admin.post(f"/instances/{instance_id}/action", json={"reset_status": {}}).status_code == 202
-    assert demo.post(f"/instances/{instance_id}/action", json={"reset_status": {"force_delete": True}}).status_code == 202
+    assert (
+        demo.post(f"/instances/{instance_id}/action", json={"reset_status": {"force_delete": True}}).status_code == 202
+    )
     assert admin.delete(f"/instances/{instance_id}").status_code == 202
     wait_until_gone(demo, instance_id)
 
@@ -205,7 +208,9 @@ def test_quota(demo: httpx.Client, admin: httpx.Client, stack: RunningStack) -> 
         assert refused.status_code == 413
         assert refused.json()["overLimit"]["message"] == "Quota exceeded for resources: ['instances']."
     finally:
-        admin.put(f"/mgmt/quotas/{project}", json={"quotas": {"instances": before["instances"]["limit"]}}).raise_for_status()
+        admin.put(
+            f"/mgmt/quotas/{project}", json={"quotas": {"instances": before["instances"]["limit"]}}
+        ).raise_for_status()
     assert admin.put(f"/mgmt/quotas/{project}", json={"quotas": {"nothing": 1}}).status_code == 404
     for bad in (-2, 1.5, "many", True):
         assert admin.put(f"/mgmt/quotas/{project}", json={"quotas": {"instances": bad}}).status_code == 400

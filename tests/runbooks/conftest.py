@@ -41,14 +41,15 @@ def records_url(stack: RunningStack) -> str:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def whole_world(
-    stack: RunningStack, server: TemporalServer, records_url: str
-) -> AsyncIterator[World]:
+async def whole_world(stack: RunningStack, server: TemporalServer, records_url: str) -> AsyncIterator[World]:
     """Everything, started."""
     engine = connect(RecordsSettings(records_url=records_url))
     async with engine.begin() as conn:
         version = CatalogueVersion(name="15", image="quiet", default=True)
-        await seed(conn, Catalogue(datastores=(CatalogueDatastore(name="postgresql", manager="postgresql", versions=(version,)),)))
+        await seed(
+            conn,
+            Catalogue(datastores=(CatalogueDatastore(name="postgresql", manager="postgresql", versions=(version,)),)),
+        )
     stack.sql("INSERT INTO quotas (project_id, resource, ceiling) SELECT 'p-of-the-test', r, -1 "
               "FROM unnest(ARRAY['instances', 'volumes', 'ram']) r", database=DATABASE)  # fmt: skip
     reader = Reader(engine, RecordsSettings().default_quotas())

@@ -47,9 +47,7 @@ async def test_a_run_under_another_id_than_its_lock_refuses_itself(world: World)
     instance_id = await world.created()
     order = RestartOrder(instance_id=instance_id, caller=Caller(project_id=PROJECT))
     with pytest.raises(WorkflowFailureError) as refused:
-        await world.client.execute_workflow(
-            RestartInstance.run, order, id=f"mine/{uuid4()}", task_queue=RUNBOOKS
-        )
+        await world.client.execute_workflow(RestartInstance.run, order, id=f"mine/{uuid4()}", task_queue=RUNBOOKS)
     assert "must run under the workflow id" in str(refused.value.cause)
     assert len(await world.reader.list_operations(instance_id)) == 1
 
@@ -91,7 +89,9 @@ async def test_records_refuse_an_older_fence(world: World) -> None:
     note: Any = StepNote(operation_id=creation.id, fence=1, begins="late")
     with pytest.raises(FenceLost):
         await environment.run(records.note_step, note)
-    late = Close(operation_id=creation.id, fence=1, state=OperationState.FAILED, status=InstanceStatus.ERROR, reason="late")
+    late = Close(
+        operation_id=creation.id, fence=1, state=OperationState.FAILED, status=InstanceStatus.ERROR, reason="late"
+    )
     with pytest.raises(ApplicationError):
         await environment.run(records.close, late)
     assert world.instance(instance_id) == {"status": "ACTIVE", "fault": None, "deleted": False}

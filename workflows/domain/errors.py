@@ -86,8 +86,20 @@ class GuestProtocolError(Failed):
     """A guest returned what does not decode, is too large, or was not sealed with its own key."""
 
 
+def _names(base: type[Failed]) -> set[str]:
+    return {base.__name__, *(name for each in base.__subclasses__() for name in _names(each))}
+
+
+OURS = frozenset(_names(Failed))
+
+
 def innermost(error: BaseException) -> BaseException:
-    """Return the first cause of a failure, which is the one that says what happened."""
+    """Return the cause of a failure that says what happened: the first that has one of our names, else the last.
+
+    What lies below one of ours is what it was translated from.
+    """
     while isinstance(error, FailureError) and error.cause is not None:
+        if isinstance(error, ApplicationError) and error.type in OURS:
+            break
         error = error.cause
     return error

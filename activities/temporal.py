@@ -10,7 +10,7 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.openstack.leftovers import Leftovers
+from activities.openstack.leftovers import Leftover, Leftovers
 from activities.records import RunQuestions
 from activities.settings import ActivitySettings
 from records import sweeps
@@ -119,8 +119,15 @@ class ScheduledSweeps(Sweeps):
             ripe = await sweeps.remember_leftovers(conn, keys, self.settings.leftover_grace)
         for each in gone:
             if (each.kind, each.id) in ripe:
-                await asyncio.to_thread(self.cloud.delete_leftover, each)
+                await self._delete(each)
         return [f"{each.kind} {each.id} of {each.instance_id}" for each in gone]
+
+    async def _delete(self, leftover: Leftover) -> None:
+        """One that cannot be deleted now is met again at the next turn; the others must not wait for it."""
+        try:
+            await asyncio.to_thread(self.cloud.delete_leftover, leftover)
+        except Exception as error:  # noqa: BLE001 - whatever the cloud says
+            activity.logger.warning("%s %s stays for now: %s", leftover.kind, leftover.id, error)
 
     @activity.defn
     async def mirror_flavors(self) -> int:

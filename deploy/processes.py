@@ -70,6 +70,7 @@ def _swift(settings: StackSettings) -> dict[str, str]:
 
 def _localcloud(settings: StackSettings) -> dict[str, str]:
     return {
+        **said_to_us("LOCALCLOUD_"),
         "LOCALCLOUD_STATE": str(settings.open_home / "cloud"),
         "LOCALCLOUD_IMAGES": str(settings.image_folder),
         "LOCALCLOUD_PORT": str(settings.localcloud_port),
@@ -81,9 +82,15 @@ def _localcloud(settings: StackSettings) -> dict[str, str]:
     }
 
 
+def said_to_us(prefix: str) -> dict[str, str]:
+    """Settings in the caller's environment: `COFFER_QUOTA_INSTANCES=50 make up` counts."""
+    return {name: value for name, value in os.environ.items() if name.startswith(prefix) and '"' not in value}
+
+
 def control_environment(settings: StackSettings) -> dict[str, str]:
     """What our own processes are told."""
     return {
+        **said_to_us("COFFER_"),
         "COFFER_TEMPORAL_ADDRESS": f"127.0.0.1:{settings.temporal_port}",
         "COFFER_TEMPORAL_NAMESPACE": temporal.NAMESPACE,
         "COFFER_MASTER_KEY_FILE": str(settings.secrets / "master.key"),

@@ -184,10 +184,21 @@ def lock() -> None:
 
 def clean() -> None:
     """Forget all: the state, the environments, and what lies in the open place."""
+    if os.geteuid() == 0:
+        detach_volumes(open_home())
     for folder in (open_home(), home()):
         shutil.rmtree(folder, ignore_errors=True)
         if folder.exists():
             sys.exit(f"clean: {folder} could not be removed whole")
+
+
+def detach_volumes(folder: Path) -> None:
+    """Loop devices of volumes outlive a cloud that was killed, and would hold their space for ever."""
+    listed = subprocess.run(["losetup", "--noheadings", "--output", "NAME,BACK-FILE"], capture_output=True, text=True)
+    for line in listed.stdout.splitlines():
+        device, _, file = line.strip().partition(" ")
+        if file.strip().startswith(f"{folder}/"):
+            subprocess.run(["losetup", "--detach", device], check=False)
 
 
 def main() -> None:

@@ -75,6 +75,9 @@ class Cloud:
         grace = self.settings.stop_grace
         running = [self.machine(each["id"]) for each in self.store.all("server")]
         await asyncio.gather(*(asyncio.to_thread(each.stop, grace) for each in running if each.runs()))
+        for volume in self.store.all("volume"):
+            with contextlib.suppress(OSError):  # still mounted somewhere: the next start finds the device
+                await asyncio.to_thread(self.disks.detach, volume["id"])
 
     # -- volumes -----------------------------------------------------------------------------------------------------
 

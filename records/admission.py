@@ -137,7 +137,7 @@ class Admitter:
             raise _missing(facts.id)
         if facts.group_id != self.request.group_id:
             raise Refused(f"instance {facts.id} belongs to group {facts.group_id}")
-        if self.request.kind is OperationKind.RESTART and facts.status not in RESTARTABLE:
+        if self.request.kind is OperationKind.RESTART and not _restartable(facts, interrupted):
             raise busy(facts.id, facts.status)
         if self.request.kind is OperationKind.SETTLE and interrupted is None:
             raise Refused("there is nothing to settle")
@@ -164,6 +164,11 @@ class Admitter:
         if status := STATUS_WHILE.get(self.request.kind):
             changed = {"status": status.value, "updated": func.clock_timestamp()}
             await self.conn.execute(update(instances).where(instances.c.id == facts.id).values(changed))
+
+
+def _restartable(facts: InstanceFacts, interrupted: OperationKind | None) -> bool:
+    """A restart also repairs what an interrupted restart left behind."""
+    return facts.status in RESTARTABLE or interrupted is OperationKind.RESTART
 
 
 async def end_operation(conn: AsyncConnection, operation_id: UUID, state: OperationState, reason: str | None) -> None:

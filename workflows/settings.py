@@ -20,7 +20,7 @@ class TemporalSettings(BaseSettings):
     """Client certificate (PEM) for mutual TLS."""
     temporal_tls_key: Path | None = None
     """Key of the client certificate (PEM)."""
-    master_key_file: Path = Path(".coffer/master.key")
+    master_key_file: Path = Path(".coffer/secrets/master.key")
     """The master key that all payload keys derive from: 32 bytes, raw or hexadecimal; mode 0600."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""

@@ -39,6 +39,7 @@ class Patience:
     growth: float = 2
     pickup_seconds: int | None = None
     heartbeat_seconds: int | None = None
+    once_more: bool = True  # where time ran out: an outage of Temporal or of a worker is nobody's fault
 
     def options(self) -> dict[str, Any]:
         """Return what Temporal's SDK wants to know."""
@@ -66,8 +67,9 @@ POLL_LONG = Patience(attempts=900, interval_seconds=0.1, longest_seconds=2, grow
 BOOT = Patience(attempts=5, attempt_seconds=60, pickup_seconds=600)  # the guest's first step: Nova's boot included
 GUEST = Patience(attempts=5, attempt_seconds=60, pickup_seconds=60)
 
-WATCH = Patience(attempts=1, attempt_seconds=3900, pickup_seconds=600, heartbeat_seconds=90)
-PING = Patience(attempts=2, attempt_seconds=15, pickup_seconds=20)
+# silence is what these two are to find out, soon
+WATCH = Patience(attempts=1, attempt_seconds=3900, pickup_seconds=90, heartbeat_seconds=90, once_more=False)
+PING = Patience(attempts=2, attempt_seconds=15, pickup_seconds=20, once_more=False)
 CALL = Patience(attempts=3, attempt_seconds=30, pickup_seconds=20)  # a tenant waits for it
 
 GUEST_ERRORS = frozenset({"EngineFailed", "BadRequest", "NotFound", "AlreadyExists", "Unsupported", "FenceLost"})
@@ -119,7 +121,7 @@ class Steps:
         try:
             return await self._once(queue, step, patience, args)
         except ActivityError as error:
-            if not isinstance(innermost(error), StepTimedOut):
+            if not (patience.once_more and isinstance(innermost(error), StepTimedOut)):
                 raise
         self.check_stop()
         return await self._once(queue, step, patience, args)

@@ -34,14 +34,16 @@ class Leftovers:
         kinds = {
             "server": conn.compute.servers(details=True),
             "volume": conn.block_storage.volumes(details=True),
+            "floating ip": conn.network.ips(project_id=project),
             "port": conn.network.ports(project_id=project),
             "security group": conn.network.security_groups(project_id=project),
             "server group": conn.compute.server_groups(),
         }
         for kind, found in kinds.items():
             for each in found:
-                if (each.name or "").startswith(PREFIX):
-                    yield Leftover(kind, each.id, each.name.removeprefix(PREFIX))
+                tag = (each.description if kind == "floating ip" else each.name) or ""  # floating IPs have no name
+                if tag.startswith(PREFIX):
+                    yield Leftover(kind, each.id, tag.removeprefix(PREFIX))
 
     def delete_leftover(self, leftover: Leftover) -> None:
         """Ask for one resource to be deleted; content when it is gone."""
@@ -49,6 +51,7 @@ class Leftovers:
         delete = {
             "server": conn.compute.delete_server,
             "volume": conn.block_storage.delete_volume,
+            "floating ip": conn.network.delete_ip,
             "port": conn.network.delete_port,
             "security group": conn.network.delete_security_group,
             "server group": conn.compute.delete_server_group,

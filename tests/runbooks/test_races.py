@@ -24,21 +24,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 async def test_a_second_operation_meets_the_lock(world: World) -> None:
     instance_id = await world.created()
-    held, go_on = asyncio.Event(), asyncio.Event()
-
-    async def hold() -> None:
-        held.set()
-        await go_on.wait()
-
-    world.faults.at["stop_datastore"] = hold
-    first = await world.restart(instance_id)
-    await asyncio.wait_for(held.wait(), 10)
-    with pytest.raises(WorkflowAlreadyStartedError):
-        await world.restart(instance_id)
-    with pytest.raises(WorkflowUpdateFailedError) as refused:
-        await world.delete(instance_id)
-    assert "operation restart is running" in str(refused.value.cause)
-    go_on.set()
+    async with world.held("stop_datastore") as step:
+        first = await world.restart(instance_id)
+        await step.arrived()
+        with pytest.raises(WorkflowAlreadyStartedError):
+            await world.restart(instance_id)
+        with pytest.raises(WorkflowUpdateFailedError) as refused:
+            await world.delete(instance_id)
+        assert "operation restart is running" in str(refused.value.cause)
     await first.result()
     assert world.instance(instance_id)["status"] == "ACTIVE"
 
@@ -55,21 +48,14 @@ async def test_a_run_under_another_id_than_its_lock_refuses_itself(world: World)
 async def test_a_terminated_run_is_settled_and_its_zombie_writes_nothing(world: World) -> None:
     """A run ends from outside in mid-step: its attempt is still at work, the next operation must win."""
     instance_id = await world.created()
-    held, go_on = asyncio.Event(), asyncio.Event()
-
-    async def hold() -> None:
-        held.set()
-        await go_on.wait()
-
-    world.faults.at["stop_datastore"] = hold
-    run = await world.restart(instance_id)
-    await asyncio.wait_for(held.wait(), 10)
-    await run.terminate("the test")
-    stale = [each for each in await world.reader.list_operations(instance_id) if each.state == "RUNNING"]
-    assert len(stale) == 1
-    await (await world.restart(instance_id)).result()  # its admission closes the stale operation
-    go_on.set()  # the zombie goes on now, with a lower fence number: the guest refuses it
-    await asyncio.sleep(1.5)
+    async with world.held("stop_datastore") as step:
+        run = await world.restart(instance_id)
+        await step.arrived()
+        await run.terminate("the test")
+        stale = [each for each in await world.reader.list_operations(instance_id) if each.state == "RUNNING"]
+        assert len(stale) == 1
+        await (await world.restart(instance_id)).result()  # its admission closes the stale operation
+    await asyncio.sleep(1.5)  # the zombie goes on now, with a lower fence number: the guest refuses it
     by_id = {each.id: each.state for each in await world.reader.list_operations(instance_id)}
     assert by_id[stale[0].id] == "INTERRUPTED"
     assert world.instance(instance_id)["status"] == "ACTIVE"
@@ -101,17 +87,10 @@ async def test_the_sweep_settles_a_terminated_creation(world: World) -> None:
     from workflows.sweep import Sweep, SweepOrder
 
     order = world.order()
-    held, go_on = asyncio.Event(), asyncio.Event()
-
-    async def hold() -> None:
-        held.set()
-        await go_on.wait()
-
-    world.faults.at["create_server"] = hold
-    run = await world.start(order)
-    await asyncio.wait_for(held.wait(), 20)
-    await run.terminate("the test")
-    go_on.set()
+    async with world.held("create_server") as step:
+        run = await world.start(order)
+        await step.arrived()
+        await run.terminate("the test")
     world.stack.sql("UPDATE operations SET created = created - interval '1 minute' WHERE instance_id = %s",
                     order.instance_id, database=world.database)  # fmt: skip
     await world.client.execute_workflow(

@@ -88,6 +88,23 @@ class _Faulty(ActivityInboundInterceptor):
         return answer
 
 
+class Held:
+    """A step that waits."""
+
+    def __init__(self) -> None:
+        self.there = asyncio.Event()
+        self.let_go = asyncio.Event()
+
+    async def wait(self) -> None:
+        """Say that the step is there, and wait."""
+        self.there.set()
+        await self.let_go.wait()
+
+    async def arrived(self) -> None:
+        """Return when the step is there."""
+        await asyncio.wait_for(self.there.wait(), 30)
+
+
 @dataclass
 class World:
     """The parts, and the verbs that tests use."""
@@ -110,6 +127,16 @@ class World:
         spec = InstanceSpec(name="db", datastore="postgresql", flavor="m1.tiny", volume_gib=1,
                             databases=(NewDatabase(name="app"),), users=(user,), **more)  # fmt: skip
         return CreateOrder(instance_id=instance_id, operation_id=uuid4(), caller=Caller(project_id=PROJECT), spec=spec)
+
+    @asynccontextmanager
+    async def held(self, step: str) -> AsyncIterator["Held"]:
+        """The next `step` waits until it is let go, at the latest at the end of the block."""
+        gate = Held()
+        self.faults.at[step] = gate.wait
+        try:
+            yield gate
+        finally:
+            gate.let_go.set()
 
     async def guest(self, instance_id: UUID) -> TestGuest:
         """The guest that would boot in the instance's server."""

@@ -6,6 +6,7 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError
 
 from workflows.domain.datastores import DATASTORES
+from workflows.domain.datastores.orders import check_spec
 from workflows.domain.instance import CloudOffer, InstanceSpec, InstanceStatus
 from workflows.domain.operation import Admission, CreateOrder, DeleteOrder, OperationKind, OperationState
 from workflows.instance.delete import DeleteInstance
@@ -67,9 +68,9 @@ class CreateInstance(Runbook):
         """Have the catalogue and OpenStack resolve what the order names, before anything is touched."""
         spec = order.spec
         try:
-            if spec.version is None:
-                version = await Steps().ask(RECORDS, PROMPT, Records.find_version, spec)
-                spec = spec.model_copy(update={"version": version})
+            version = await Steps().ask(RECORDS, PROMPT, Records.find_version, spec)
+            spec = spec.model_copy(update={"version": version})
+            check_spec(spec, DATASTORES[version.manager])
             request = OfferRequest(project_id=order.caller.project_id, spec=spec)
             offer = await Steps().ask(CLOUD, PROMPT, Offers.check_order, request)
         except FailureError as error:

@@ -66,7 +66,7 @@ class Servers:
                 "tags": wanted.get("tags") or [],
                 "user_data": wanted.get("user_data"),
                 "availability_zone": wanted.get("availability_zone") or "nova",
-                "group": (body.get("os:scheduler_hints") or {}).get("group"),
+                "group": _hints(body).get("group"),
                 "volumes": volumes,
                 "ports": ports,
                 "own_ports": own,
@@ -401,6 +401,12 @@ class Flavors:
         """One zone."""
         zone = {"zoneName": "nova", "zoneState": {"available": True}, "hosts": None}
         return JSONResponse({"availabilityZoneInfo": [zone]})
+
+
+def _hints(body: Doc) -> Doc:
+    """Nova takes them under either name."""
+    found: Doc = body.get("os:scheduler_hints") or body.get("OS-SCH-HNT:scheduler_hints") or {}
+    return found
 
 
 def _flavor_view(flavor: Doc) -> Doc:

@@ -44,7 +44,10 @@ class CinderVolumes:
             if not found:
                 raise NotYet(f"the volume of {instance_id} is not listed")
             for double in found[1:]:
-                volumes.delete_volume(double, ignore_missing=True)
+                try:
+                    volumes.delete_volume(double, ignore_missing=True)
+                except said.BadRequestException as error:  # Cinder deletes no volume that is still being made
+                    raise NotYet(f"volume {double.id} is {double.status}") from error
         kept = found[0]
         if kept.status.startswith("error"):
             raise ResourceFailed(f"the cloud could not make the volume {kept.id}")

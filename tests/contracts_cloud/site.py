@@ -1,0 +1,208 @@
+"""The OpenStack that the adapter is tested against, and what tests see of it past the adapter."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import openstack
+import pytest
+from openstack.connection import Connection
+
+from activities.openstack.cloud import OpenStackCloud, open_cloud
+from activities.openstack.connection import name_of
+from activities.settings import ActivitySettings
+from tests.stack import RunningStack
+from workflows.domain.errors import NotYet
+from workflows.domain.instance import Access, CloudOffer, DatastoreVersion, InstanceSpec, Locality, Nic
+from workflows.ports.cloud import FloatingIpOrder, OfferRequest, ResourceOrder, ServerOrder
+from workflows.sealing import Keyring
+
+DATABASE_PORT = 5432
+GATEWAY = "192.0.2.1:7233"
+MASTER = b"m" * 32
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A cloud by its name in clouds.yaml. Only one that is embedded can be told to fail."""
+
+    name: str
+    flavor: str
+    image: str
+    network: str
+    stack: RunningStack | None = None
+    keyring: Keyring = field(default_factory=lambda: Keyring(master=MASTER))
+
+    @classmethod
+    def of_environment(cls) -> "Site | None":
+        """The real OpenStack that the environment names, if it does."""
+        name = os.environ.get("COFFER_TEST_CLOUD")
+        if not name:
+            return None
+        flavor, image, network = (os.environ[f"COFFER_TEST_{each}"] for each in ("FLAVOR", "IMAGE", "NETWORK"))
+        return cls(name, flavor, image, network)
+
+    def open(self, **settings: Any) -> OpenStackCloud:
+        """The adapter, with settings of a test's own."""
+        base: dict[str, Any] = {"cloud": self.name, "default_network": self.network, "guest_gateway": GATEWAY}
+        return open_cloud(ActivitySettings(**{**base, **settings}), self.keyring)
+
+    def connect(self) -> Connection:
+        """A connection that the adapter knows nothing of."""
+        return openstack.connect(cloud=self.name)
+
+    def fault(self, **rule: Any) -> None:
+        """Let something go wrong; a test that needs it is skipped where nothing can be told to fail."""
+        if self.stack is None:
+            pytest.skip("a real OpenStack cannot be told to fail")
+        self.stack.fault(**rule)
+
+    def eventually(self, call: Callable[[], Answer]) -> Answer:
+        """Ask again while the answer is NotYet, as a runbook does."""
+        patience, pause = (20.0, 0.03) if self.stack else (600.0, 2.0)
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                return call()
+            except NotYet:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(pause)
+
+    def eventually_true(self, look: Callable[[], bool]) -> None:
+        """Look again until it is so."""
+
+        def so() -> None:
+            if not look():
+                raise NotYet("it is not so")
+
+        self.eventually(so)
+
+
+class Instance:
+    """The resources of one instance: how to order them, and which of them are there."""
+
+    def __init__(
+        self, site: Site, cloud: OpenStackCloud, conn: Connection, offer: CloudOffer, instance_id: UUID | None = None
+    ) -> None:
+        self.id = instance_id or uuid4()
+        self.name = name_of(self.id)
+        self.site, self.cloud, self.conn, self._offer = site, cloud, conn, offer
+
+    def through(self, cloud: OpenStackCloud) -> "Instance":
+        """The same instance, ordered through another adapter."""
+        return Instance(self.site, cloud, self.conn, self._offer, self.id)
+
+    def order(self, **more: Any) -> ResourceOrder:
+        """What runbooks say of an instance."""
+        usual: dict[str, Any] = {
+            "instance_id": self.id,
+            "project_id": "project-of-the-tenant",
+            "name": "a database",
+            "manager": "postgresql",
+            "datastore_version": "15",
+            "database_port": DATABASE_PORT,
+            "offer": self._offer,
+            "volume_gib": 1,
+            "access": Access(),
+            "locality": Locality.SOFT_ANTI_AFFINITY,
+        }
+        return ResourceOrder(**{**usual, **more})
+
+    def server_order(self) -> ServerOrder:
+        """A server with the parts that it needs; they are made when they are not there."""
+        self.cloud.create_security_group(self.order())
+        port = self.cloud.create_port(self.order())
+        self.cloud.create_volume(self.order())
+        volume = self.site.eventually(lambda: self.cloud.require_volume_available(self.id))
+        return ServerOrder(resources=self.order(), port_id=port.id, volume_id=volume)
+
+    def running_server(self) -> str:
+        """Build a server with its parts, and wait for it; return its id."""
+        self.cloud.create_server(self.server_order())
+        return self.site.eventually(lambda: self.cloud.require_server_active(self.id))
+
+    def floating_ip_order(self) -> FloatingIpOrder:
+        """An address for the port, which is made when it is not there."""
+        return FloatingIpOrder(instance_id=self.id, port_id=self.cloud.create_port(self.order()).id)
+
+    # -- what is there, past the adapter -----------------------------------------------------------------------------
+
+    def servers(self) -> list[str]:
+        """Ids of servers of this name."""
+        return [each.id for each in self.conn.compute.servers() if each.name == self.name]
+
+    def volumes(self) -> list[str]:
+        """Ids of volumes of this name."""
+        return [each.id for each in self.conn.block_storage.volumes() if each.name == self.name]
+
+    def ports(self) -> list[str]:
+        """Ids of ports of this name."""
+        return [each.id for each in self.conn.network.ports() if each.name == self.name]
+
+    def security_groups(self) -> list[str]:
+        """Ids of security groups of this name."""
+        return [each.id for each in self.conn.network.security_groups() if each.name == self.name]
+
+    def server_groups(self) -> list[str]:
+        """Ids of server groups of this name."""
+        return [each.id for each in self.conn.compute.server_groups() if each.name == self.name]
+
+    def floating_ips(self) -> list[str]:
+        """Addresses that are described by this name."""
+        return [each.floating_ip_address for each in self.conn.network.ips() if each.description == self.name]
+
+    def everything(self) -> list[str]:
+        """All of it."""
+        return [*self.servers(), *self.volumes(), *self.ports(), *self.security_groups(), *self.server_groups(),
+                *self.floating_ips()]  # fmt: skip
+
+    def ingress_rules(self) -> list[tuple[str, str, int, int, str]]:
+        """Family, protocol, ports and source of what is let in."""
+        (group,) = self.security_groups()
+        rules = self.conn.network.security_group_rules(security_group_id=group, direction="ingress")
+        return sorted(
+            (each.ether_type, each.protocol, each.port_range_min, each.port_range_max, each.remote_ip_prefix)
+            for each in rules
+        )
+
+    def tear_down(self) -> None:
+        """Delete all of it, in the order in which it can be."""
+        for delete in (
+            self.cloud.delete_servers_of,
+            self.cloud.delete_volumes_of,
+            self.cloud.delete_floating_ips_of,
+            self.cloud.delete_ports_of,
+            self.cloud.delete_security_groups_of,
+            self.cloud.delete_server_groups_of,
+        ):
+            self.site.eventually(lambda delete=delete: delete(self.id))  # type: ignore[misc]
+
+
+def offer_request(site: Site, project_id: str, **more: Any) -> OfferRequest:
+    """An order that the site can fulfil, but for what a test changes in it."""
+    usual: dict[str, Any] = {
+        "name": "a database",
+        "version": version(image=site.image),
+        "flavor": site.flavor,
+        "volume_gib": 1,
+        "nic": Nic(network_id=site.network),
+    }
+    return OfferRequest(project_id=project_id, spec=InstanceSpec(**{**usual, **more}))
+
+
+def version(**image: Any) -> DatastoreVersion:
+    """A catalogue entry, by image or by tags."""
+    return DatastoreVersion(
+        id=uuid4(),
+        name="15",
+        number="15.0",
+        datastore_id=uuid4(),
+        datastore="postgresql",
+        manager="postgresql",
+        **image,
+    )

@@ -1,0 +1,137 @@
+"""`check_order`: names become ids, and what OpenStack has not, or not for the caller, is refused by name."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from activities.openstack.cloud import OpenStackCloud
+from tests.contracts_cloud.site import Site, offer_request, version
+from workflows.domain.errors import BadRequest
+from workflows.domain.instance import Nic
+
+ELSEWHERE = uuid4().hex  # a project that shares nothing with ours
+
+
+@pytest.fixture(scope="module")
+def project(conn: Any) -> str:
+    """The service's own project, which sees its own network."""
+    return str(conn.current_project_id)
+
+
+@pytest.fixture(scope="module")
+def subnet(conn: Any) -> Iterator[Any]:
+    """A subnet on a network that only our project sees."""
+    network = conn.network.create_network(name=f"contract-{uuid4()}")
+    yield conn.network.create_subnet(name=network.name, network_id=network.id, ip_version=4, cidr="127.201.7.0/24")
+    conn.network.delete_network(network)
+
+
+def refusal(cloud: OpenStackCloud, site: Site, project: str, **more: Any) -> str:
+    """Why an order is refused."""
+    with pytest.raises(BadRequest) as refused:
+        cloud.check_order(offer_request(site, project, **more))
+    return refused.value.message
+
+
+def test_names_become_ids(site: Site, cloud: OpenStackCloud, conn: Any, project: str) -> None:
+    kind = next(iter(conn.block_storage.types()))
+    offer = cloud.check_order(offer_request(site, project, volume_type=kind.name))
+    flavor = conn.compute.find_flavor(site.flavor)
+    assert (offer.flavor.id, offer.flavor.name) == (flavor.id, flavor.name)
+    assert (offer.flavor.ram_mib, offer.flavor.vcpus, offer.flavor.disk_gib) == (flavor.ram, flavor.vcpus, flavor.disk)
+    assert offer.image_id == conn.image.find_image(site.image).id
+    network = conn.network.find_network(site.network)
+    assert (offer.network_id, offer.network_name, offer.subnet_id) == (network.id, network.name, None)
+    assert offer.volume_type == kind.name
+
+
+def test_ids_are_taken_as_well_as_names(site: Site, cloud: OpenStackCloud, conn: Any, project: str) -> None:
+    kind = next(iter(conn.block_storage.types()))
+    named = cloud.check_order(offer_request(site, project, volume_type=kind.name))
+    image = version(image=named.image_id)
+    by_id = offer_request(site, project, flavor=named.flavor.id, version=image, volume_type=kind.id,
+                          nic=Nic(network_id=named.network_id))  # fmt: skip
+    assert cloud.check_order(by_id) == named
+
+
+def test_an_image_is_found_by_all_of_its_tags(site: Site, cloud: OpenStackCloud, conn: Any, project: str) -> None:
+    image = conn.image.find_image(site.image)
+    tags = tuple(conn.image.get_image(image).tags)
+    if not tags:
+        pytest.skip("the image has no tags")
+    tagged = cloud.check_order(offer_request(site, project, version=version(image_tags=tags)))
+    assert set(tags) <= set(conn.image.get_image(tagged.image_id).tags)
+    message = refusal(cloud, site, project, version=version(image_tags=(*tags, f"no-{uuid4()}")))
+    assert message == "the image of datastore version '15' is missing or not active"
+
+
+def test_an_order_without_a_network_gets_the_default_one(
+    site: Site, cloud: OpenStackCloud, conn: Any, project: str
+) -> None:
+    network = conn.network.find_network(site.network)
+    for caller in (project, ELSEWHERE):  # it is for those who need not see it
+        assert cloud.check_order(offer_request(site, caller, nic=None)).network_id == network.id
+
+
+def test_without_a_default_network_an_order_must_name_one(site: Site, project: str) -> None:
+    assert "there is no default network" in refusal(site.open(default_network=""), site, project, nic=None)
+    gone = site.open(default_network="no-such-network")
+    assert "default network 'no-such-network' does not exist" in refusal(gone, site, project, nic=None)
+
+
+@pytest.mark.parametrize(
+    ("unknown", "named"),
+    [
+        ({"flavor": "no-such-flavor"}, "flavor 'no-such-flavor'"),
+        ({"flavor": str(uuid4())}, "flavor"),
+        ({"version": version(image="no-such-image")}, "datastore version '15'"),
+        ({"version": None}, "datastore version"),
+        ({"volume_type": "no-such-type"}, "volume type 'no-such-type'"),
+        ({"nic": Nic(network_id="no-such-network")}, "network 'no-such-network'"),
+        ({"nic": Nic(subnet_id="no-such-subnet")}, "subnet 'no-such-subnet'"),
+    ],
+    ids=["flavor", "flavor id", "image", "no version", "volume type", "network", "subnet"],
+)
+def test_what_is_unknown_is_refused_by_name(
+    site: Site, cloud: OpenStackCloud, project: str, unknown: dict[str, Any], named: str
+) -> None:
+    assert named in refusal(cloud, site, project, **unknown)
+
+
+def test_a_network_that_the_caller_cannot_see_is_refused_as_if_it_were_not_there(
+    site: Site, cloud: OpenStackCloud, project: str, subnet: Any
+) -> None:
+    nic = Nic(network_id=subnet.network_id)
+    assert cloud.check_order(offer_request(site, project, nic=nic)).network_id == subnet.network_id
+    assert refusal(cloud, site, ELSEWHERE, nic=nic) == f"network '{subnet.network_id}' cannot be found"
+    assert "cannot be found" in refusal(cloud, site, ELSEWHERE, nic=Nic(subnet_id=subnet.id))
+
+
+def test_a_network_that_is_shared_with_the_caller_is_his_to_use(
+    site: Site, cloud: OpenStackCloud, conn: Any, subnet: Any
+) -> None:
+    nic = Nic(network_id=subnet.network_id)
+    guest, other = uuid4().hex, uuid4().hex
+    policy = conn.network.create_rbac_policy(
+        object_id=subnet.network_id, object_type="network", action="access_as_shared", target_project_id=guest
+    )
+    try:
+        assert cloud.check_order(offer_request(site, guest, nic=nic)).network_id == subnet.network_id
+        assert "cannot be found" in refusal(cloud, site, other, nic=nic)
+    finally:
+        conn.network.delete_rbac_policy(policy)
+    assert "cannot be found" in refusal(cloud, site, guest, nic=nic)
+
+
+def test_a_subnet_names_its_network_and_bounds_the_address(
+    site: Site, cloud: OpenStackCloud, conn: Any, project: str, subnet: Any
+) -> None:
+    nic = Nic(subnet_id=subnet.id, ip_address="127.201.7.77")
+    offer = cloud.check_order(offer_request(site, project, nic=nic))
+    assert (offer.network_id, offer.subnet_id) == (subnet.network_id, subnet.id)
+    outside = Nic(subnet_id=subnet.id, ip_address="127.201.8.77")
+    assert refusal(cloud, site, project, nic=outside) == "address 127.201.8.77 is not in subnet 127.201.7.0/24"
+    elsewhere = Nic(network_id=conn.network.find_network(site.network).id, subnet_id=subnet.id)
+    assert f"subnet '{subnet.id}' cannot be found on network" in refusal(cloud, site, project, nic=elsewhere)

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from itertools import pairwise
 from uuid import UUID, uuid4
 
 import pytest
@@ -64,7 +65,7 @@ async def test_pages_are_cut_by_id(project: Project, limit: int, sizes: list[int
     assert sorted(ids(pages)) == sorted(made)
     for page in pages[:-1]:
         assert page.marker == str(max(each.id for each in page.instances))
-    for earlier, later in zip(pages, pages[1:], strict=False):
+    for earlier, later in pairwise(pages):
         assert max(each.id for each in earlier.instances) < min(each.id for each in later.instances)
 
 
@@ -102,7 +103,7 @@ async def test_pages_lose_and_repeat_nothing_while_others_are_inserted(project: 
                 await asyncio.sleep(0.02)
             assert len(seen) == len(set(seen))
             assert set(before) <= set(seen)
-            assert set(seen) <= {*before, *between} | set(await _all(project))
+            assert set(seen) <= await _all(project)
     finally:
         stop.set()
         await inserting
@@ -110,9 +111,9 @@ async def test_pages_lose_and_repeat_nothing_while_others_are_inserted(project: 
     assert sorted(ids(await project.pages(3))) == sorted([*before, *between])
 
 
-async def _all(project: Project) -> list[UUID]:
+async def _all(project: Project) -> set[UUID]:
     rows = await project.desk.sql("SELECT id FROM instances WHERE project_id = :p", p=project.id)
-    return [each["id"] for each in rows]
+    return {each["id"] for each in rows}
 
 
 async def test_a_page_after_an_instance_that_was_deleted_meanwhile_is_whole(project: Project) -> None:

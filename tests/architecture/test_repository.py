@@ -1,0 +1,66 @@
+"""What holds for the files themselves."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from workflows.domain.datastores import DATASTORES
+
+ROOT = Path(__file__).parents[2]
+
+
+def files(*patterns: str) -> list[Path]:
+    """What git has, or would have next."""
+    listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns], cwd=ROOT,
+                            capture_output=True, text=True)  # fmt: skip
+    if listed.returncode != 0:  # an export without git
+        return [path for pattern in patterns or ("**/*",) for path in ROOT.glob(pattern) if path.is_file()]
+    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def test_the_embedded_cloud_knows_nothing_of_coffer() -> None:
+    for path in (ROOT / "localcloud").rglob("*"):
+        if path.suffix in (".py", ".md", ".yaml"):
+            assert "coffer" not in path.read_text().lower(), path
+
+
+def test_requirements_are_locked_with_hashes_and_name_no_index() -> None:
+    for path in (ROOT / "requirements").glob("*.txt"):
+        text = path.read_text()
+        assert "://" not in text, path
+        assert "--index" not in text, path
+        packages = re.findall(r"^[a-z0-9][\w.-]*(?:\[[^\]]*\])?==", text, re.M | re.I)
+        assert packages
+        assert len(re.findall(r"--hash=sha256:", text)) >= len(packages)
+    assert not (ROOT / "uv.lock").exists()
+
+
+def test_no_private_key_and_no_path_of_a_machine_is_committed() -> None:
+    marks = ("BEGIN " + "PRIVATE KEY", "/root" + "/", "/home" + "/")
+    for path in files():
+        if path.suffix in (".png", ".json"):
+            continue
+        text = path.read_text(errors="replace")
+        for mark in marks:
+            assert mark not in text, f"{path}: {mark}"
+
+
+def test_the_example_of_a_catalogue_names_engines_that_there_are() -> None:
+    listed = yaml.safe_load((ROOT / "deploy/catalogue.yaml").read_text())["datastores"]
+    assert {each["manager"] for each in listed} == set(DATASTORES)
+
+
+def test_a_guest_loads_its_own_engine_s_driver_alone() -> None:
+    import sys
+
+    for manager, other in (("mariadb", "psycopg"), ("postgresql", "pymysql")):
+        code = (
+            "import sys; from pathlib import Path; import guest_worker.worker; "
+            "from guest_worker.datastores import open_datastore; from guest_worker.datastores.base import Surroundings; "
+            f"open_datastore({manager!r}, Surroundings(Path('/tmp'), Path('/tmp/state-of-a-test'))); "
+            f"assert not {{{other!r}, 'openstack', 'sqlalchemy', 'fastapi'}} & set(sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr

@@ -40,9 +40,9 @@ def order(client: httpx.Client, name: str, datastore: str, **more: Any) -> str:
     return str(answer.json()["instance"]["id"])
 
 
-def wait_for(client: httpx.Client, instance_id: str, status: str) -> dict[str, Any]:
+def wait_for(client: httpx.Client, instance_id: str, status: str, *, patience: float = PATIENCE) -> dict[str, Any]:
     """Wait until an instance has a status (and is healthy when it is ACTIVE); return it."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while True:
         found: dict[str, Any] = client.get(f"/instances/{instance_id}").json()["instance"]
         if found["status"] == status and (status != "ACTIVE" or found["operating_status"] == "HEALTHY"):

@@ -27,7 +27,7 @@ random | keep temporal-password
 random | keep records-password
 
 # libpq takes a password from no file but pgpass, which must be 0600 and the reader's own, and a service file.
-rm -f "$folder/records-service"
+rm -f "$folder/records-service"  # made from records-password each time
 printf '[coffer]\npassword=%s\n' "$(cat "$folder/records-password")" | keep records-service
 
 if [ -e "$folder/clouds.yaml" ]; then

@@ -348,7 +348,7 @@ def connect(port: int, user: str, password: str, database: str) -> psycopg.Conne
     return psycopg.connect(host="127.0.0.1", port=port, user=user, password=password, dbname=database, autocommit=True)
 
 
-def test_postgresql_gets_its_databases_and_the_records_their_password(secrets: Path, tmp_path_factory: Any) -> None:
+def test_postgresql_gets_its_databases_and_the_records_their_password(secrets: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="coffer-compose-") as made:
         Path(made).chmod(0o755)
         with postgresql(Path(made)) as port:

@@ -82,6 +82,12 @@ class Site:
 
         self.eventually(so)
 
+    def until_booted(self, server_id: str) -> None:
+        """Wait for the embedded cloud's init: before it listens, a wish to stop is not heard, and costs the grace."""
+        if self.stack is not None:
+            console = self.stack.settings.open_home / "cloud/servers" / server_id / "console.log"
+            self.eventually_true(lambda: console.exists() and "booted" in console.read_text())
+
 
 class Instance:
     """The resources of one instance: how to order them, and which of them are there."""
@@ -124,7 +130,9 @@ class Instance:
     def running_server(self) -> str:
         """Build a server with its parts, and wait for it; return its id."""
         self.cloud.create_server(self.server_order())
-        return self.site.eventually(lambda: self.cloud.require_server_active(self.id))
+        server = self.site.eventually(lambda: self.cloud.require_server_active(self.id))
+        self.site.until_booted(server)
+        return server
 
     def floating_ip_order(self) -> FloatingIpOrder:
         """An address for the port, which is made when it is not there."""

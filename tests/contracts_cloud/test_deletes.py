@@ -4,6 +4,8 @@ from collections.abc import Callable
 from uuid import UUID
 
 import pytest
+from keystoneauth1.exceptions import ConnectionError as Broken
+from keystoneauth1.exceptions import ConnectTimeout
 from keystoneauth1.exceptions import ConnectionError as NoAnswer
 
 from activities.openstack.cloud import OpenStackCloud
@@ -110,23 +112,37 @@ def test_another_instance_is_left_alone(site: Site, instance: Instance) -> None:
         other.tear_down()
 
 
+def test_a_deletion_whose_answer_is_lost_is_said_again(site: Site, instance: Instance) -> None:
+    instance.cloud.create_volume(instance.order())
+    site.eventually(lambda: instance.cloud.require_volume_available(instance.id))
+    site.fault(method="DELETE", path="/volumes/", lose=True)
+    with pytest.raises(Broken):
+        instance.cloud.delete_volumes_of(instance.id)
+    site.eventually(lambda: instance.cloud.delete_volumes_of(instance.id))
+    assert instance.volumes() == []
+
+
 @pytest.mark.parametrize(
-    ("delete", "create", "path"),
+    ("delete", "path"),
     [
-        (OpenStackCloud.delete_volumes_of, lambda each: each.cloud.create_volume(each.order()), "/volumes/"),
-        (OpenStackCloud.delete_ports_of, lambda each: each.cloud.create_port(each.order()), "/ports/"),
+        (OpenStackCloud.delete_servers_of, "/servers/"),
+        (OpenStackCloud.delete_ports_of, "/ports/"),
+        (OpenStackCloud.delete_server_groups_of, "/os-server-groups/"),
     ],
-    ids=["volume", "port"],
+    ids=["server", "port", "server group"],
 )
-def test_a_deletion_whose_answer_is_lost_is_said_again(
-    site: Site, instance: Instance, delete: Delete, create: Callable[[Instance], object], path: str
+def test_a_deletion_that_takes_effect_while_it_is_said_again_does_no_harm(
+    site: Site, instance: Instance, delete: Delete, path: str
 ) -> None:
-    create(instance)
-    if path == "/volumes/":
-        site.eventually(lambda: instance.cloud.require_volume_available(instance.id))
+    instance.cloud.create_server_group(instance.order())
+    instance.running_server()
+    if delete is not OpenStackCloud.delete_servers_of:
+        site.eventually(lambda: instance.cloud.delete_servers_of(instance.id))
     kept = len(instance.everything())
-    site.fault(method="DELETE", path=path, lose=True)
-    with pytest.raises((NoAnswer, NotYet)):  # an answer without a body is hard to lose
-        delete(instance.cloud, instance.id)
+    impatient = site.open(cloud_timeout=1)
+    impatient.connections.get().authorize()
+    site.fault(method="DELETE", path=path, delay=1.2)
+    with pytest.raises(ConnectTimeout):
+        delete(impatient, instance.id)
     site.eventually(lambda: delete(instance.cloud, instance.id))
     assert len(instance.everything()) == kept - 1

@@ -38,11 +38,11 @@ def refusal(cloud: OpenStackCloud, site: Site, project: str, **more: Any) -> str
 def test_names_become_ids(site: Site, cloud: OpenStackCloud, conn: Any, project: str) -> None:
     kind = next(iter(conn.block_storage.types()))
     offer = cloud.check_order(offer_request(site, project, volume_type=kind.name))
-    flavor = conn.compute.find_flavor(site.flavor)
+    flavor = conn.compute.find_flavor(site.flavor, ignore_missing=False)
     assert (offer.flavor.id, offer.flavor.name) == (flavor.id, flavor.name)
     assert (offer.flavor.ram_mib, offer.flavor.vcpus, offer.flavor.disk_gib) == (flavor.ram, flavor.vcpus, flavor.disk)
-    assert offer.image_id == conn.image.find_image(site.image).id
-    network = conn.network.find_network(site.network)
+    assert offer.image_id == conn.image.find_image(site.image, ignore_missing=False).id
+    network = conn.network.find_network(site.network, ignore_missing=False)
     assert (offer.network_id, offer.network_name, offer.subnet_id) == (network.id, network.name, None)
     assert offer.volume_type == kind.name
 
@@ -57,8 +57,8 @@ def test_ids_are_taken_as_well_as_names(site: Site, cloud: OpenStackCloud, conn:
 
 
 def test_an_image_is_found_by_all_of_its_tags(site: Site, cloud: OpenStackCloud, conn: Any, project: str) -> None:
-    image = conn.image.find_image(site.image)
-    tags = tuple(conn.image.get_image(image).tags)
+    image = conn.image.find_image(site.image, ignore_missing=False)
+    tags = tuple(conn.image.get_image(image.id).tags)
     if not tags:
         pytest.skip("the image has no tags")
     tagged = cloud.check_order(offer_request(site, project, version=version(image_tags=tags)))
@@ -70,7 +70,7 @@ def test_an_image_is_found_by_all_of_its_tags(site: Site, cloud: OpenStackCloud,
 def test_an_order_without_a_network_gets_the_default_one(
     site: Site, cloud: OpenStackCloud, conn: Any, project: str
 ) -> None:
-    network = conn.network.find_network(site.network)
+    network = conn.network.find_network(site.network, ignore_missing=False)
     for caller in (project, ELSEWHERE):  # it is for those who need not see it
         assert cloud.check_order(offer_request(site, caller, nic=None)).network_id == network.id
 
@@ -133,5 +133,5 @@ def test_a_subnet_names_its_network_and_bounds_the_address(
     assert (offer.network_id, offer.subnet_id) == (subnet.network_id, subnet.id)
     outside = Nic(subnet_id=subnet.id, ip_address="127.201.8.77")
     assert refusal(cloud, site, project, nic=outside) == "address 127.201.8.77 is not in subnet 127.201.7.0/24"
-    elsewhere = Nic(network_id=conn.network.find_network(site.network).id, subnet_id=subnet.id)
+    elsewhere = Nic(network_id=conn.network.find_network(site.network, ignore_missing=False).id, subnet_id=subnet.id)
     assert f"subnet '{subnet.id}' cannot be found on network" in refusal(cloud, site, project, nic=elsewhere)

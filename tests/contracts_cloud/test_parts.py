@@ -87,6 +87,11 @@ def test_the_server_group_has_the_policy_of_the_order(instance: Instance, locali
     assert (found.policy or found.policies[0]) == locality.value
 
 
+@pytest.mark.xfail(
+    "COFFER_TEST_CLOUD" not in os.environ,
+    strict=True,
+    reason="the embedded Nova reads os:scheduler_hints, not OS-SCH-HNT:scheduler_hints, which openstacksdk sends",
+)
 def test_the_server_stands_in_its_group(site: Site, instance: Instance) -> None:
     group = instance.cloud.create_server_group(instance.order())
     order = instance.server_order().model_copy(update={"server_group_id": group})
@@ -115,10 +120,10 @@ def ordered_server(instance: Instance) -> dict[str, Any]:
     order = instance.server_order()
     connection.authorize()
     connection.session.session.hooks["response"].append(lambda answer, **_: sent.append(answer.request))
-    instance.through(cloud).cloud.create_server(order)
+    cloud.create_server(order)
     (post,) = [each for each in sent if each.method == "POST" and each.url.endswith("/servers")]
-    wanted: dict[str, Any] = json.loads(post.body)
-    return wanted["server"]  # type: ignore[no-any-return]
+    wanted: dict[str, Any] = json.loads(post.body)["server"]
+    return wanted
 
 
 def test_the_user_data_of_the_server_is_the_boot_file_and_nothing_else(instance: Instance) -> None:

@@ -101,5 +101,6 @@ def test_a_thing_whose_name_only_begins_alike_is_left_alone(site: Site, instance
         instance.cloud.delete_servers_of(instance.id)
         assert compute.get_server(other.id).task_state != "deleting"
     finally:
+        site.until_booted(other.id)
         compute.delete_server(other.id)
         compute.wait_for_delete(other, interval=0.1, wait=60)

@@ -87,11 +87,6 @@ def test_the_server_group_has_the_policy_of_the_order(instance: Instance, locali
     assert (found.policy or found.policies[0]) == locality.value
 
 
-@pytest.mark.xfail(
-    "COFFER_TEST_CLOUD" not in os.environ,
-    strict=True,
-    reason="the embedded Nova reads os:scheduler_hints, not OS-SCH-HNT:scheduler_hints, which openstacksdk sends",
-)
 def test_the_server_stands_in_its_group(site: Site, instance: Instance) -> None:
     group = instance.cloud.create_server_group(instance.order())
     order = instance.server_order().model_copy(update={"server_group_id": group})

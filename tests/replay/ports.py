@@ -1,0 +1,373 @@
+"""A world for recordings: the ports, answering plausibly and at once, in this process."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import NoReturn
+from uuid import UUID, uuid4
+
+from temporalio import activity
+
+from workflows.domain.accounts import Grant, RootAccount, User, UserChange, UserName
+from workflows.domain.errors import FenceLost, NotYet, Refused
+from workflows.domain.instance import (
+    Address,
+    CloudOffer,
+    DatastoreVersion,
+    Flavor,
+    HealthReport,
+    InstanceFacts,
+    InstanceSpec,
+    InstanceStatus,
+    OperatingStatus,
+)
+from workflows.domain.operation import Admission, AdmissionRequest, Close, OperationKind, StepNote
+from workflows.ports.cloud import Cloud, FloatingIpOrder, OfferRequest, Port, ResourceOrder, ServerOrder
+from workflows.ports.guest import (
+    DatabaseList,
+    DatabaseName,
+    EngineOrder,
+    Fenced,
+    FirstAccounts,
+    Guest,
+    GuestInfo,
+    Health,
+    LastKnown,
+    NewDatabases,
+    NewUsers,
+    PasswordChanges,
+    RootOrder,
+    UserList,
+    VolumeOrder,
+    VolumeReport,
+)
+from workflows.ports.records import Records, RootNote, Sweeps, Watches
+from workflows.sealing import SecretBox
+
+VERSION = DatastoreVersion(id=UUID(int=15), name="15", number="15", datastore_id=UUID(int=1), datastore="postgresql",
+                           manager="postgresql", image="postgresql-15")  # fmt: skip
+FLAVOR = Flavor(id="1", name="m1.tiny", ram_mib=512, vcpus=1)
+HEALTHY = Health(operating_status=OperatingStatus.HEALTHY, volume_used_bytes=1, volume_total_bytes=2**30)
+
+
+class Script:
+    """What is to happen at which step, once; everything else goes well."""
+
+    def __init__(self) -> None:
+        self._at: dict[str, Callable[[], None]] = {}
+
+    def at(self, step: str, happens: Callable[[], None]) -> None:
+        """Have something happen before a step answers."""
+        self._at[step] = happens
+
+    def refuse(self, step: str, error: Exception) -> None:
+        """Have a step fail."""
+
+        def fail() -> NoReturn:
+            raise error
+
+        self.at(step, fail)
+
+    def require_played(self) -> None:
+        """Raise when something was to happen at a step that nobody took."""
+        if self._at:
+            raise AssertionError(f"nobody took the steps {sorted(self._at)}")
+
+    def play(self) -> None:
+        """Whatever is to happen at the step that runs."""
+        happens = self._at.pop(activity.info().activity_type, None)
+        if happens is not None:
+            happens()
+
+
+class Held:
+    """A step that is held until somebody lets it go on."""
+
+    def __init__(self) -> None:
+        self._there = threading.Event()
+        self._go_on = threading.Event()
+
+    def hold(self) -> None:
+        """Called by the step, in its own thread."""
+        self._there.set()
+        self._go_on.wait(30)
+
+    async def reached(self) -> None:
+        """Return when the step is there."""
+        if not await asyncio.to_thread(self._there.wait, 30):
+            raise TimeoutError("nobody came to the step")
+
+    def go_on(self) -> None:
+        """Let the step end."""
+        self._go_on.set()
+
+
+class PlainCloud(Cloud):
+    """An OpenStack that has everything."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    @activity.defn
+    def check_order(self, request: OfferRequest) -> CloudOffer:
+        self._script.play()
+        return CloudOffer(flavor=FLAVOR, image_id="image", network_id="network", network_name="databases")
+
+    @activity.defn
+    def create_security_group(self, order: ResourceOrder) -> str:
+        self._script.play()
+        return "security-group"
+
+    @activity.defn
+    def create_port(self, order: ResourceOrder) -> Port:
+        self._script.play()
+        return Port(id="port", addresses=(Address(address="10.0.0.5", network="network"),))
+
+    @activity.defn
+    def create_floating_ip(self, order: FloatingIpOrder) -> Address:
+        self._script.play()
+        return Address(address="203.0.113.5", type="public")
+
+    @activity.defn
+    def delete_floating_ips_of(self, instance_id: UUID) -> None:
+        self._script.play()
+
+    @activity.defn
+    def delete_ports_of(self, instance_id: UUID) -> None:
+        self._script.play()
+
+    @activity.defn
+    def delete_security_groups_of(self, instance_id: UUID) -> None:
+        self._script.play()
+
+    @activity.defn
+    def create_volume(self, order: ResourceOrder) -> str:
+        self._script.play()
+        return "volume"
+
+    @activity.defn
+    def require_volume_available(self, instance_id: UUID) -> str:
+        self._script.play()
+        return "volume"
+
+    @activity.defn
+    def delete_volumes_of(self, instance_id: UUID) -> None:
+        self._script.play()
+
+    @activity.defn
+    def create_server_group(self, order: ResourceOrder) -> str:
+        self._script.play()
+        return "server-group"
+
+    @activity.defn
+    def create_server(self, order: ServerOrder) -> str:
+        self._script.play()
+        return "server"
+
+    @activity.defn
+    def require_server_active(self, instance_id: UUID) -> str:
+        self._script.play()
+        return "server"
+
+    @activity.defn
+    def delete_servers_of(self, instance_id: UUID) -> None:
+        self._script.play()
+
+    @activity.defn
+    def delete_server_groups_of(self, instance_id: UUID) -> None:
+        self._script.play()
+
+
+class PlainRecords(Records, Watches, Sweeps):
+    """Records in memory: who has which fence number, and what was interrupted."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._fences: dict[UUID, int] = {}
+        self._open: dict[UUID, UUID] = {}
+        self.interrupted: OperationKind | None = None
+
+    @activity.defn
+    async def find_version(self, spec: InstanceSpec) -> DatastoreVersion:
+        self._script.play()
+        return VERSION
+
+    @activity.defn
+    async def admit(self, request: AdmissionRequest) -> Admission:
+        self._script.play()
+        instance_id = request.instance_id
+        if self._open.get(instance_id) != request.operation_id:
+            self._fences[instance_id] = self._fences.get(instance_id, 0) + 1
+            self._open[instance_id] = request.operation_id
+        facts = InstanceFacts(
+            id=instance_id,
+            group_id=request.group_id,
+            project_id=request.caller.project_id,
+            name="db",
+            version=VERSION,
+            flavor=FLAVOR,
+            volume_gib=1,
+            status=InstanceStatus.BUILD if request.kind is OperationKind.CREATE else InstanceStatus.ACTIVE,
+        )
+        return Admission(
+            operation_id=request.operation_id,
+            fence=self._fences[instance_id],
+            instance=facts,
+            interrupted=self.interrupted if request.kind is OperationKind.SETTLE else None,
+        )
+
+    def _require_open(self, operation_id: UUID) -> None:
+        if operation_id not in self._open.values():
+            raise FenceLost(f"operation {operation_id} is closed; a newer one has taken over")
+
+    @activity.defn
+    async def note_step(self, note: StepNote) -> None:
+        self._script.play()
+        self._require_open(note.operation_id)
+
+    @activity.defn
+    async def close(self, close: Close) -> None:
+        self._script.play()
+        self._require_open(close.operation_id)
+
+    @activity.defn
+    async def record_health(self, report: HealthReport) -> None:
+        self._script.play()
+
+    @activity.defn
+    async def note_root(self, note: RootNote) -> None:
+        self._script.play()
+
+    @activity.defn
+    async def start_watch(self, instance_id: UUID) -> None:
+        self._script.play()
+
+    @activity.defn
+    async def end_watch(self, instance_id: UUID) -> None:
+        """Ends at the second question, as a watch that was terminated."""
+        self._script.play()
+        if activity.info().attempt == 1:
+            raise NotYet(f"the watch of {instance_id} is ending")
+
+    @activity.defn
+    async def settle_stale_operations(self) -> int:
+        self._script.play()
+        return 0
+
+    @activity.defn
+    async def restart_missing_watches(self) -> int:
+        self._script.play()
+        return 0
+
+    @activity.defn
+    async def sweep_leftovers(self) -> list[str]:
+        self._script.play()
+        return []
+
+    @activity.defn
+    async def mirror_flavors(self) -> int:
+        self._script.play()
+        return 1
+
+
+class PlainGuest(Guest):
+    """A guest whose engine does as it is told."""
+
+    def __init__(self, script: Script, box: SecretBox) -> None:
+        self._script = script
+        self._box = box
+
+    @activity.defn
+    def prepare_volume(self, order: VolumeOrder) -> VolumeReport:
+        self._script.play()
+        return VolumeReport(total_bytes=2**30, used_bytes=1)
+
+    @activity.defn
+    def initialise_datastore(self, order: EngineOrder) -> None:
+        self._script.play()
+
+    @activity.defn
+    def configure_datastore(self, order: EngineOrder) -> None:
+        self._script.play()
+
+    @activity.defn
+    def start_datastore(self, order: Fenced) -> GuestInfo:
+        self._script.play()
+        return GuestInfo(guest_version="0", engine_version="15")
+
+    @activity.defn
+    def stop_datastore(self, order: Fenced) -> None:
+        self._script.play()
+
+    @activity.defn
+    def create_first_accounts(self, order: FirstAccounts) -> None:
+        self._script.play()
+
+    @activity.defn
+    async def watch_health(self, known: LastKnown) -> Health:
+        self._script.play()
+        return HEALTHY
+
+    @activity.defn
+    async def get_health(self) -> Health:
+        self._script.play()
+        return HEALTHY
+
+    @activity.defn
+    def enable_root(self, order: RootOrder) -> RootAccount:
+        self._script.play()
+        return RootAccount(name="root", password=order.password or self._box.seal(str(uuid4())))
+
+    @activity.defn
+    def disable_root(self) -> None:
+        self._script.play()
+
+    # -- short calls: no runbook asks for these ------------------------------------------------------------------------
+
+    @activity.defn
+    def list_databases(self) -> DatabaseList:
+        raise _nobody_asks()
+
+    @activity.defn
+    def create_databases(self, order: NewDatabases) -> None:
+        raise _nobody_asks()
+
+    @activity.defn
+    def delete_database(self, order: DatabaseName) -> None:
+        raise _nobody_asks()
+
+    @activity.defn
+    def list_users(self) -> UserList:
+        raise _nobody_asks()
+
+    @activity.defn
+    def get_user(self, user: UserName) -> User:
+        raise _nobody_asks()
+
+    @activity.defn
+    def create_users(self, order: NewUsers) -> None:
+        raise _nobody_asks()
+
+    @activity.defn
+    def update_user(self, change: UserChange) -> None:
+        raise _nobody_asks()
+
+    @activity.defn
+    def change_passwords(self, order: PasswordChanges) -> None:
+        raise _nobody_asks()
+
+    @activity.defn
+    def delete_user(self, user: UserName) -> None:
+        raise _nobody_asks()
+
+    @activity.defn
+    def grant_access(self, grant: Grant) -> None:
+        raise _nobody_asks()
+
+    @activity.defn
+    def revoke_access(self, grant: Grant) -> None:
+        raise _nobody_asks()
+
+
+def _nobody_asks() -> Refused:
+    return Refused("no runbook asks for this")

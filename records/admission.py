@@ -69,11 +69,20 @@ class Admitter:
         row = (await self.conn.execute(statement)).one_or_none()
         if row is None:
             return None
+        if not self._is_ours(row):
+            raise Refused(f"operation {row.id} is another one: its id cannot be used twice")
         if row.state != OPEN:
             raise Refused(f"operation {row.id} has ended: {row.state}")
         facts = await facts_of(self.conn, row.instance_id)
         interrupted = OperationKind(row.interrupted) if row.interrupted else None
         return Admission(operation_id=row.id, fence=row.fence, instance=facts, interrupted=interrupted)
+
+    def _is_ours(self, row: Row[Any]) -> bool:
+        """Whether a record is of this very operation: the id alone proves nothing, for whoever asks has chosen it."""
+        asked = self.request
+        return (row.kind, row.instance_id, row.group_id, row.first_execution_run_id) == (
+            asked.kind.value, asked.instance_id, asked.group_id, asked.first_execution_run_id
+        )  # fmt: skip
 
     async def _refuse_late(self) -> None:
         expires = self.request.expires_at

@@ -26,7 +26,8 @@ async def note_step(conn: AsyncConnection, note: StepNote) -> None:
         return
     if note.ended is not None:
         ended = update(operation_steps).where(mine, steps.name == note.ended, steps.finished.is_(None))
-        await conn.execute(ended.values(finished=NOW, outcome=OperationState.DONE.value))
+        outcome = OperationState.FAILED if note.failed else OperationState.DONE
+        await conn.execute(ended.values(finished=NOW, outcome=outcome.value))
     if note.begins is not None:
         number = select(func.coalesce(func.max(steps.number), 0) + 1).where(mine).scalar_subquery()
         values = {"operation_id": note.operation_id, "number": number, "name": note.begins}

@@ -1,8 +1,10 @@
 """What every runbook shares: lock, admission, steps that are noted, close; and how it answers those who wait."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, ClassVar, ParamSpec, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
@@ -60,6 +62,7 @@ class Runbook:
         self._running: str | None = None
         self._done: list[str] = []
         self._learnt: Learnt | None = None
+        self._failed = False  # whether the running step has failed
         self._failure: BaseException | None = None
 
     # -- what others may ask -----------------------------------------------------------------------------------------
@@ -109,7 +112,7 @@ class Runbook:
         attributes = [
             ("ProjectId", order.caller.project_id),
             ("InstanceId", str(order.instance_id)),
-            ("OperationId", str(operation_id(order))),
+            ("OperationId", str(operation_id(order, self.kind))),
             ("RequestId", order.caller.request_id),
         ]
         workflow.upsert_search_attributes(
@@ -142,7 +145,7 @@ class Runbook:
         info = workflow.info()
         request = AdmissionRequest(
             kind=kind,
-            operation_id=operation_id(order),
+            operation_id=operation_id(order, kind),
             instance_id=order.instance_id,
             group_id=order.group,
             caller=order.caller,
@@ -183,24 +186,34 @@ class Runbook:
 
     async def cloud(self, step: PlainVerb[Asked, Answer], *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
         """Have OpenStack do one step; a wait (`require_…`) is asked again until it is over."""
-        await self.begin(step.__name__)
         patience = POLL if step.__name__.startswith("require_") else QUICK
-        return await self.steps.ask(CLOUD, patience, step, *args, **kwargs)
+        async with self.step(step.__name__):
+            return await self.steps.ask(CLOUD, patience, step, *args, **kwargs)
 
     async def guest(self, step: PlainVerb[Asked, Answer], *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
         """Have the instance's guest do one step."""
-        await self.begin(step.__name__)
-        return await ask_guest(self._guest, GUEST, step, *args, **kwargs)
+        async with self.step(step.__name__):
+            return await ask_guest(self._guest, GUEST, step, *args, **kwargs)
 
     async def guest_at_boot(self, step: PlainVerb[Asked, Answer], *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
         """Have the guest do its first step, as soon as its server has booted."""
-        await self.begin(step.__name__)
-        return await ask_guest(self._guest, BOOT, step, *args, **kwargs)
+        async with self.step(step.__name__):
+            return await ask_guest(self._guest, BOOT, step, *args, **kwargs)
 
     async def health(self) -> Health:
         """Ask the guest how its engine is."""
-        await self.begin("get_health")
-        return await ask_guest(self._guest, GUEST, Watching.get_health)
+        async with self.step("get_health"):
+            return await ask_guest(self._guest, GUEST, Watching.get_health)
+
+    @asynccontextmanager
+    async def step(self, name: str) -> AsyncIterator[None]:
+        """Note the step; one that fails is told as such when the next one begins."""
+        await self.begin(name)
+        try:
+            yield
+        except FailureError:
+            self._failed = True
+            raise
 
     @property
     def _guest(self) -> GuestOf:
@@ -208,16 +221,17 @@ class Runbook:
 
     async def start_watch(self) -> None:
         """Have somebody look after the instance from now on."""
-        await self.begin("start_watch")
-        await self.steps.ask(RECORDS, QUICK, Watches.start_watch, self.instance_id)
+        async with self.step("start_watch"):
+            await self.steps.ask(RECORDS, QUICK, Watches.start_watch, self.instance_id)
 
     async def begin(self, name: str) -> None:
         """Note that the running step has ended and this one begins: for the tenant, and on the run's page."""
         ended, self._running = self._running, name.replace("_", " ")
+        failed, self._failed = self._failed, False
         if ended:
-            self._done.append(ended)
+            self._done.append(f"{ended} {'✗' if failed else '✓'}")
         self._show()
-        await self._note(StepNote(operation_id=self.admission.operation_id, fence=self.fence, ended=ended,
+        await self._note(StepNote(operation_id=self.admission.operation_id, fence=self.fence, ended=ended, failed=failed,
                                   begins=self._running, learnt=self._learnt))  # fmt: skip
         self._learnt = None
 
@@ -230,7 +244,7 @@ class Runbook:
         self._learnt = Learnt(**{**known, **what})
 
     def _show(self) -> None:
-        lines = [f"- {step} ✓" for step in self._done]
+        lines = [f"- {step}" for step in self._done]
         if self._running:
             lines.append(f"- **{self._running}** …")
         workflow.set_current_details("\n".join(lines))
@@ -241,13 +255,11 @@ class Runbook:
         self, state: OperationState, status: InstanceStatus | None, *, reason: str | None = None, deleted: bool = False
     ) -> None:
         """Write the last word; what was learnt since the last note goes first."""
-        succeeded = state is OperationState.DONE
-        if self._learnt is not None or (succeeded and self._running):
-            ended = self._running if succeeded else None
-            await self._note(StepNote(operation_id=self.admission.operation_id, fence=self.fence, ended=ended,
-                                      learnt=self._learnt))  # fmt: skip
-        if succeeded and self._running:
-            self._done.append(self._running)
+        if self._learnt is not None or self._running:
+            await self._note(StepNote(operation_id=self.admission.operation_id, fence=self.fence, ended=self._running,
+                                      failed=self._failed, learnt=self._learnt))  # fmt: skip
+        if self._running:
+            self._done.append(f"{self._running} {'✗' if self._failed else '✓'}")
         self._running = reason
         self._show()
         word = Close(operation_id=self.admission.operation_id, fence=self.fence, state=state, status=status,
@@ -279,6 +291,9 @@ class Runbook:
                     raise
 
 
-def operation_id(order: Order) -> UUID:
-    """The operation's id: the asker's, or for operators and programs that gave none the run's own."""
-    return order.operation_id or UUID(workflow.info().first_execution_run_id)
+def operation_id(order: Order, kind: OperationKind) -> UUID:
+    """The operation's id: the asker's, or for operators and programs that gave none one of the run's own.
+
+    A creation and the deletion that takes over from it are of one run, and must not share it.
+    """
+    return order.operation_id or uuid5(UUID(workflow.info().first_execution_run_id), kind.value)

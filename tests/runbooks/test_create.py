@@ -79,6 +79,10 @@ async def test_refuse_a_step_and_nothing_is_left(world: World, step: str) -> Non
     row = world.instance(order.instance_id)
     assert row["status"] == "ERROR"
     assert REFUSAL in row["fault"] or "guest" in row["fault"]
+    (operation,) = await world.reader.list_operations(order.instance_id)
+    steps = {each.name.replace(" ", "_"): each.outcome for each in operation.steps}
+    assert steps[step] == "FAILED"
+    assert {outcome for name, outcome in steps.items() if name != step} == {"DONE"}
     await nothing_is_left(world, order.instance_id)
     await world.delete(order.instance_id)
     await world.ended(order.instance_id)

@@ -116,6 +116,7 @@ class StepNote(Fact):
     operation_id: UUID
     fence: int
     ended: str | None = None
+    failed: bool = False  # whether the step that has ended did so with a failure
     begins: str | None = None
     learnt: Learnt | None = None
 

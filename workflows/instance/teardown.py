@@ -11,20 +11,20 @@ async def tear_down(runbook: Runbook) -> None:
     """Leave nothing of the instance; used by deletions and by creations that failed half-way alike."""
     runbook.steps.may_stop = False
     instance_id = runbook.instance_id
-    await runbook.begin("end_watch")
-    await runbook.steps.ask(RECORDS, QUICK, Watches.end_watch, instance_id)
+    async with runbook.step("end_watch"):
+        await runbook.steps.ask(RECORDS, QUICK, Watches.end_watch, instance_id)
 
     # the server first: it holds volume and port, and stopping it is what ends the last writes
-    await runbook.begin("delete_servers_of")
-    await runbook.steps.ask(CLOUD, POLL_LONG, Servers.delete_servers_of, instance_id)
-    await runbook.begin("delete_volumes_and_ports_of")
-    await all_of(
-        runbook.steps.ask(CLOUD, POLL_LONG, Volumes.delete_volumes_of, instance_id),
-        runbook.steps.ask(CLOUD, POLL_LONG, Networks.delete_floating_ips_of, instance_id),
-        runbook.steps.ask(CLOUD, POLL_LONG, Networks.delete_ports_of, instance_id),
-    )
-    await runbook.begin("delete_groups_of")
-    await all_of(
-        runbook.steps.ask(CLOUD, POLL_LONG, Networks.delete_security_groups_of, instance_id),
-        runbook.steps.ask(CLOUD, POLL_LONG, Servers.delete_server_groups_of, instance_id),
-    )
+    async with runbook.step("delete_servers_of"):
+        await runbook.steps.ask(CLOUD, POLL_LONG, Servers.delete_servers_of, instance_id)
+    async with runbook.step("delete_volumes_and_ports_of"):
+        await all_of(
+            runbook.steps.ask(CLOUD, POLL_LONG, Volumes.delete_volumes_of, instance_id),
+            runbook.steps.ask(CLOUD, POLL_LONG, Networks.delete_floating_ips_of, instance_id),
+            runbook.steps.ask(CLOUD, POLL_LONG, Networks.delete_ports_of, instance_id),
+        )
+    async with runbook.step("delete_groups_of"):
+        await all_of(
+            runbook.steps.ask(CLOUD, POLL_LONG, Networks.delete_security_groups_of, instance_id),
+            runbook.steps.ask(CLOUD, POLL_LONG, Servers.delete_server_groups_of, instance_id),
+        )

@@ -1,5 +1,6 @@
 """Runbook: watch one instance for as long as it lives."""
 
+from datetime import timedelta
 from uuid import UUID
 
 from temporalio import workflow
@@ -14,6 +15,7 @@ from workflows.steps import PING, SURE, WATCH, GuestOf, Steps, ask_guest
 
 ROUNDS = 50  # then continue as new: the history stays short
 HOUR = 3600
+BREATH = timedelta(seconds=30)
 
 
 class WatchOrder(Fact):
@@ -34,7 +36,10 @@ class WatchInstance:
     async def run(self, order: WatchOrder) -> None:
         known = order.health
         for _ in range(ROUNDS):
+            began = workflow.now()
             health = await self.look(order.instance_id, known)
+            if health == known and workflow.now() - began < BREATH:
+                await workflow.sleep(BREATH)  # a guest that tells no news at once must not keep us busy
             if health != known:
                 await self.report(order.instance_id, health)
             elif health is not None and health.operating_status is not OperatingStatus.ERROR:

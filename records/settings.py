@@ -9,7 +9,7 @@ class RecordsSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="COFFER_", extra="ignore")
 
     records_url: str = "postgresql+psycopg://coffer@127.0.0.1:7432/coffer"
-    """SQLAlchemy URL of the database of record; the password comes from PGPASSFILE, never from here."""
+    """SQLAlchemy URL of the database of record; the password comes from PGPASSFILE or PGSERVICEFILE, never from here."""
     records_pool: int = 8
     """Connections that one process keeps at most."""
     quota_instances: int = 10

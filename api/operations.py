@@ -27,6 +27,7 @@ from workflows.runbook import Runbook
 # the SDK's types do not fit updates of a base class
 DELETE: Any = Runbook.delete
 ADMITTED: Any = Runbook.admitted
+GAP_LOOKS, GAP_PAUSE = 40, 0.05  # two seconds
 MARGIN = 2.0  # seconds that we wait beyond the expiry: whoever was admitted in time is answered
 
 
@@ -63,9 +64,7 @@ class Operations:
 
     async def _open(self, runbook: Any, order: Order, summary: str) -> None:
         try:
-            await asyncio.wait_for(self._start(runbook, order, summary), self.seconds + MARGIN)
-        except WorkflowAlreadyStartedError:
-            await self._refuse_busy(order)
+            await asyncio.wait_for(self._start_when_free(runbook, order, summary), self.seconds + MARGIN)
         except (WorkflowUpdateFailedError, WorkflowFailureError) as error:
             cause = innermost(error.cause)
             if isinstance(cause, ApplicationError):
@@ -73,6 +72,16 @@ class Operations:
             await self._recorded_or_unavailable(order)
         except (RPCError, TimeoutError) as error:
             await self._recorded_or_unavailable(order, error)
+
+    async def _start_when_free(self, runbook: Any, order: Order, summary: str) -> None:
+        """The records close an operation a moment before its run ends: in between, nobody is busy, and we wait."""
+        for _ in range(GAP_LOOKS):
+            try:
+                return await self._start(runbook, order, summary)
+            except WorkflowAlreadyStartedError:
+                await self._refuse_busy(order)
+            await asyncio.sleep(GAP_PAUSE)
+        raise unavailable()
 
     async def _start(self, runbook: Any, order: Order, summary: str) -> None:
         deleting = runbook is DeleteInstance
@@ -95,10 +104,10 @@ class Operations:
             )
 
     async def _refuse_busy(self, order: Order) -> None:
-        """422 naming the operation that runs; a run that has not been admitted yet is no reason to name."""
+        """422 naming the operation that runs, if there is one."""
         running = await self.reader.open_operation(order.group)
         if running is None:
-            raise unavailable()
+            return
         raise Fault(422, f"Instance {order.instance_id} is not currently available for an action to be performed "
                          f"(operation {running.kind} is running).")  # fmt: skip
 

@@ -106,7 +106,8 @@ def _losing(send: Send) -> Send:
 
     async def lose(message: Any) -> None:
         if message["type"] == "http.response.start":
-            await send({**message, "headers": [(b"content-length", b"100000"), (b"content-type", b"application/json")]})
+            headers = [(b"content-length", b"100000"), (b"content-type", b"application/json")]
+            await send({**message, "status": 200, "headers": headers})  # a 204 has no body that could be missed
             await send({"type": "http.response.body", "body": b"{", "more_body": True})
 
     return lose

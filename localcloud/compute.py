@@ -336,8 +336,9 @@ class Flavors:
         return listing(request, "flavors", [_flavor_view(each) for each in self._store.all("flavor")])
 
     def _get(self, kind: str, request: Request, what: str) -> Doc:
-        found = self._store.get(kind, request.path_params["id"])
-        if found is None:
+        found, caller = self._store.get(kind, request.path_params["id"]), caller_of(request)
+        foreign = found is not None and found.get("project_id", caller.project_id) != caller.project_id
+        if found is None or (foreign and not caller.is_admin):
             raise Refusal(404, f"{what} {request.path_params['id']} could not be found.")
         return found
 

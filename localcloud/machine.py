@@ -82,6 +82,7 @@ class Machine:
         if self._isolated:
             spaces = ["--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--propagation", "private"]
             command = ["unshare", *spaces, *command]
+        self.console.touch(mode=0o640)
         with self.console.open("ab") as console:
             process = subprocess.Popen(
                 command,
@@ -164,9 +165,11 @@ class Machine:
         """End the server and return when no process of it is left."""
         members = self.processes()
         init = self._init()
-        if init is not None:
-            _signal(init, signal.SIGTERM)
-            _gone(members[:], grace, only=init)
+        deadline = time.monotonic() + grace
+        while init is not None and time.monotonic() < deadline:
+            _signal(init, signal.SIGTERM)  # again and again: one that has just booted does not listen yet
+            if _gone([init], min(0.2, grace)):
+                break
         for pid in {*members, *self.processes()}:
             _signal(pid, signal.SIGKILL)
         if not _gone([*members, *self.processes()], 30):
@@ -235,10 +238,10 @@ def _signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def _gone(pids: list[int], patience: float, *, only: int | None = None) -> bool:
-    """Wait until all (or only one) of the processes have ended."""
+def _gone(pids: list[int], patience: float) -> bool:
+    """Wait until all of the processes have ended."""
     deadline = time.monotonic() + patience
-    watched = {pid: _started(pid) for pid in ([only] if only else pids)}
+    watched = {pid: _started(pid) for pid in pids}
     while any(started and _started(pid) == started for pid, started in watched.items()):
         if time.monotonic() > deadline:
             return False

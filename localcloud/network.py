@@ -139,28 +139,43 @@ class Networks:
         made.pop("tenant_id", None)
         return JSONResponse({kind: self._view(kind, self._store.put(kind, made))}, 201)
 
+    def _own(self, request: Request) -> tuple[str, Doc]:
+        """What the caller may change: a thing that is seen because it is shared is not its own."""
+        kind, found = self._get(request)
+        self._refuse_foreign(kind, found, caller_of(request))
+        return kind, found
+
+    def _refuse_foreign(self, kind: str, found: Doc, caller: Caller) -> None:
+        if found["project_id"] != caller.project_id and not caller.is_admin:
+            name = kind.title().replace("_", "")
+            raise Refusal(404, f"{name} {found['id']} could not be found.", f"{name}NotFound")
+
     async def update(self, request: Request) -> Response:
         """New values for the attributes that are sent."""
-        kind, found = self._get(request)
+        kind, found = self._own(request)
         changes = (await json_of(request)).get(kind) or {}
         kept = {key: value for key, value in changes.items() if key not in ("id", "project_id", "tenant_id")}
         return JSONResponse({kind: self._view(kind, self._store.put(kind, {**found, **kept}))})
 
     async def tag(self, request: Request) -> Response:
         """Replace the tags."""
-        kind, found = self._get(request)
+        kind, found = self._own(request)
         tags = (await json_of(request)).get("tags") or []
         self._store.put(kind, {**found, "tags": tags})
         return JSONResponse({"tags": tags})
 
     async def delete(self, request: Request) -> Response:
         """204; refused while something else needs it."""
-        kind, found = self._get(request)
+        kind, found = self._own(request)
         self._refuse_used(kind, found)
         if kind == "security_group":
             for each in self._store.all("security_group_rule"):
                 if each["security_group_id"] == found["id"]:
                     self._store.drop("security_group_rule", each["id"])
+        if kind == "network":
+            for each in self._store.all("subnet"):
+                if each["network_id"] == found["id"]:
+                    self._store.drop("subnet", each["id"])
         if kind == "port":
             for each in self._store.all("floatingip"):
                 if each["port_id"] == found["id"]:
@@ -219,7 +234,7 @@ class Networks:
         if len(mine) >= self._cloud.settings.quota_ports:
             raise Refusal(409, "Quota exceeded for resources: ['port'].", "OverQuota")
         for group in wanted.get("security_groups") or []:
-            self._require("security_group", group)
+            self._refuse_foreign("security_group", self._require("security_group", group), caller)
         defaults = {"device_id": "", "device_owner": "", "status": "DOWN", "admin_state_up": True,
                     "mac_address": _mac(), "security_groups": wanted.get("security_groups") or [],
                     "allowed_address_pairs": [], "binding:vnic_type": "normal", "port_security_enabled": True}  # fmt: skip
@@ -266,7 +281,7 @@ class Networks:
         return {"stateful": True, "shared": False, **wanted}
 
     def _rule(self, caller: Caller, wanted: Doc) -> Doc:
-        self._require("security_group", wanted.get("security_group_id"))
+        self._refuse_foreign("security_group", self._require("security_group", wanted.get("security_group_id")), caller)
         defaults = {"direction": "ingress", "ethertype": "IPv4", "protocol": None, "port_range_min": None,
                     "port_range_max": None, "remote_ip_prefix": None, "remote_group_id": None}  # fmt: skip
         rule = {**defaults, **wanted}
@@ -288,6 +303,8 @@ class Networks:
             raise Refusal(400, f"Bad floatingip request: Network {network['id']} is not a valid external network.",
                           "BadRequest")  # fmt: skip
         port = self._require("port", wanted["port_id"]) if wanted.get("port_id") else None
+        if port is not None:
+            self._refuse_foreign("port", port, caller)
         address = self._fixed_ips(network, [{}])
         if not address:
             raise Refusal(409, "No more IP addresses available on network.", "ExternalIpAddressExhausted")

@@ -119,5 +119,6 @@ class NovaServers:
 
     def _of(self, instance_id: UUID) -> list[Any]:
         name = name_of(instance_id)  # Nova's filter is a regular expression
-        found = self._connections.get().compute.servers(details=True, name=f"^{name}$")
+        # Nova tells the time in seconds and lists the newest first: of two of one second the last listed is older
+        found = reversed(list(self._connections.get().compute.servers(details=True, name=f"^{name}$")))
         return sorted((each for each in found if each.name == name), key=lambda each: each.created_at or "")

@@ -187,6 +187,17 @@ def test_busy_is_422_and_names_the_operation(demo: httpx.Client, instances: dict
     wait_for(demo, instance_id, "ACTIVE")
 
 
+def test_an_operation_right_after_another_is_accepted(demo: httpx.Client, instances: dict[str, Any]) -> None:
+    """The records say ACTIVE a moment before the run ends: whoever polls and then acts must not meet the gap."""
+    path = f"/instances/{instances['postgresql']['id']}"
+    for _ in range(5):
+        assert demo.post(f"{path}/action", json={"restart": {}}).status_code == 202
+        deadline = time.monotonic() + 30
+        while demo.get(path).json()["instance"]["status"] != "ACTIVE":
+            assert time.monotonic() < deadline
+    wait_for(demo, instances["postgresql"]["id"], "ACTIVE")
+
+
 def test_reset_status_and_force_delete(demo: httpx.Client, admin: httpx.Client) -> None:
     instance_id = order(demo, "stuck", "mariadb")
     assert demo.post(f"/instances/{instance_id}/action", json={"reset_status": {}}).status_code == 403

@@ -62,6 +62,23 @@ async def test_asked_again_after_its_end_it_is_refused(desk: Desk) -> None:
     await refused(desk, request, Refused, f"operation {request.operation_id} has ended: DONE")
 
 
+async def test_the_id_of_another_operation_opens_nothing(desk: Desk) -> None:
+    """Whoever asks has chosen the id: it must not open another instance, another kind or another run's door."""
+    running = await desk.creation()
+    await desk.records.admit(running)
+    other = await desk.created()
+    before = await desk.everything()
+    for request in (
+        desk.request(OperationKind.RESTART, other.instance_id, other.caller, operation_id=running.operation_id),
+        desk.request(OperationKind.DELETE, running.instance_id, running.caller, operation_id=running.operation_id),
+        running.model_copy(update={"run_id": "another", "first_execution_run_id": "another"}),
+    ):
+        await refused(
+            desk, request, Refused, f"operation {running.operation_id} is another one: its id cannot be used twice"
+        )
+    assert await desk.everything() == before
+
+
 @pytest.mark.parametrize("status", ["BUILD", "REBOOT", "SHUTDOWN", "BACKUP"])
 async def test_an_instance_in_another_state_is_busy(desk: Desk, status: str) -> None:
     created = await desk.created()

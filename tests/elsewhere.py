@@ -16,9 +16,12 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from importlib import import_module
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import Any
+
+from guest_worker.datastores import DRIVERS
 
 NOBODY = 65534
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -81,7 +84,8 @@ def _connect() -> Connection:
 
 def main(socket: Path) -> None:
     """The nursery: fork a child for each connection, until standard input ends."""
-    import tests.guests  # noqa: F401
+    for module in ("tests.guests", *(module for module, _ in DRIVERS.values())):
+        import_module(module)  # while the clone can be read; the children cannot
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with Listener(str(socket), family="AF_UNIX", backlog=64) as listener:

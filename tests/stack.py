@@ -1,6 +1,7 @@
 """A stack for tests: the product's own, on free ports and in folders of its own, gone afterwards."""
 
 import contextlib
+import random
 import shutil
 import subprocess
 import tempfile
@@ -114,7 +115,7 @@ def test_settings(home: Path) -> StackSettings:
         images=home / "open/images",
         control_venv="dev",
         embedded_venv="dev",
-        guest_range="127.79",
+        guest_range=f"127.{random.randrange(81, 250)}",  # two test runs on one machine must not meet
         server_delay=0.05,
         volume_delay=0.05,
         **ports,

@@ -1,6 +1,8 @@
 """Databases, users, grants and root through the API; proven by connecting to the database itself."""
 
 import contextlib
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,10 +10,9 @@ import httpx
 import pymysql
 import pytest
 
-from tests.api.test_instances import connect
+from tests.api.conftest import order, wait_for, wait_until_gone
+from tests.api.test_instances import connect, processes_of, uid_of
 from tests.stack import RunningStack
-
-REFUSED = (pymysql.err.MySQLError, Exception)
 
 
 @pytest.fixture(params=["mariadb", "postgresql"])
@@ -148,17 +149,32 @@ def test_what_exists_is_not_made_again(demo: httpx.Client, here: dict[str, Any])
     assert demo.get(f"{path}/users/ghost").status_code == 404
 
 
-def test_a_silent_guest_never_slows_a_read(stack: RunningStack, demo: httpx.Client) -> None:
-    from tests.api.conftest import order, wait_for, wait_until_gone
-
-    instance_id = order(demo, "silent", "mariadb")
-    wait_for(demo, instance_id, "ACTIVE")
-    server = next(iter(stack.cloud("coffer").compute.servers(name=f"coffer-{instance_id}")))
-    stack.cloud("coffer").compute.stop_server(server)
-    stack.cloud("coffer").compute.wait_for_server(server, status="SHUTOFF", wait=60)
+def test_the_fence_holds_against_a_query_that_never_waits_and_a_silent_guest_slows_no_read(
+    stack: RunningStack, demo: httpx.Client
+) -> None:
+    database, user = {"name": "app"}, {"name": "amy", "password": "secret", "databases": [{"name": "app"}]}
+    instance_id = order(demo, "fenced", "mariadb", databases=[database], users=[user])
+    address = wait_for(demo, instance_id, "ACTIVE")["ip"][0]
+    uid = uid_of(stack, instance_id)
+    busy = pymysql.connect(host=address, user="amy", password="secret", database="app")
+    asking = threading.Thread(target=_ask_for_ever, args=(busy,), daemon=True)
+    asking.start()
+    time.sleep(0.5)
+    compute = stack.cloud("coffer").compute
+    server = next(iter(compute.servers(name=f"coffer-{instance_id}")))
+    assert processes_of(uid)
+    compute.stop_server(server)
+    compute.wait_for_server(server, status="SHUTOFF", wait=90)
+    assert processes_of(uid) == []
     for path in ("/instances", f"/instances/{instance_id}", f"/instances/{instance_id}/root", "/limits"):
         answer = demo.get(path)
         assert answer.status_code == 200
         assert answer.elapsed.total_seconds() < 2
     assert demo.delete(f"/instances/{instance_id}").status_code == 202
     wait_until_gone(demo, instance_id)
+    asking.join(10)
+
+
+def _ask_for_ever(connection: "pymysql.Connection[Any]") -> None:
+    with contextlib.suppress(pymysql.err.MySQLError), connection.cursor() as cursor:
+        cursor.execute("SELECT BENCHMARK(1000000000000, SHA2('on and on', 512))")

@@ -33,7 +33,7 @@ def test_from_the_order_to_nothing(stack: RunningStack, demo: httpx.Client, data
     first = demo.get(f"/instances/{instance_id}").json()["instance"]
     assert (first["status"], first["operating_status"]) == ("BUILD", "")
     found = wait_for(demo, instance_id, "ACTIVE")
-    assert found["ip"][0].startswith("127.79.1.")
+    assert found["ip"][0].startswith(f"{stack.settings.guest_range}.1.")
     with connect(datastore, found["ip"][0], "amy", "pa ss'word", "app") as connection, connection.cursor() as cursor:
         cursor.execute("CREATE TABLE t (n int)")
         cursor.execute("INSERT INTO t VALUES (7)")
@@ -45,16 +45,16 @@ def test_from_the_order_to_nothing(stack: RunningStack, demo: httpx.Client, data
     operations = demo.get(f"/instances/{instance_id}/operations").json()["operations"]
     assert [each["kind"] for each in operations] == ["restart", "create"]
     assert all(each["state"] == "DONE" and each["steps"] for each in operations)
-    uid = _uid_of(stack, instance_id)
-    assert _processes_of(uid)
+    uid = uid_of(stack, instance_id)
+    assert processes_of(uid)
     assert demo.delete(f"/instances/{instance_id}").status_code == 202
     wait_until_gone(demo, instance_id)
     assert stack.belongings(instance_id) == []
-    assert _processes_of(uid) == []
+    assert processes_of(uid) == []
     assert stack.sql("SELECT count(*) FROM charges WHERE thing_id = %s", instance_id) == [(0,)]
 
 
-def _uid_of(stack: RunningStack, instance_id: str) -> str:
+def uid_of(stack: RunningStack, instance_id: str) -> str:
     """The system user that the instance's server runs as, from `ps`: its engine's."""
     server = stack.sql("SELECT server_id FROM instances WHERE id = %s", instance_id)[0][0]
     listed = subprocess.run(["ps", "axeww", "-o", "uid,args"], capture_output=True, text=True).stdout
@@ -62,7 +62,8 @@ def _uid_of(stack: RunningStack, instance_id: str) -> str:
     return max(uids, key=int)
 
 
-def _processes_of(uid: str) -> list[str]:
+def processes_of(uid: str) -> list[str]:
+    """Ids of a system user's processes, from `ps`."""
     listed = subprocess.run(["ps", "-U", uid, "-o", "pid="], capture_output=True, text=True).stdout
     return listed.split() if uid != "0" else []
 

@@ -1,6 +1,7 @@
 """What a newcomer does: `make demo` in a fresh clone, in a folder that is closed to other users."""
 
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -60,7 +61,7 @@ def clone() -> Iterator[Clone]:
     first = free_port(len(names) + 3)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("COFFER_", "OS_"))}
     ports = {f"COFFER_{name.upper()}": str(first + number) for number, name in enumerate(names)}
-    made = Clone(folder, {**kept, **ports, "COFFER_GUEST_RANGE": "127.80"})
+    made = Clone(folder, {**kept, **ports, "COFFER_GUEST_RANGE": f"127.{random.randrange(30, 70)}"})
     try:
         yield made
     finally:

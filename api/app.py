@@ -67,7 +67,8 @@ def _lifespan(settings: ApiSettings) -> Any:
             app.state.keystone = Keystone(http, settings.keystone_url, settings.token_cache_seconds)
             app.state.means = Means(
                 settings=settings,
-                reader=Reader(engine, records.default_quotas()),
+                # each answer is one query: a transaction around it would be two more round trips
+                reader=Reader(engine.execution_options(isolation_level="AUTOCOMMIT"), records.default_quotas()),
                 temporal=await connect(settings, keyring, lazy=True),
                 keyring=keyring,
                 policy=Policy(settings.policy_file),

@@ -56,6 +56,7 @@ def configure(settings: KeystoneSettings) -> Path:
             "database": {"connection": f"sqlite:///{state}/keystone.db?timeout=30"},
             "token": {"provider": "fernet", "expiration": "14400"},
             "fernet_tokens": {"key_repository": f"{state}/fernet"},
+            "fernet_receipts": {"key_repository": f"{state}/receipts"},
             "credential": {"key_repository": f"{state}/credential"},
             "identity": {"password_hash_rounds": "4"},
             "cache": {"enabled": "true", "backend": "dogpile.cache.memory"},

@@ -9,15 +9,15 @@ from activities.worker import Means, build_workers
 from records.engine import connect as connect_records
 from records.settings import RecordsSettings
 from workflows.client import connect
+from workflows.keyring import MasterKeyring
 from workflows.process import log_to_stderr, run
-from workflows.sealing import Keyring
 
 
 async def main(stop: asyncio.Event) -> None:
     """Work until told to stop."""
     settings, records = ActivitySettings(), RecordsSettings()
     log_to_stderr(settings.log_level)
-    keyring = Keyring.read(settings.master_key_file)
+    keyring = MasterKeyring.read(settings.master_key_file)
     client = await connect(settings, keyring)
     engine = connect_records(records)
     async with AsyncExitStack() as stack:

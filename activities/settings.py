@@ -1,5 +1,7 @@
 """Settings of the activity worker."""
 
+from pathlib import Path
+
 from pydantic_settings import SettingsConfigDict
 
 from workflows.settings import TemporalSettings
@@ -12,8 +14,10 @@ class ActivitySettings(TemporalSettings):
 
     cloud: str = "coffer"
     """Name of the service user's cloud in clouds.yaml (OS_CLIENT_CONFIG_FILE says where that is)."""
-    guest_gateway: str = "127.0.0.1:7233"
-    """host:port that guests dial; until there is a gateway, Temporal's frontend."""
+    guest_gateway: str = "127.0.0.1:7236"
+    """host:port of the gateway, as guests dial it."""
+    guest_gateway_ca: Path = Path(".coffer/secrets/gateway/ca.pem")
+    """CA certificates (PEM) that guests believe the gateway by; goes into user data."""
     default_network: str = ""
     """Network (name or id) of the service project for orders that name none; empty: such orders are refused."""
     external_network: str = ""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from temporalio.client import Client
 from temporalio.worker import Interceptor, Worker
 
+from activities.identities import PostgresIdentities
 from activities.openstack.cloud import OpenStackCloud, open_cloud
 from activities.openstack.leftovers import Leftovers
 from activities.records import PostgresRecords, RunQuestions
@@ -13,12 +14,13 @@ from activities.settings import ActivitySettings
 from activities.temporal import ScheduledSweeps, TemporalWatches
 from records.engine import AsyncEngine
 from records.settings import RecordsSettings
+from workflows.keyring import MasterKeyring
 from workflows.names import CLOUD, RECORDS
 from workflows.ports.cloud import Cloud
+from workflows.ports.identities import Identities
 from workflows.ports.records import Administration, Records, Sweeps, Watches
 from workflows.process import die_of
 from workflows.registration import verbs
-from workflows.sealing import Keyring
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Means:
 
     client: Client
     engine: AsyncEngine
-    keyring: Keyring
+    keyring: MasterKeyring
     settings: ActivitySettings
     records: RecordsSettings
 
@@ -55,6 +57,7 @@ def build_workers(means: Means, interceptors: tuple[Interceptor, ...] = ()) -> l
             task_queue=RECORDS,
             activities=[
                 *verbs(Records, kept),
+                *verbs(Identities, PostgresIdentities(means.engine)),
                 *verbs(Administration, kept),
                 *verbs(Watches, watches),
                 *verbs(Sweeps, sweeps),

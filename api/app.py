@@ -24,7 +24,7 @@ from records.engine import connect as connect_records
 from records.reads import Reader
 from records.settings import RecordsSettings
 from workflows.client import connect
-from workflows.sealing import Keyring
+from workflows.keyring import MasterKeyring
 
 BODIES = (
     models.CreateInstanceBody,
@@ -59,7 +59,7 @@ def build(settings: ApiSettings) -> Edge:
 def _lifespan(settings: ApiSettings) -> Any:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        keyring = Keyring.read(settings.master_key_file)
+        keyring = MasterKeyring.read(settings.master_key_file)
         records = RecordsSettings()
         engine = connect_records(records)
         verify = str(settings.keystone_ca) if settings.keystone_ca else True

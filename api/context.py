@@ -8,7 +8,7 @@ from temporalio.client import Client
 from api.settings import ApiSettings
 from records.reads import Reader, Scope
 from workflows.domain.operation import Caller
-from workflows.sealing import Keyring
+from workflows.keyring import Keyring
 
 if TYPE_CHECKING:
     from api.policy import Policy

@@ -17,9 +17,9 @@ import psycopg
 import pymysql
 
 from deploy.client import Client
-from deploy.secrets import write_private
 from deploy.settings import StackSettings
 from deploy.stack import Refused, say
+from workflows.files import write_private
 
 PATIENCE = 180.0  # seconds that an instance is given to become ACTIVE
 USER, DATABASE = "app", "shop"

@@ -36,6 +36,7 @@ def programs(settings: StackSettings) -> list[Program]:
         Program("workflow-worker", [ours, "-m", "workflows"], shared),
         Program("activity-worker", [ours, "-m", "activities"], shared),
         Program("api", [ours, "-m", "api"], shared),
+        Program("gateway", [ours, "-m", "gateway"], _gateway(settings)),
     ]
 
 
@@ -68,6 +69,31 @@ def _swift(settings: StackSettings) -> dict[str, str]:
     }
 
 
+def _gateway(settings: StackSettings) -> dict[str, str]:
+    """All that the gateway needs: neither the master key nor OpenStack."""
+    others = ("COFFER_MASTER_KEY_FILE", "COFFER_CLOUD", "OS_CLIENT_CONFIG_FILE")
+    shared = {name: value for name, value in control_environment(settings).items() if name not in others}
+    folder = gateway_folder(settings)
+    return {
+        **shared,
+        "COFFER_GUEST_KEY_FILE": str(guest_key_file(settings)),
+        "COFFER_GATEWAY_PORT": str(settings.gateway_port),
+        "COFFER_GATEWAY_CERT": str(folder / "cert.pem"),
+        "COFFER_GATEWAY_KEY": str(folder / "key.pem"),
+        "COFFER_GATEWAY_CA": str(folder / "ca.pem"),
+    }
+
+
+def gateway_folder(settings: StackSettings) -> Path:
+    """Where the gateway's certificates are."""
+    return settings.secrets / "gateway"
+
+
+def guest_key_file(settings: StackSettings) -> Path:
+    """The guests' branch of the master keys."""
+    return settings.secrets / "guests.key"
+
+
 def _localcloud(settings: StackSettings) -> dict[str, str]:
     return {
         **said_to_us("LOCALCLOUD_"),
@@ -98,7 +124,8 @@ def control_environment(settings: StackSettings) -> dict[str, str]:
         "PGPASSFILE": str(settings.secrets / "pgpass"),
         "OS_CLIENT_CONFIG_FILE": str(settings.secrets / "clouds.yaml"),
         "COFFER_CLOUD": "coffer",
-        "COFFER_GUEST_GATEWAY": f"127.0.0.1:{settings.temporal_port}",
+        "COFFER_GUEST_GATEWAY": f"127.0.0.1:{settings.gateway_port}",
+        "COFFER_GUEST_GATEWAY_CA": str(gateway_folder(settings) / "ca.pem"),
         "COFFER_DEFAULT_NETWORK": "databases",
         "COFFER_EXTERNAL_NETWORK": "public",
         "COFFER_DEFAULT_DATASTORE": "mariadb",

@@ -1,6 +1,5 @@
 """Keys and passwords: made once, mode 0600, and the files that clients read."""
 
-import os
 import secrets
 from pathlib import Path
 from typing import Any
@@ -8,20 +7,9 @@ from typing import Any
 import yaml
 
 from deploy.settings import StackSettings
+from workflows.files import write_private
 
 PASSWORDS = ("admin", "demo", "coffer", "records")
-
-
-def write_private(path: Path, content: str) -> None:
-    """Write a file that only its owner reads, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    aside = path.with_name(f".{path.name}.new")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
 
 
 def make_secrets(settings: StackSettings) -> None:

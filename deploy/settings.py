@@ -45,6 +45,8 @@ class StackSettings(BaseSettings):
     """Swift's proxy; its three servers have the next three ports."""
     localcloud_port: int = 8774
     """Nova, Cinder, Neutron and Glance."""
+    gateway_port: int = 7236
+    """The gateway, which guests dial."""
     codec_port: int = 8234
     """The codec server."""
     api_port: int = 8779

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 import httpx
 
 from deploy import postgres
-from deploy.processes import base_environment, control_environment
+from deploy.processes import base_environment, control_environment, gateway_folder, guest_key_file
 from deploy.secrets import make_secrets, write_clients, write_keystone_seed
 from deploy.settings import HERE, StackSettings
 from deploy.supervisor import Supervisor, taken_ports, wait_for
@@ -54,6 +55,7 @@ class Stack:
 
     def _up(self) -> None:
         make_secrets(self.settings)
+        self._make_gateway_secrets()
         write_clients(self.settings)
         write_keystone_seed(self.settings)
         if self.supervisor.pid() is None:
@@ -68,8 +70,14 @@ class Stack:
         self._start("swift", "localcloud")
         self._step("the embedded cloud", self._wait_for_cloud)
         self._step("flavors, networks, datastores", self._seed)
-        self._start("codec-server", "workflow-worker", "activity-worker", "api")
+        self._start("codec-server", "workflow-worker", "activity-worker", "api", "gateway")
         self._step("the API and its workers", self._wait_for_api)
+        self._step("the gateway", self._wait_for_gateway)
+
+    def _make_gateway_secrets(self) -> None:
+        """The gateway's part of the keys, and a private CA for it: made once, brought up to date at each start."""
+        self._ours("workflows.keys", "guests", COFFER_GUEST_KEY_FILE=str(guest_key_file(self.settings)))
+        self._ours("gateway.certificates", str(gateway_folder(self.settings)), "127.0.0.1", "localhost")
 
     def _refuse_taken_ports(self) -> None:
         taken = taken_ports(self.settings)
@@ -93,8 +101,8 @@ class Stack:
         self._start("postgresql")
         self._wait("postgresql", lambda: _quietly(lambda: postgres.make_database(self.settings)))
 
-    def _ours(self, module: str, *arguments: str) -> None:
-        environment = {**base_environment(self.settings), **control_environment(self.settings)}
+    def _ours(self, module: str, *arguments: str, **more: str) -> None:
+        environment = {**base_environment(self.settings), **control_environment(self.settings), **more}
         done = subprocess.run([str(self.settings.control_python), "-m", module, *arguments], cwd=HERE, env=environment,
                               capture_output=True, text=True)  # fmt: skip
         if done.returncode:
@@ -132,6 +140,13 @@ class Stack:
         client = Client(self.settings)
         # mirrored by a scheduled runbook: both workers have worked when flavors are there
         self._wait("activity-worker", lambda: _quietly(lambda: client.require_flavors()))
+
+    def _wait_for_gateway(self) -> None:
+        def serves() -> bool:
+            with socket.create_connection(("127.0.0.1", self.settings.gateway_port), timeout=2):
+                return True
+
+        self._wait("gateway", lambda: _quietly(serves))
 
     def down(self) -> None:
         """Stop everything; databases and state stay."""

@@ -3,42 +3,74 @@
 import asyncio
 import logging
 import random
+from contextlib import suppress
 
 from temporalio.client import Client
 
+from guest_worker import identity
+from guest_worker.identity import Away, Refused
+from guest_worker.membership import Membership
 from guest_worker.settings import GuestSettings
-from guest_worker.worker import Identity, build_guest, build_worker, connect
-from workflows.domain.guest import GuestBoot
+from guest_worker.worker import build_guest, build_worker
+from workflows.names import guest_queue
 from workflows.process import log_to_stderr, run
+
+LONGEST_PAUSE = 15.0
+REFUSED_PAUSE = 60.0
 
 log = logging.getLogger(__name__)
 
 
-async def dial(identity: Identity, stop: asyncio.Event) -> Client | None:
-    """Dial until somebody answers; guests must not all come back at once."""
+async def dial(membership: Membership, stop: asyncio.Event) -> Client | None:
+    """Join and dial until somebody answers; guests must not all come back at once."""
     pause = 0.2
     while not stop.is_set():
         try:
-            return await connect(identity)
+            return await membership.dial(await asyncio.to_thread(membership.join))
+        except Refused as error:
+            log.error("the gateway refuses this guest: %s", error)
+            pause = REFUSED_PAUSE
+        except Away as error:
+            log.warning("the gateway does not answer: %s", error)
         except RuntimeError as error:
             log.warning("the gateway does not answer: %s", error)
-        await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-        pause = min(pause * 2, 15)
+            await asyncio.to_thread(membership.learn)  # perhaps another token counts
+        await sleep_or_stop(pause * random.uniform(0.5, 1.5), stop)  # noqa: S311 - jitter
+        pause = min(pause * 2, LONGEST_PAUSE)
     return None
+
+
+async def keep_renewing(membership: Membership, stop: asyncio.Event) -> None:
+    """Change the token now and then: a copy of it is of no use for long, and whoever used one is noticed."""
+    while not stop.is_set():
+        hours = membership.settings.renew_hours * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
+        await sleep_or_stop(hours * 3600, stop)
+        if not stop.is_set():
+            try:
+                await asyncio.to_thread(membership.renew)
+            except (Refused, Away) as error:
+                log.error("the token could not be changed: %s", error)
+
+
+async def sleep_or_stop(seconds: float, stop: asyncio.Event) -> None:
+    """Sleep, but not longer than until the end."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
 
 
 async def main(stop: asyncio.Event) -> None:
     """Work until told to stop; the engine is looked after from the first moment, gateway or not."""
     settings = GuestSettings()
     log_to_stderr(settings.guest_log_level)
-    boot = GuestBoot.model_validate_json(settings.places.boot_file.read_text())
-    identity = Identity.of(boot)
-    guest = build_guest(settings, identity)
+    membership = Membership(settings, identity.read_boot(settings.places))
+    guest = build_guest(membership)
     guest.keeper.start()
-    client = await dial(identity, stop)
+    client = await dial(membership, stop)
     if client is not None:
-        async with build_worker(client, identity, guest):
+        renewing = asyncio.create_task(keep_renewing(membership, stop))
+        async with build_worker(client, guest, guest_queue(membership.boot.instance_id)):
             await stop.wait()
+        await renewing
     guest.keeper.end()
 
 

@@ -12,6 +12,7 @@ from temporalio import activity
 from guest_worker import __version__, disk
 from guest_worker.datastores.base import Accounts, Datastore, PlainUser
 from guest_worker.host import CommandFailed
+from guest_worker.identity import Away, Refused
 from guest_worker.journal import Journal, call_key
 from guest_worker.keeper import Keeper
 from guest_worker.memory import Memory
@@ -45,10 +46,14 @@ Answer = TypeVar("Answer")
 class DatabaseGuest(Guest):
     """One engine on one machine. Changes are done one at a time, and only for the newest operation."""
 
-    def __init__(self, settings: GuestSettings, datastore: Datastore, box: SecretBox) -> None:
+    def __init__(
+        self, settings: GuestSettings, datastore: Datastore, box: SecretBox, renew: Callable[[], None] = lambda: None
+    ) -> None:
+        """`renew` changes the token that the guest is known by at the gateway."""
         self._settings = settings
         self._datastore = datastore
         self._box = box
+        self._renew = renew
         state = settings.places.state
         self.keeper = Keeper(datastore, state)
         self._fences = Memory(state / "fence.json")
@@ -148,6 +153,15 @@ class DatabaseGuest(Guest):
                 last_beat = waited
             await _pause(LOOK_EVERY)
             waited += LOOK_EVERY
+
+    # -- identity ----------------------------------------------------------------------------------------------------
+
+    @activity.defn
+    def renew_token(self) -> None:
+        try:
+            self._renew()
+        except (Refused, Away) as error:
+            raise NotYet(f"the token could not be changed: {error}") from error
 
     # -- short calls -------------------------------------------------------------------------------------------------
 

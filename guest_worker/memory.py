@@ -1,10 +1,11 @@
 """What a guest remembers over restarts: small JSON files, replaced atomically, readable by the guest alone."""
 
 import json
-import os
 import threading
 from pathlib import Path
 from typing import Any
+
+from workflows.files import write_private
 
 CALLS_KEPT = 500
 
@@ -30,13 +31,3 @@ class Memory:
             while keep is not None and len(self._values) > keep:
                 self._values.pop(next(iter(self._values)))
             write_private(self._path, json.dumps(self._values))
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace a file by one of mode 0600, safe against a power cut."""
-    new = path.with_name(path.name + ".new")
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)

@@ -24,6 +24,11 @@ class Places:
         return self.root / "var/lib/guest"
 
     @property
+    def identity(self) -> Path:
+        """What the guest is known by at the gateway: its token and keys."""
+        return self.state / "identity.json"
+
+    @property
     def data(self) -> Path:
         """The mounted data volume."""
         return Path(self.mounted_at) if self.mounted_at else self.root / "var/lib/database"

@@ -22,6 +22,8 @@ class GuestSettings(BaseSettings):
     """Folder of the engine's binaries; empty: the system's."""
     guest_log_level: str = "INFO"
     """Log level."""
+    renew_hours: float = 24
+    """Hours after which the guest changes its token at the gateway; give or take a quarter."""
     heartbeat_seconds: float = 20
     """Seconds between heartbeats of the watch, at most."""
 

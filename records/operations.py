@@ -17,7 +17,7 @@ NOW = func.clock_timestamp()
 
 async def note_step(conn: AsyncConnection, note: StepNote) -> None:
     """Write the end of one step and the beginning of the next; a repeated note changes nothing."""
-    instance_id = await _require_open(conn, note.operation_id, note.fence)
+    instance_id = await require_open(conn, note.operation_id, note.fence)
     steps = operation_steps.c
     mine = steps.operation_id == note.operation_id
     if note.begins is not None and (await conn.execute(
@@ -36,7 +36,7 @@ async def note_step(conn: AsyncConnection, note: StepNote) -> None:
         await _learn(conn, instance_id, note.learnt)
 
 
-async def _require_open(conn: AsyncConnection, operation_id: UUID, fence: int) -> UUID:
+async def require_open(conn: AsyncConnection, operation_id: UUID, fence: int) -> UUID:
     """Lock the operation's row for this transaction; FenceLost when it is closed or has another number."""
     statement = select(operations.c.instance_id).where(
         operations.c.id == operation_id, operations.c.fence == fence, operations.c.state == OPEN

@@ -198,3 +198,21 @@ leftovers = Table(
     Column("instance_id", Text, nullable=False),
     _time("first_seen", now=True),
 )
+
+# What an instance's guest is known by. Tokens are the guest's alone; here is their SHA-256.
+guest_identities = Table(
+    "guest_identities",
+    metadata,
+    Column("instance_id", ForeignKey("instances.id"), primary_key=True),
+    Column("generation", Integer, nullable=False),
+    Column("operation_id", Uuid, nullable=False),  # who expects this generation
+    Column("enrol_until", DateTime(timezone=True), nullable=False),
+    Column("token_hash", Text),
+    Column("previous_hash", Text),  # counts until previous_until: the answer to a change may be lost
+    _time("previous_until"),
+    _time("enrolled"),
+    _time("revoked"),
+    Column("doubles", Integer, nullable=False, server_default="0"),  # refused enrolments with a good ticket
+    _time("last_double"),
+    Column("last_double_from", Text),
+)

@@ -7,9 +7,9 @@ from temporalio.worker import Worker
 
 from workflows.catalogue import RUNBOOKS
 from workflows.client import connect
+from workflows.keyring import MasterKeyring
 from workflows.names import RUNBOOKS as QUEUE
 from workflows.process import die_of, log_to_stderr, run
-from workflows.sealing import Keyring
 from workflows.settings import TemporalSettings
 
 
@@ -22,7 +22,7 @@ async def main(stop: asyncio.Event) -> None:
     """Work until told to stop; without Temporal the process ends, and its supervisor starts it again."""
     settings = TemporalSettings()
     log_to_stderr(settings.log_level)
-    client = await connect(settings, Keyring.read(settings.master_key_file))
+    client = await connect(settings, MasterKeyring.read(settings.master_key_file))
     async with worker(client):
         await stop.wait()
 

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 from temporalio.common import RawValue
 
 from workflows.domain.errors import GuestProtocolError
-from workflows.names import guest_key_id
+from workflows.names import guest_of_key
 
 MAX_BYTES = 65_536
 ORIGIN = "coffer-origin"
@@ -20,7 +20,8 @@ def from_guest(raw: RawValue, instance_id: UUID, shape: type[Answer]) -> Answer:
     payload = raw.payload
     if shape is type(None) and payload.metadata.get("encoding") in (b"binary/null", None):
         return None
-    if payload.metadata.get(ORIGIN) != f"{guest_key_id(instance_id)}/up".encode():
+    key_id, _, direction = payload.metadata.get(ORIGIN, b"").decode(errors="replace").rpartition("/")
+    if direction != "up" or guest_of_key(key_id) != str(instance_id):
         raise GuestProtocolError(f"the answer of instance {instance_id} is not sealed by its guest")
     if len(payload.data) > MAX_BYTES:
         raise GuestProtocolError(f"the answer of instance {instance_id} is larger than {MAX_BYTES} bytes")

@@ -5,8 +5,8 @@ from temporalio.common import SearchAttributeKey
 from temporalio.converter import DataConverter
 from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 
-from workflows.codec import data_converter, guest_data_converter
-from workflows.sealing import Keyring
+from workflows.codec import CofferPayloadConverter, ForgivingFailures, data_converter
+from workflows.keyring import Keyring
 from workflows.settings import TemporalSettings
 
 PROJECT_ID = SearchAttributeKey.for_keyword("ProjectId")
@@ -30,9 +30,18 @@ async def connect(settings: TemporalSettings, keyring: Keyring, *, lazy: bool = 
     )
 
 
-def guest_converter(keyring: Keyring, instance_id: str) -> DataConverter:
-    """The data converter with which a guest connects."""
-    return guest_data_converter(keyring, instance_id)
+async def connect_plain(settings: TemporalSettings) -> Client:
+    """Connect a process that holds no key of the control plane; what it sends is in clear, and must be no secret."""
+    return await Client.connect(
+        settings.temporal_address,
+        namespace=settings.temporal_namespace,
+        tls=_tls(settings),
+        data_converter=DataConverter(
+            payload_converter_class=CofferPayloadConverter, failure_converter_class=ForgivingFailures
+        ),
+        runtime=quiet_runtime(),
+        lazy=True,
+    )
 
 
 def quiet_runtime() -> Runtime:

@@ -1,5 +1,6 @@
 """The encrypting codec and the converters: every payload is sealed, and nothing a guest sends can raise here."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -22,8 +23,8 @@ from temporalio.converter import (
 )
 
 from workflows.domain.errors import BadRequest, GuestProtocolError
-from workflows.names import guest_of
-from workflows.sealing import CONTROL, Keyring, NotOurs, guest_key_id
+from workflows.keyring import Keyring, NotOurs, OwnKeyring
+from workflows.names import control_key_id, guest_key_id, guest_of, guest_of_key
 
 ENCODING = b"binary/encrypted"
 ORIGIN = "coffer-origin"  # in a decoded payload: key id and direction, as the codec has verified them
@@ -41,26 +42,29 @@ class SealingCodec(PayloadCodec, WithSerializationContext):
     Clear payloads pass in a workflow's context alone: operators may start runs with plain JSON, guests may not talk so.
     """
 
-    def __init__(self, keyring: Keyring, *, direction: str = DOWN, key_id: str | None = None) -> None:
+    def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
-        self._direction = direction
-        self._own = key_id
+        self._own = keyring.instance_id if isinstance(keyring, OwnKeyring) else None
+        self._direction = UP if self._own else DOWN
         self._guest: str | None = None
 
     def with_context(self, context: SerializationContext) -> Self:
         """Return a codec that knows which guest a payload is for, if any."""
-        copy = type(self)(self._keyring, direction=self._direction, key_id=self._own)
+        copy = type(self)(self._keyring)
         if isinstance(context, ActivitySerializationContext):
             copy._guest = guest_of(queue=context.activity_task_queue, activity_id=context.activity_id)
         return copy
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Seal payloads; they grow by some 100 bytes each."""
-        key_id = self._own or (guest_key_id(self._guest) if self._guest else CONTROL)
+        guest, epoch = self._own or self._guest, self._keyring.current
+        key_id = guest_key_id(guest, epoch) if guest else control_key_id(epoch)
         return [self._seal(payload, key_id) for payload in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Open payloads; never raises."""
+        if self._own:  # a guest may have to ask for its key of a new epoch
+            return await asyncio.to_thread(lambda: [self._open(payload) for payload in payloads])
         return [self._open(payload) for payload in payloads]
 
     def _seal(self, payload: Payload, key_id: str) -> Payload:
@@ -75,15 +79,11 @@ class SealingCodec(PayloadCodec, WithSerializationContext):
         if payload.metadata.get("encoding") != ENCODING:
             return self._clear(payload)
         try:
-            purpose = payload.metadata["encryption-key-id"].decode()
-            key_id, _, direction = purpose.rpartition("/")
-            opened = Payload.FromString(self._keyring.decrypt(key_id, payload.data, purpose.encode()))
-        except (NotOurs, DecodeError, UnicodeDecodeError, KeyError):
+            key_id, direction, inner = opened(self._keyring, payload)
+        except NotOurs:
             return _marker()
-        if direction not in (UP, DOWN) or (direction == UP and not key_id.startswith("g:")):
-            return _marker()
-        opened.metadata[ORIGIN] = purpose.encode()
-        return opened
+        inner.metadata[ORIGIN] = f"{key_id}/{direction}".encode()
+        return inner
 
     def _clear(self, payload: Payload) -> Payload:
         if self._guest is not None or self._own is not None:
@@ -92,6 +92,20 @@ class SealingCodec(PayloadCodec, WithSerializationContext):
         clear.CopyFrom(payload)
         clear.metadata.pop(ORIGIN, None)
         return clear
+
+
+def opened(keyring: Keyring, payload: Payload) -> tuple[str, str, Payload]:
+    """Return key id, direction and content of a sealed payload, as its seal proves them; NotOurs for anything else."""
+    try:
+        purpose = payload.metadata["encryption-key-id"].decode()
+        key_id, _, direction = purpose.rpartition("/")
+        inner = Payload.FromString(keyring.decrypt(key_id, payload.data, purpose.encode()))
+    except (DecodeError, UnicodeDecodeError, KeyError):
+        raise NotOurs("this is no sealed payload") from None
+    known = payload.metadata.get("encoding") == ENCODING and direction in (UP, DOWN)
+    if not known or (direction == UP and guest_of_key(key_id) is None):
+        raise NotOurs("this is no sealed payload")
+    return key_id, direction, inner
 
 
 def _marker() -> Payload:
@@ -176,18 +190,9 @@ class CofferPayloadConverter(CompositePayloadConverter):
 
 
 def data_converter(keyring: Keyring) -> DataConverter:
-    """The converter of every control-plane process."""
-    return _converter(SealingCodec(keyring))
-
-
-def guest_data_converter(keyring: Keyring, instance_id: str) -> DataConverter:
-    """The converter of one guest: seals with its own key, opens nothing else."""
-    return _converter(SealingCodec(keyring, direction=UP, key_id=guest_key_id(instance_id)))
-
-
-def _converter(codec: PayloadCodec) -> DataConverter:
+    """The converter of every process: with a guest's own keyring it seals with that key, and opens nothing else."""
     return DataConverter(
         payload_converter_class=CofferPayloadConverter,
         failure_converter_class=ForgivingFailures,
-        payload_codec=codec,
+        payload_codec=SealingCodec(keyring),
     )

@@ -13,8 +13,8 @@ from pydantic_settings import SettingsConfigDict
 from temporalio.api.common.v1 import Payloads
 
 from workflows.codec import SealingCodec
+from workflows.keyring import MasterKeyring
 from workflows.process import run, serve_http
-from workflows.sealing import Keyring
 from workflows.settings import TemporalSettings
 
 
@@ -33,7 +33,7 @@ class CodecServerSettings(TemporalSettings):
 
 def app(settings: CodecServerSettings) -> FastAPI:
     """The two routes, for the Web UI's origins."""
-    codec = SealingCodec(Keyring.read(settings.master_key_file))
+    codec = SealingCodec(MasterKeyring.read(settings.master_key_file))
     server = FastAPI(title="Coffer's codec server", openapi_url=None)
     server.add_middleware(
         CORSMiddleware,

@@ -6,9 +6,6 @@ RUNBOOKS = "runbooks"  # the workflow worker
 CLOUD = "cloud"  # the activity worker, OpenStack's side
 RECORDS = "records"  # the activity worker, the records' side
 
-EPOCH = 1
-CONTROL = f"c:{EPOCH}"  # name of the control plane's payload key
-
 _GUEST = "guest/"
 _CALL = "call/"
 
@@ -47,6 +44,28 @@ def guest_of(*, queue: str | None = None, activity_id: str | None = None) -> str
     return None
 
 
-def guest_key_id(instance_id: UUID | str) -> str:
-    """Name of the payload key that one guest and the control plane share."""
-    return f"g:{instance_id}:{EPOCH}"
+def control_key_id(epoch: int) -> str:
+    """Name of the control plane's payload key of an epoch."""
+    return f"c:{epoch}"
+
+
+def guest_key_id(instance_id: UUID | str, epoch: int) -> str:
+    """Name of the key that one guest and the control plane share in an epoch."""
+    return f"i:{instance_id}:{epoch}"
+
+
+def legacy_guest_key_id(instance_id: UUID | str) -> str:
+    """Name of the key that a guest had before there was a gateway; histories of that time are sealed with it."""
+    return f"g:{instance_id}:1"
+
+
+def epoch_of(key_id: str) -> int | None:
+    """Return the epoch that a key id ends in, or None where it is none."""
+    text = key_id.rpartition(":")[2]
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def guest_of_key(key_id: str) -> str | None:
+    """Return the id of the guest that a key id names, or None: a key of the control plane, or nonsense."""
+    kind, _, rest = key_id.partition(":")
+    return rest.rpartition(":")[0] if kind in ("i", "g") and epoch_of(key_id) is not None else None

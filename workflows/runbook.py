@@ -25,6 +25,7 @@ from workflows.domain.operation import (
 )
 from workflows.names import CLOUD, RECORDS, lock_id
 from workflows.ports.guest import Health, Watching
+from workflows.ports.identities import GuestExpectation, Identities
 from workflows.ports.records import Records, Watches
 from workflows.steps import (
     BOOT,
@@ -40,6 +41,8 @@ from workflows.steps import (
     sentence,
     type_of,
 )
+
+GUESTS_ENROL = "guests-enrol"  # patch of 0.2.0: earlier runs have no step for the guest's identity
 
 Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")
@@ -218,6 +221,13 @@ class Runbook:
     @property
     def _guest(self) -> GuestOf:
         return GuestOf(self.steps, self.instance_id)
+
+    async def expect_guest(self) -> int:
+        """Let the guest of the server that is built next enrol, and whoever was the guest before no more."""
+        async with self.step("expect_guest"):
+            expectation = GuestExpectation(instance_id=self.instance_id, operation_id=self.admission.operation_id,
+                                           fence=self.fence)  # fmt: skip
+            return await self.steps.ask(RECORDS, QUICK, Identities.expect_guest, expectation)
 
     async def start_watch(self) -> None:
         """Have somebody look after the instance from now on."""

@@ -4,7 +4,8 @@ import json
 import sys
 from uuid import UUID
 
-from workflows.sealing import Keyring, SecretBox
+from workflows.keyring import MasterKeyring
+from workflows.sealing import SecretBox
 from workflows.settings import TemporalSettings
 
 
@@ -12,7 +13,7 @@ def main() -> None:
     """Print the sealed form of the first line of standard input, as JSON for an order."""
     if len(sys.argv) != 2:
         sys.exit("usage: python -m workflows.seal INSTANCE_ID < file-with-the-secret")
-    box = SecretBox(Keyring.read(TemporalSettings().master_key_file), UUID(sys.argv[1]))
+    box = SecretBox(MasterKeyring.read(TemporalSettings().master_key_file), UUID(sys.argv[1]))
     secret = sys.stdin.readline().rstrip("\n")
     sys.stdout.write(json.dumps(box.seal(secret).model_dump()) + "\n")
 

@@ -11,8 +11,8 @@ from activities.openstack.servers import GuestAccess, NovaServers
 from activities.openstack.volumes import CinderVolumes
 from activities.settings import ActivitySettings
 from workflows.domain.instance import Address, CloudOffer
+from workflows.keyring import Keyring
 from workflows.ports.cloud import Cloud, FloatingIpOrder, OfferRequest, Port, ResourceOrder, ServerOrder
-from workflows.sealing import Keyring
 
 
 class OpenStackCloud(Cloud):
@@ -89,5 +89,5 @@ class OpenStackCloud(Cloud):
 def open_cloud(settings: ActivitySettings, keyring: Keyring) -> OpenStackCloud:
     """The cloud of the service user; dialled at the first call."""
     connections = Connections(settings.cloud, settings.cloud_timeout)
-    access = GuestAccess(settings.guest_gateway, settings.temporal_namespace, keyring)
+    access = GuestAccess(settings.guest_gateway, settings.guest_gateway_ca, settings.temporal_namespace, keyring)
     return OpenStackCloud(connections, settings, access)

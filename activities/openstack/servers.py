@@ -1,7 +1,7 @@
 """The port `Servers`, over Nova."""
 
-import base64
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -10,29 +10,32 @@ from activities.openstack.errors import translated
 from activities.openstack.userdata import cloud_config
 from workflows.domain.errors import NotYet, ResourceFailed
 from workflows.domain.guest import GuestBoot
-from workflows.names import guest_key_id
+from workflows.enrolment import ticket_for
+from workflows.keyring import Keyring
 from workflows.ports.cloud import ResourceOrder, ServerOrder
-from workflows.sealing import Keyring
 
 
 @dataclass(frozen=True)
 class GuestAccess:
-    """What guests are told: whom to dial, and (derived here, for each) the key they speak with."""
+    """What guests are told: whom to dial and trust, and (derived here, for each) the ticket that they enrol with."""
 
     gateway: str
+    ca_file: Path
     namespace: str
     keyring: Keyring
 
-    def boot_of(self, order: ResourceOrder) -> GuestBoot:
-        """The boot file of an order's guest."""
-        key = self.keyring.key(guest_key_id(order.instance_id))
+    def boot_of(self, order: ServerOrder) -> GuestBoot:
+        """The boot file of an order's guest. Made again, it is as good as the first: both are of one generation."""
+        what = order.resources
         return GuestBoot(
-            instance_id=order.instance_id,
+            instance_id=what.instance_id,
             gateway=self.gateway,
+            ca=self.ca_file.read_text(),
             namespace=self.namespace,
-            payload_key=base64.b64encode(key).decode(),
-            datastore=order.manager,
-            version=order.datastore_version,
+            ticket=ticket_for(self.keyring, what.instance_id, order.generation),
+            generation=order.generation,
+            datastore=what.manager,
+            version=what.datastore_version,
         )
 
 
@@ -72,7 +75,7 @@ class NovaServers:
                 {"boot_index": -1, "uuid": order.volume_id, "source_type": "volume", "destination_type": "volume",
                  "delete_on_termination": False},
             ],
-            "user_data": cloud_config(self._access.boot_of(what)),
+            "user_data": cloud_config(self._access.boot_of(order)),
             "metadata": {"coffer_instance": str(what.instance_id), "coffer_project": what.project_id},
         }  # fmt: skip
         if what.availability_zone:

@@ -12,8 +12,8 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from workflows.client import SEARCH_ATTRIBUTES, connect
+from workflows.keyring import NoKeys
 from workflows.process import log_to_stderr, run
-from workflows.sealing import Keyring
 from workflows.settings import TemporalSettings
 
 KEYWORD = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
@@ -65,7 +65,7 @@ async def main(stop: asyncio.Event) -> None:
     log_to_stderr(settings.log_level)
     for left in reversed(range(PATIENCE)):
         try:
-            await prepare(await connect(settings, Keyring()))  # no key: nothing here carries a payload
+            await prepare(await connect(settings, NoKeys()))  # no key: nothing here carries a payload
         except (RuntimeError, RPCError) as error:  # RuntimeError: nobody listens yet
             if not left or stop.is_set():
                 raise

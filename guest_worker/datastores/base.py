@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from guest_worker.memory import write_private
 from workflows.domain.accounts import NewDatabase, User, UserName
+from workflows.files import write_private
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from workflows.ports.cloud import (
 )
 from workflows.ports.guest import EngineOrder, Fenced, FirstAccounts, Lifecycle, VolumeOrder
 from workflows.ports.records import Records
-from workflows.runbook import Runbook
+from workflows.runbook import GUESTS_ENROL, Runbook
 from workflows.steps import PROMPT, Steps, lost_fence, sentence
 
 
@@ -85,10 +85,10 @@ class CreateInstance(Runbook):
         await self.cloud(Volumes.create_volume, order)
         volume_id = await self.cloud(Volumes.require_volume_available, order.instance_id)
         self.learn(port_id=port.id, addresses=port.addresses, volume_id=volume_id)
-        await self.cloud(
-            Servers.create_server,
-            ServerOrder(resources=order, port_id=port.id, volume_id=volume_id, server_group_id=server_group_id),
-        )
+        server = ServerOrder(resources=order, port_id=port.id, volume_id=volume_id, server_group_id=server_group_id)
+        # before the server: its guest may knock as soon as it boots
+        generation = await self.expect_guest() if workflow.patched(GUESTS_ENROL) else 0
+        await self.cloud(Servers.create_server, server.model_copy(update={"generation": generation}))
         server_id = await self.cloud(Servers.require_server_active, order.instance_id)
         self.learn(server_id=server_id)
         if order.access.is_public:

@@ -1,9 +1,12 @@
 """Runbook part: delete whatever carries an instance's tag."""
 
+from temporalio import workflow
+
 from workflows.names import CLOUD, RECORDS
 from workflows.ports.cloud import Networks, Servers, Volumes
+from workflows.ports.identities import Identities
 from workflows.ports.records import Watches
-from workflows.runbook import Runbook
+from workflows.runbook import GUESTS_ENROL, Runbook
 from workflows.steps import POLL_LONG, QUICK, all_of
 
 
@@ -13,6 +16,11 @@ async def tear_down(runbook: Runbook) -> None:
     instance_id = runbook.instance_id
     async with runbook.step("end_watch"):
         await runbook.steps.ask(RECORDS, QUICK, Watches.end_watch, instance_id)
+
+    # whoever still speaks from the server's place is not heard any more
+    if workflow.patched(GUESTS_ENROL):
+        async with runbook.step("revoke_guest"):
+            await runbook.steps.ask(RECORDS, QUICK, Identities.revoke_guest, instance_id)
 
     # the server first: it holds volume and port, and stopping it is what ends the last writes
     async with runbook.step("delete_servers_of"):

@@ -52,6 +52,7 @@ class ServerOrder(Fact):
     port_id: str
     volume_id: str
     server_group_id: str | None = None
+    generation: int = 0  # of its guest; see `ports.identities`
 
 
 class FloatingIpOrder(Fact):

@@ -218,5 +218,14 @@ class Accounts(ABC):
     def disable_root(self) -> None: ...
 
 
-class Guest(Lifecycle, Watching, Accounts):
+class Tokens(ABC):
+    """What the guest is known by; asked by operators, and changed by the guest itself every day."""
+
+    @abstractmethod
+    @activity.defn
+    def renew_token(self) -> None:
+        """Change the guest's token at the gateway; the old one counts for some minutes more."""
+
+
+class Guest(Lifecycle, Watching, Accounts, Tokens):
     """All that a guest can be asked."""

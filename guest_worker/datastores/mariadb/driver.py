@@ -14,9 +14,9 @@ from guest_worker.datastores.mariadb.accounts import MariaDBAccounts
 from guest_worker.datastores.mariadb.session import ADMIN, Session
 from guest_worker.datastores.mariadb.template import render
 from guest_worker.datastores.process import EngineProcess
-from guest_worker.memory import write_private
 from workflows.domain.datastores.mariadb import MARIADB
 from workflows.domain.errors import EngineFailed
+from workflows.files import write_private
 
 
 class MariaDB(Datastore):

@@ -12,9 +12,9 @@ from guest_worker.datastores.postgresql.accounts import PostgreSQLAccounts
 from guest_worker.datastores.postgresql.session import ADMIN, Session
 from guest_worker.datastores.postgresql.template import ACCESS, render
 from guest_worker.datastores.process import EngineProcess
-from guest_worker.memory import write_private
 from workflows.domain.datastores.postgresql import POSTGRESQL
 from workflows.domain.errors import EngineFailed
+from workflows.files import write_private
 
 
 class PostgreSQL(Datastore):

@@ -1,0 +1,119 @@
+"""`coffer.gateway.v1.Identity`: how a guest becomes known (Enrol), changes its token (Renew), and gets its keys (Keys).
+
+Messages are JSON: `Enrolment`, `Renewal` and `Credentials` of `workflows.domain.guest`. Only activities write the
+records, so each change is a standalone activity; what it carries is no secret.
+"""
+
+import asyncio
+import base64
+import logging
+from collections import OrderedDict
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ValidationError
+from temporalio.client import ActivityFailureError, Client
+from temporalio.common import ActivityIDConflictPolicy, RawValue, RetryPolicy
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+
+from gateway.denied import away, forbidden, garbled, stranger, too_much
+from gateway.guest import Guest
+from gateway.limits import Bucket
+from workflows.domain.errors import innermost
+from workflows.domain.guest import Credentials, Enrolment, Renewal
+from workflows.enrolment import is_ticket
+from workflows.keyring import GuestsKeyring
+from workflows.names import RECORDS
+from workflows.ports.identities import EnrolmentNote, Identities, TokenChange
+
+SECONDS = timedelta(seconds=8)
+MAX_BODY = 4096
+ENROLMENTS_PER_SECOND = 2.0  # with a good ticket, of one instance
+KEPT = 10_000
+ATTEMPTS = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_attempts=3)
+
+Asked = TypeVar("Asked", bound=BaseModel)
+log = logging.getLogger(__name__)
+
+
+class IdentityService:
+    """Hands out keys, to those that may have them."""
+
+    def __init__(self, client: Client, keyring: GuestsKeyring, ca: Path) -> None:
+        self._client = client
+        self._keyring = keyring
+        self._ca = ca
+        self._enrolments: OrderedDict[UUID, Bucket] = OrderedDict()
+
+    async def enrol(self, body: bytes, peer: str) -> bytes:
+        """Spend a ticket on the token whose hash comes with it; the same again is answered again."""
+        asked = _parsed(Enrolment, body)
+        if not is_ticket(self._keyring, asked.ticket, asked.instance_id, asked.generation):
+            raise stranger("the ticket is not valid")
+        if not self._bucket(asked.instance_id).take():
+            raise too_much("too many enrolments")
+        note = EnrolmentNote(instance_id=asked.instance_id, generation=asked.generation, token_hash=asked.token_hash,
+                             peer=peer)  # fmt: skip
+        await self._record(Identities.enrol_guest, note, f"enrol/{asked.instance_id}/{asked.token_hash[:16]}")
+        log.info("guest %s of generation %s has enrolled from %s", asked.instance_id, asked.generation, peer)
+        return self._credentials(asked.instance_id)
+
+    async def renew(self, guest: Guest, token_hash: str, body: bytes) -> bytes:
+        """Take another token for a guest that speaks with the one it has."""
+        asked = _parsed(Renewal, body)
+        change = TokenChange(instance_id=guest.instance_id, generation=guest.generation, old_hash=token_hash,
+                             token_hash=asked.token_hash)  # fmt: skip
+        await self._record(Identities.change_token, change, f"renew/{guest.instance_id}/{asked.token_hash[:16]}")
+        return self._credentials(guest.instance_id)
+
+    async def keys(self, guest: Guest) -> bytes:
+        """The guest's own keys, as they are now."""
+        return self._credentials(guest.instance_id)
+
+    def _credentials(self, instance_id: UUID) -> bytes:
+        ring = self._keyring.of_guest(instance_id)
+        keys = {epoch: base64.b64encode(key).decode() for epoch, key in ring.secrets.items()}
+        return Credentials(keys=keys, current=ring.current, ca=self._ca.read_text()).model_dump_json().encode()
+
+    def _bucket(self, instance_id: UUID) -> Bucket:
+        bucket = self._enrolments.setdefault(instance_id, Bucket(ENROLMENTS_PER_SECOND))
+        self._enrolments.move_to_end(instance_id)
+        while len(self._enrolments) > KEPT:
+            self._enrolments.popitem(last=False)
+        return bucket
+
+    async def _record(self, verb: Any, note: BaseModel, activity_id: str) -> None:
+        """Have the records take it; denied for good where they refuse, for now where nobody answers."""
+        try:
+            handle = await self._client.start_activity(
+                verb.__name__,
+                note,
+                id=activity_id,
+                task_queue=RECORDS,
+                result_type=RawValue,
+                schedule_to_close_timeout=SECONDS,
+                start_to_close_timeout=SECONDS,
+                retry_policy=ATTEMPTS,
+                id_conflict_policy=ActivityIDConflictPolicy.USE_EXISTING,
+                summary=f"{verb.__name__} {activity_id.split('/')[1]}",
+            )
+            await asyncio.wait_for(handle.result(), SECONDS.total_seconds() + 1)
+        except ActivityFailureError as error:
+            cause = innermost(error.cause)
+            if isinstance(cause, ApplicationError) and cause.non_retryable:
+                raise forbidden("this enrolment or token does not count") from None
+            raise away("the records do not answer") from None
+        except (RPCError, TimeoutError):
+            raise away("the records do not answer") from None
+
+
+def _parsed(shape: type[Asked], body: bytes) -> Asked:
+    if len(body) > MAX_BODY:
+        raise garbled("the request is too large")
+    try:
+        return shape.model_validate_json(body)
+    except (ValidationError, RecursionError):
+        raise garbled(f"this is no {shape.__name__}") from None

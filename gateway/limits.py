@@ -1,0 +1,102 @@
+"""How much one guest may ask: rates as token buckets, and calls that are open at once."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import grpc.aio
+
+from gateway.denied import too_much
+from gateway.settings import GatewaySettings
+
+KEPT = 60.0  # seconds that a guest without open calls is remembered
+
+
+class Bucket:
+    """So many a second, and twice as many at once."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._there = rate * 2
+        self._at = time.monotonic()
+
+    def take(self) -> bool:
+        """Whether there is one more."""
+        now = time.monotonic()
+        self._there = min(self._rate * 2, self._there + (now - self._at) * self._rate)
+        self._at = now
+        if self._there < 1:
+            return False
+        self._there -= 1
+        return True
+
+
+@dataclass
+class Account:
+    """What one guest uses now."""
+
+    polls: Bucket
+    calls: Bucket
+    open_polls: int = 0
+    open_calls: int = 0
+    upstream: set["grpc.aio.Call"] = field(default_factory=set)
+    used: float = 0.0
+
+
+class Limits:
+    """The accounts of all guests."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self._accounts: dict[UUID, Account] = {}
+
+    @contextmanager
+    def poll(self, instance_id: UUID) -> Iterator[Account]:
+        """Count a poll for as long as it is open; denied beyond the limits."""
+        account = self._account(instance_id)
+        if account.open_polls >= self._settings.guest_open_polls or not account.polls.take():
+            raise too_much("too many polls")
+        account.open_polls += 1
+        try:
+            yield account
+        finally:
+            account.open_polls -= 1
+
+    @contextmanager
+    def call(self, instance_id: UUID) -> Iterator[Account]:
+        """Count any other call; denied beyond the limits."""
+        account = self._account(instance_id)
+        if account.open_calls >= self._settings.guest_open_calls or not account.calls.take():
+            raise too_much("too many calls")
+        account.open_calls += 1
+        try:
+            yield account
+        finally:
+            account.open_calls -= 1
+
+    def open_guests(self) -> list[UUID]:
+        """Guests with an open poll; forgets those that were not heard of for a while."""
+        now = time.monotonic()
+        idle = [key for key, each in self._accounts.items()
+                if not (each.open_polls or each.open_calls) and now - each.used > KEPT]  # fmt: skip
+        for key in idle:
+            del self._accounts[key]
+        return [key for key, each in self._accounts.items() if each.open_polls]
+
+    def cut(self, instance_id: UUID) -> None:
+        """End a guest's open polls."""
+        account = self._accounts.get(instance_id)
+        for call in list(account.upstream) if account else ():
+            call.cancel()
+
+    def _account(self, instance_id: UUID) -> Account:
+        account = self._accounts.get(instance_id)
+        if account is None:
+            account = Account(
+                Bucket(self._settings.guest_polls_per_second), Bucket(self._settings.guest_calls_per_second)
+            )
+            self._accounts[instance_id] = account
+        account.used = time.monotonic()
+        return account

@@ -1,0 +1,184 @@
+"""The door itself: TLS, who asks, what may be asked; a request's body is read only when both are known."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from gateway.denied import Denied, away, forbidden, garbled, stranger
+from gateway.directory import Directory
+from gateway.guest import Guest
+from gateway.identity_service import IdentityService
+from gateway.limits import Bucket, Limits
+from gateway.settings import GatewaySettings
+from gateway.worker_service import WorkerService
+
+WORKER = "/temporal.api.workflowservice.v1.WorkflowService/"
+IDENTITY = "/coffer.gateway.v1.Identity/"
+BODY_SECONDS = 10.0  # for a body to come in whole
+WITHOUT_DEADLINE = 75.0
+POLL = f"{WORKER}PollActivityTaskQueue"
+OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.max_receive_message_length", 2 * 2**20),  # more is no payload for Temporal either
+    ("grpc.max_metadata_size", 8192),
+    ("grpc.max_concurrent_streams", 64),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.keepalive_time_ms", 30_000),  # a guest that fell silent is noticed: it must not swallow the next task
+    ("grpc.keepalive_timeout_ms", 15_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # the SDK's core pings every 30 s
+    ("grpc.max_connection_idle_ms", 300_000),
+    ("grpc.max_connection_age_ms", 1_800_000),  # give or take a tenth: guests spread over new processes by themselves
+    ("grpc.max_connection_age_grace_ms", 90_000),
+    ("grpc.so_reuseport", 0),
+]
+
+log = logging.getLogger(__name__)
+Answer = Callable[[AsyncIterator[bytes], "grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[bytes]]
+
+
+class Door(grpc.GenericRpcHandler):
+    """Every method leads here, known or not."""
+
+    def __init__(self, directory: Directory, limits: Limits, worker: WorkerService, identity: IdentityService) -> None:
+        self._directory = directory
+        self._limits = limits
+        self._worker = worker
+        self._identity = identity
+        self._warnings = Bucket(5)
+
+    def service(self, handler_call_details: "grpc.HandlerCallDetails") -> Any:
+        """Answer with a handler that sees the call before its body: to gRPC it is a stream of one message."""
+        method: str = handler_call_details.method
+
+        async def answer(body: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
+            return await self._guarded(method, body, context)
+
+        return grpc.stream_unary_rpc_method_handler(answer)
+
+    async def _guarded(
+        self, method: str, body: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[bytes, bytes]"
+    ) -> bytes:
+        try:
+            return await self._answer(method, body, context)
+        except Denied as denied:
+            self._warn(method, context.peer(), denied)
+            await context.abort(denied.code, denied.text)
+        except Exception:
+            log.exception("a call of %s from %s", method, context.peer())
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the gateway failed")
+        raise AssertionError("abort raises")  # for the checker of types
+
+    def _warn(self, method: str, peer: str, denied: Denied) -> None:
+        if denied.code not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND) and self._warnings.take():
+            log.warning("denied %s from %s: %s %s", method[-80:], peer, denied.code.name, denied.text)
+
+    async def _answer(
+        self, method: str, body: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[bytes, bytes]"
+    ) -> bytes:
+        if method == f"{IDENTITY}Enrol":
+            return await self._identity.enrol(await _whole(body), context.peer())
+        token = _token(context)
+        guest = await self._directory.guest_of(token)
+        if method == POLL:
+            return await self._call(guest, method, body, context)
+        with self._limits.call(guest.instance_id):
+            if method.startswith(IDENTITY):
+                return await self._about_itself(guest, token, method.removeprefix(IDENTITY), body)
+            return await self._call(guest, method, body, context)
+
+    async def _call(
+        self, guest: Guest, method: str, body: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[bytes, bytes]"
+    ) -> bytes:
+        rpc = self._worker.rpcs.get(method.removeprefix(WORKER)) if method.startswith(WORKER) else None
+        if rpc is None:
+            raise forbidden("guests may not call this")
+        left = context.time_remaining()
+        return await rpc(guest, await _whole(body), WITHOUT_DEADLINE if left is None else left)
+
+    async def _about_itself(self, guest: Guest, token: str, verb: str, body: AsyncIterator[bytes]) -> bytes:
+        if verb == "Renew":
+            token_hash = hashlib.sha256(token.encode()).hexdigest()
+            return await self._identity.renew(guest, token_hash, await _whole(body))
+        if verb == "Keys":
+            return await self._identity.keys(guest)
+        raise forbidden("guests may not call this")
+
+    async def keep_current(self, seconds: float) -> None:
+        """For ever: end the polls of guests that were revoked, or that another generation has replaced."""
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                for each in await self._directory.gone(self._limits.open_guests()):
+                    log.info("guest %s is known no more; its polls are ended", each)
+                    self._limits.cut(each)
+            except Exception:
+                log.exception("open polls could not be checked")
+
+    def end_polls(self) -> None:
+        """Before the process ends: a task that comes now must go to somebody else."""
+        for each in self._limits.open_guests():
+            self._limits.cut(each)
+
+
+def _token(context: "grpc.aio.ServicerContext[bytes, bytes]") -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == "authorization" and isinstance(value, str) and value.startswith("Bearer "):
+            return value.removeprefix("Bearer ")
+    raise stranger("a token is needed")
+
+
+async def _whole(body: AsyncIterator[bytes]) -> bytes:
+    """The one message of a call; denied where it does not come in time, or not at all."""
+    try:
+        return await asyncio.wait_for(anext(body), BODY_SECONDS)
+    except TimeoutError:
+        raise away("the request does not come") from None
+    except StopAsyncIteration:
+        raise garbled("there is no request") from None
+
+
+def credentials(settings: GatewaySettings) -> grpc.ServerCredentials:
+    """The gateway's certificate, read again when its file has changed."""
+    files = (settings.gateway_key, settings.gateway_cert)
+    seen = _stamps(files)
+
+    def changed() -> Any:
+        nonlocal seen
+        try:
+            now = _stamps(files)
+            if now == seen:
+                return None
+            seen = now
+            return _certificate(files)
+        except OSError as error:
+            log.error("the certificate cannot be read: %s", error)
+            return None
+
+    return grpc.dynamic_ssl_server_credentials(_certificate(files), changed)
+
+
+def _certificate(files: tuple[Path, Path]) -> "grpc.ServerCertificateConfiguration":
+    key, chain = (each.read_bytes() for each in files)
+    return grpc.ssl_server_certificate_configuration([(key, chain)])
+
+
+def _stamps(files: tuple[Path, Path]) -> tuple[int, ...]:
+    return tuple(each.stat().st_mtime_ns for each in files)
+
+
+def build_server(settings: GatewaySettings, door: Door) -> grpc.aio.Server:
+    """The server, bound; OSError when the port is taken."""
+    server = grpc.aio.server(options=OPTIONS)
+    server.add_generic_rpc_handlers((door,))
+    where = f"{settings.gateway_host}:{settings.gateway_port}"
+    try:
+        server.add_secure_port(where, credentials(settings))
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {where}") from error
+    return server

@@ -1,0 +1,170 @@
+"""`python -m guest_worker.identity enrol|keys|renew`: become known at the gateway, and stay so.
+
+A process of its own, for a moment: gRPC's library would stay in the guest worker's memory. What the guest is known by
+is kept in a file for itself alone. Every verb may be repeated: what the gateway is asked to take is on disk before it
+is asked, so an answer that was lost is simply asked for again.
+"""
+
+import hashlib
+import secrets
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from guest_worker.places import Places
+from guest_worker.settings import GuestSettings
+from workflows.domain.guest import Credentials, Enrolment, GuestBoot, Renewal
+from workflows.files import write_private
+
+if TYPE_CHECKING:
+    import grpc
+
+AWAY, REFUSED = 75, 77  # exit codes as in sysexits.h: EX_TEMPFAIL, EX_NOPERM
+SERVICE = "/coffer.gateway.v1.Identity"
+SECONDS = 15
+
+
+class Refused(Exception):
+    """The gateway knows us, and will not have us: asking again does not help."""
+
+
+class Away(Exception):
+    """The gateway does not answer, or cannot say yet."""
+
+
+class Known(BaseModel):
+    """What this guest is known by; `next_token` is one that the gateway may or may not have taken already."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    generation: int
+    token: str = Field(repr=False)
+    next_token: str | None = Field(None, repr=False)
+    credentials: Credentials | None = None
+
+
+def read(places: Places) -> Known | None:
+    """What is kept on disk."""
+    path = places.identity
+    return Known.model_validate_json(path.read_text()) if path.exists() else None
+
+
+def require(places: Places) -> Known:
+    """What is kept on disk; Refused when there is nothing."""
+    known = read(places)
+    if known is None:
+        raise Refused("not enrolled yet")
+    return known
+
+
+def read_boot(places: Places) -> GuestBoot:
+    """Who the user data says that we are."""
+    return GuestBoot.model_validate_json(places.boot_file.read_text())
+
+
+class Gateway:
+    """Asks the gateway's identity service."""
+
+    def __init__(self, boot: GuestBoot, ca: str) -> None:
+        self._target = boot.gateway
+        self._ca = ca
+
+    def ask(self, verb: str, question: BaseModel, token: str = "") -> Credentials:
+        """Ask one thing; Refused or Away."""
+        import grpc
+
+        trust = grpc.ssl_channel_credentials(self._ca.encode())
+        metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        with grpc.secure_channel(self._target, trust) as channel:
+            call: Callable[..., bytes] = channel.unary_unary(f"{SERVICE}/{verb}")
+            try:
+                answer = call(question.model_dump_json().encode(), timeout=SECONDS, metadata=metadata)
+            except grpc.RpcError as error:
+                raise _said(error) from None
+        return Credentials.model_validate_json(answer)
+
+
+def _said(error: "grpc.RpcError") -> Exception:
+    import grpc
+
+    final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.INVALID_ARGUMENT)
+    kind = Refused if error.code() in final else Away
+    return kind(f"{error.code().name}: {error.details()}")
+
+
+class Exchange:
+    """The verbs, each of which leaves on disk what it came to."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._boot = read_boot(places)
+
+    def enrol(self) -> None:
+        """Spend the boot file's ticket on a token of our own making; content when that is done."""
+        known = read(self._places)
+        if known is None or known.generation != self._boot.generation:
+            known = Known(generation=self._boot.generation, token=self._new_token())
+            self._keep(known)
+        if known.credentials is not None:
+            return
+        if not self._boot.ticket:
+            raise Refused("this server was built before there was a gateway; order the instance anew")
+        asked = Enrolment(instance_id=self._boot.instance_id, generation=self._boot.generation, ticket=self._boot.ticket,
+                          token_hash=hashed(known.token))  # fmt: skip
+        self._keep(known.model_copy(update={"credentials": self._gateway(known).ask("Enrol", asked)}))
+
+    def keys(self) -> None:
+        """Fetch our keys as they are now; finds out which token counts where an answer was lost."""
+        known = require(self._places)
+        try:
+            credentials = self._gateway(known).ask("Keys", BaseModel(), known.token)
+        except Refused:
+            if known.next_token is None:
+                raise
+            known = known.model_copy(update={"token": known.next_token, "next_token": None})
+            credentials = self._gateway(known).ask("Keys", BaseModel(), known.token)
+        self._keep(known.model_copy(update={"credentials": credentials}))
+
+    def renew(self) -> None:
+        """Change the token; the old one counts for some minutes more."""
+        self.keys()
+        known = require(self._places)
+        token = known.next_token or self._new_token()
+        self._keep(known.model_copy(update={"next_token": token}))
+        credentials = self._gateway(known).ask("Renew", Renewal(token_hash=hashed(token)), known.token)
+        self._keep(Known(generation=known.generation, token=token, credentials=credentials))
+
+    def _gateway(self, known: Known) -> Gateway:
+        newer = known.credentials.ca if known.credentials else ""
+        return Gateway(self._boot, newer or self._boot.ca)
+
+    def _new_token(self) -> str:
+        return f"{self._boot.instance_id}.{secrets.token_urlsafe(32)}"
+
+    def _keep(self, known: Known) -> None:
+        write_private(self._places.identity, known.model_dump_json())
+
+
+def hashed(token: str) -> str:
+    """What the records keep of a token."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def main() -> int:
+    """Do the verb of the command line; the exit code says whether it may be tried again."""
+    verb = sys.argv[1] if len(sys.argv) == 2 else ""
+    if verb not in ("enrol", "keys", "renew"):
+        sys.stderr.write(__doc__ or "")
+        return 2
+    try:
+        getattr(Exchange(GuestSettings().places), verb)()
+    except (Refused, Away) as error:
+        sys.stderr.write(f"{error}\n")
+        return REFUSED if isinstance(error, Refused) else AWAY
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""What this guest is known by, and the client that speaks with it."""
+
+import base64
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from temporalio.client import Client, TLSConfig
+
+from guest_worker import host, identity
+from guest_worker.identity import AWAY, REFUSED, Away, Known, Refused
+from guest_worker.settings import GuestSettings
+from workflows.client import quiet_runtime
+from workflows.codec import data_converter
+from workflows.domain.guest import Credentials, GuestBoot
+from workflows.keyring import OwnKeyring, Ring
+
+log = logging.getLogger(__name__)
+
+
+def exchange(verb: str) -> None:
+    """Have a process of its own talk to the gateway's identity service; Refused or Away."""
+    try:
+        host.run([sys.executable, "-m", "guest_worker.identity", verb])
+    except host.CommandFailed as error:
+        if error.code == REFUSED:
+            raise Refused(error.output) from None
+        raise Away(error.output if error.code == AWAY else str(error)) from None
+
+
+@dataclass
+class Membership:
+    """A guest's standing at the gateway. `exchange` does one verb of `guest_worker.identity`."""
+
+    settings: GuestSettings
+    boot: GuestBoot
+    exchange: Callable[[str], None] = exchange
+    client: Client | None = None
+
+    def __post_init__(self) -> None:
+        known = identity.read(self.settings.places)
+        ring = ring_of(known.credentials if known else None)
+        self.keyring = OwnKeyring(self.boot.instance_id, ring, self.learn)
+
+    def join(self) -> Known:
+        """Return what we are known by, enrolling if we are not; Refused or Away."""
+        self.exchange("enrol")
+        known = identity.require(self.settings.places)
+        self.keyring.take(ring_of(known.credentials))
+        return known
+
+    async def dial(self, known: Known) -> Client:
+        """Connect; RuntimeError while the gateway does not answer, or does not know our token."""
+        ca = (known.credentials.ca if known.credentials else "") or self.boot.ca
+        self.client = await Client.connect(
+            self.boot.gateway,
+            namespace=self.boot.namespace,
+            identity=f"guest/{self.boot.instance_id}",
+            tls=TLSConfig(server_root_ca_cert=ca.encode()),
+            api_key=known.token,
+            data_converter=data_converter(self.keyring),
+            runtime=quiet_runtime(),
+        )
+        return self.client
+
+    def learn(self) -> Ring | None:
+        """Ask the gateway for our keys as they are now; None while it does not answer."""
+        try:
+            self.exchange("keys")
+        except (Refused, Away) as error:
+            log.warning("cannot fetch keys: %s", error)
+            return None
+        return ring_of(identity.require(self.settings.places).credentials)
+
+    def renew(self) -> None:
+        """Change the token, and speak with the new one from now on; Refused or Away."""
+        self.exchange("renew")
+        if self.client is not None:
+            self.client.api_key = identity.require(self.settings.places).token
+
+
+def ring_of(credentials: Credentials | None) -> Ring:
+    """Our keys as the keyring has them."""
+    if credentials is None:
+        return Ring({}, 0)
+    return Ring({epoch: base64.b64decode(key) for epoch, key in credentials.keys.items()}, credentials.current)

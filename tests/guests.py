@@ -4,7 +4,7 @@ Only the initialisation is a copy of a data directory that was made once, for sp
 suite like the others.
 """
 
-import base64
+import asyncio
 import os
 import shutil
 import signal
@@ -18,13 +18,18 @@ from temporalio.worker import Interceptor, Worker
 from guest_worker.datastores.base import Surroundings
 from guest_worker.datastores.postgresql import PostgreSQL
 from guest_worker.guest import DatabaseGuest
+from guest_worker.identity import Exchange
+from guest_worker.membership import Membership
 from guest_worker.settings import GuestSettings
-from guest_worker.worker import Identity, build_guest, build_worker
+from guest_worker.worker import build_guest, build_worker
 from tests.elsewhere import Elsewhere, open_folder
+from tests.gateway import TestGateway
 from tests.machine import loopback, processes_below
-from tests.temporal import TemporalServer
 from workflows.domain.guest import GuestBoot
-from workflows.names import guest_key_id
+from workflows.enrolment import ticket_for
+from workflows.files import write_private
+from workflows.keyring import MasterKeyring
+from workflows.names import guest_queue
 
 
 class CopiedPostgreSQL(PostgreSQL):
@@ -73,16 +78,19 @@ class TestGuest:
         self.guest: DatabaseGuest | None = None
         self.worker: Worker | None = None
 
-    async def start(self, server: TemporalServer, interceptors: tuple[Interceptor, ...] = ()) -> None:
-        """Begin to poll."""
-        key = server.keyring.key(guest_key_id(self.instance_id))
-        boot = GuestBoot(instance_id=self.instance_id, gateway=server.address, namespace="coffer", datastore="postgresql",
-                         payload_key=base64.b64encode(key).decode(), version="15")  # fmt: skip
-        identity = Identity.of(boot)
-        self.guest = build_guest(self.settings, identity, datastore=_driver(self.engine))
+    async def start(
+        self, gateway: TestGateway, keyring: MasterKeyring, interceptors: tuple[Interceptor, ...] = ()
+    ) -> None:
+        """Boot: enrol with the ticket of the first generation, and begin to poll."""
+        boot = GuestBoot(instance_id=self.instance_id, gateway=gateway.address, ca=gateway.ca, namespace="coffer",
+                         ticket=ticket_for(keyring, self.instance_id, 1), datastore="postgresql", version="15")  # fmt: skip
+        write_private(self.settings.places.boot_file, boot.model_dump_json())
+        exchange = Exchange(self.settings.places)
+        membership = Membership(self.settings, boot, lambda verb: getattr(exchange, verb)())
+        self.guest = build_guest(membership, datastore=_driver(self.engine))
         self.guest.keeper.start()
-        client = await server.guest_client(self.instance_id)
-        self.worker = build_worker(client, identity, self.guest, interceptors)
+        client = await membership.dial(await asyncio.to_thread(membership.join))
+        self.worker = build_worker(client, self.guest, guest_queue(self.instance_id), interceptors)
         await self.worker.__aenter__()
 
     async def end(self) -> list[int]:

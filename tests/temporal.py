@@ -14,9 +14,8 @@ from temporalio.service import RPCError
 
 from deploy import temporal
 from deploy.temporal import NAMESPACE
-from workflows.codec import data_converter, guest_data_converter
-from workflows.names import guest_key_id
-from workflows.sealing import Keyring
+from workflows.codec import data_converter
+from workflows.keyring import MasterKeyring, OwnKeyring
 
 
 def free_port(together: int = 1) -> int:
@@ -40,7 +39,7 @@ def _is_free(port: int) -> bool:
 class TemporalServer:
     """Where the server listens, and clients for both sides of the wall."""
 
-    def __init__(self, port: int, keyring: Keyring) -> None:
+    def __init__(self, port: int, keyring: MasterKeyring) -> None:
         self.address = f"127.0.0.1:{port}"
         self.keyring = keyring
 
@@ -49,15 +48,18 @@ class TemporalServer:
         return await Client.connect(self.address, namespace=NAMESPACE, data_converter=data_converter(self.keyring))
 
     async def guest_client(self, instance_id: object) -> Client:
-        """A client as the guest of an instance has it."""
-        key_id = guest_key_id(str(instance_id))
-        own = Keyring(keys={key_id: self.keyring.key(key_id)})
-        converter = guest_data_converter(own, str(instance_id))
-        return await Client.connect(self.address, namespace=NAMESPACE, data_converter=converter)
+        """A client with a guest's keys that has come past the gateway: what lies behind must bear it, too."""
+        own = own_keyring(self.keyring, instance_id)
+        return await Client.connect(self.address, namespace=NAMESPACE, data_converter=data_converter(own))
+
+
+def own_keyring(keyring: MasterKeyring, instance_id: object) -> OwnKeyring:
+    """What the guest of an instance holds."""
+    return OwnKeyring(str(instance_id), keyring.branch().of_guest(str(instance_id)))
 
 
 @contextmanager
-def temporal_server(folder: Path, keyring: Keyring) -> Iterator[TemporalServer]:
+def temporal_server(folder: Path, keyring: MasterKeyring) -> Iterator[TemporalServer]:
     """Run a server with its file in `folder`; it is gone afterwards."""
     port = free_port()
     command = temporal.command(

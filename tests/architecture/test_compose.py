@@ -28,12 +28,12 @@ from records.settings import RecordsSettings
 from tests.temporal import free_port, temporal_server
 from workflows.client import SEARCH_ATTRIBUTES
 from workflows.codec_server import CodecServerSettings
-from workflows.sealing import Keyring
+from workflows.keyring import MasterKeyring
 from workflows.settings import TemporalSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy/compose"
-IMAGE = "coffer:0.1.0"
+IMAGE = "coffer:0.2.0"
 READ_BY: dict[str, tuple[type[BaseSettings], ...]] = {
     "api": (ApiSettings, RecordsSettings),
     "workflow-worker": (TemporalSettings,),
@@ -300,7 +300,7 @@ def test_secrets_are_made_once_and_their_folder_is_its_owners_alone(secrets: Pat
     assert len(set(made.values())) == len(made)
     assert secrets.stat().st_mode & 0o777 == 0o700
     assert {each.stat().st_mode & 0o777 for each in secrets.iterdir()} == {0o444}
-    assert len(Keyring.read(secrets / "master-key").key("c:1")) == 32
+    assert len(MasterKeyring.read(secrets / "master-key").key("c:1")) == 32
     subprocess.run(["sh", str(FOLDER / "make-secrets.sh"), str(secrets)], check=True, stdout=subprocess.DEVNULL)
     assert {each.name: each.read_text() for each in secrets.iterdir()} == made
 
@@ -397,7 +397,7 @@ def records(verb: str, port: int, service: Path) -> None:
 def test_temporal_gets_its_namespace_and_its_search_attributes_once(tmp_path: Path) -> None:
     assert tuple(each.name for each in SEARCH_ATTRIBUTES) == temporal.ATTRIBUTES
     assert SERVICES["namespace"]["environment"]["COFFER_TEMPORAL_NAMESPACE"] == temporal.NAMESPACE
-    with temporal_server(tmp_path, Keyring(master=bytes(32))) as server:
+    with temporal_server(tmp_path, MasterKeyring.of(bytes(32))) as server:
         given = {"COFFER_TEMPORAL_ADDRESS": server.address, "COFFER_TEMPORAL_NAMESPACE": "fresh"}
         for _ in range(2):
             subprocess.run([sys.executable, "-m", "deploy.compose.namespace"], check=True, cwd=ROOT, timeout=60,

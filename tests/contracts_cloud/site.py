@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -17,12 +18,13 @@ from activities.settings import ActivitySettings
 from tests.stack import RunningStack
 from workflows.domain.errors import NotYet
 from workflows.domain.instance import Access, CloudOffer, DatastoreVersion, InstanceSpec, Locality, Nic
+from workflows.keyring import MasterKeyring
 from workflows.ports.cloud import FloatingIpOrder, OfferRequest, ResourceOrder, ServerOrder
-from workflows.sealing import Keyring
 
 DATABASE_PORT = 5432
 GATEWAY = "192.0.2.1:7233"
 MASTER = b"m" * 32
+CA = Path(__file__).with_name("ca.pem")
 Answer = TypeVar("Answer")
 
 
@@ -35,7 +37,7 @@ class Site:
     image: str
     network: str
     stack: RunningStack | None = None
-    keyring: Keyring = field(default_factory=lambda: Keyring(master=MASTER))
+    keyring: MasterKeyring = field(default_factory=lambda: MasterKeyring.of(MASTER))
 
     @classmethod
     def of_environment(cls) -> "Site | None":
@@ -48,7 +50,12 @@ class Site:
 
     def open(self, **settings: Any) -> OpenStackCloud:
         """The adapter, with settings of a test's own."""
-        base: dict[str, Any] = {"cloud": self.name, "default_network": self.network, "guest_gateway": GATEWAY}
+        base: dict[str, Any] = {
+            "cloud": self.name,
+            "default_network": self.network,
+            "guest_gateway": GATEWAY,
+            "guest_gateway_ca": CA,
+        }
         return open_cloud(ActivitySettings(**{**base, **settings}), self.keyring)
 
     def connect(self) -> Connection:
@@ -125,7 +132,7 @@ class Instance:
         port = self.cloud.create_port(self.order())
         self.cloud.create_volume(self.order())
         volume = self.site.eventually(lambda: self.cloud.require_volume_available(self.id))
-        return ServerOrder(resources=self.order(), port_id=port.id, volume_id=volume)
+        return ServerOrder(resources=self.order(), port_id=port.id, volume_id=volume, generation=3)
 
     def running_server(self) -> str:
         """Build a server with its parts, and wait for it; return its id."""

@@ -9,10 +9,11 @@ import pytest
 import yaml
 
 from activities.openstack.leftovers import Leftover, Leftovers
-from tests.contracts_cloud.site import DATABASE_PORT, GATEWAY, MASTER, Instance, Site
+from tests.contracts_cloud.site import CA, DATABASE_PORT, GATEWAY, MASTER, Instance, Site
 from workflows.domain.errors import BadRequest
 from workflows.domain.guest import BOOT_FILE, GuestBoot
 from workflows.domain.instance import Access, Locality
+from workflows.enrolment import ticket_for
 from workflows.names import guest_key_id
 
 CIDRS = ("192.0.2.0/24", "198.51.100.7/32", "2001:db8::/32")
@@ -126,14 +127,14 @@ def test_the_user_data_of_the_server_is_the_boot_file_and_nothing_else(instance:
     assert list(config) == ["write_files"]
     (file,) = config["write_files"]
     assert (file["path"], file["owner"], file["permissions"]) == (BOOT_FILE, "guest:guest", "0600")
-    key = base64.b64encode(instance.site.keyring.key(guest_key_id(instance.id))).decode()
+    ticket = ticket_for(instance.site.keyring, instance.id, 3)
     assert GuestBoot.model_validate_json(base64.b64decode(file["content"])) == GuestBoot(
-        instance_id=instance.id, gateway=GATEWAY, namespace="coffer", payload_key=key, datastore="postgresql",
-        version="15",
+        instance_id=instance.id, gateway=GATEWAY, ca=CA.read_text(), namespace="coffer", ticket=ticket, generation=3,
+        datastore="postgresql", version="15",
     )  # fmt: skip
 
 
-def test_the_server_is_told_no_credential_of_openstack_and_no_key_but_its_own(instance: Instance) -> None:
+def test_the_server_is_told_no_credential_of_openstack_and_no_key(instance: Instance) -> None:
     sent = ordered_server(instance)
     (file,) = yaml.safe_load(base64.b64decode(sent["user_data"]))["write_files"]
     told = json.dumps(sent) + base64.b64decode(file["content"]).decode()
@@ -144,8 +145,8 @@ def test_the_server_is_told_no_credential_of_openstack_and_no_key_but_its_own(in
     secrets += [conn.auth_token, MASTER.decode(), base64.b64encode(MASTER).decode(), MASTER.hex()]
     assert len(secrets) >= 5
     assert [each for each in secrets if each in told] == []
-    another = base64.b64encode(instance.site.keyring.key(guest_key_id("another"))).decode()
-    assert another not in told
+    keys = [instance.site.keyring.key(each) for each in (guest_key_id(instance.id, 1), "e:1", "t:1", "c:1")]
+    assert [each for each in keys if base64.b64encode(each).decode() in told or each.hex() in told] == []
 
 
 def test_the_boot_file_is_on_the_disk_of_the_embedded_cloud_s_server_for_its_user_alone(

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.temporal import TemporalServer, temporal_server
-from workflows.sealing import Keyring
+from workflows.keyring import MasterKeyring
 
 
 @pytest.fixture(scope="session")
 def temporal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporalServer]:
-    with temporal_server(tmp_path_factory.mktemp("temporal"), Keyring(master=b"m" * 32)) as server:
+    with temporal_server(tmp_path_factory.mktemp("temporal"), MasterKeyring.of(b"m" * 32)) as server:
         yield server

@@ -8,20 +8,18 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.converter import ActivitySerializationContext, DataConverter, WorkflowSerializationContext
 from temporalio.exceptions import ApplicationError
 
-from workflows.codec import ORIGIN, CofferPayloadConverter, ForgivingFailures, data_converter, guest_data_converter
+from tests.temporal import own_keyring
+from workflows.codec import ORIGIN, CofferPayloadConverter, ForgivingFailures, data_converter
 from workflows.domain.accounts import Sealed
 from workflows.domain.errors import BadRequest
 from workflows.domain.instance import Flavor
+from workflows.keyring import MasterKeyring, NotOurs
 from workflows.names import call_id, guest_key_id, guest_queue
-from workflows.sealing import Keyring, NotOurs, SecretBox
+from workflows.sealing import SecretBox
 
-MASTER = Keyring(master=b"m" * 32)
+MASTER = MasterKeyring.of(b"m" * 32)
 GUEST = uuid4()
 OTHER = uuid4()
-
-
-def own_keyring(instance: object) -> Keyring:
-    return Keyring.of_guest(str(instance), MASTER.key(guest_key_id(str(instance))))
 
 
 def activity(queue: str | None = None, activity_id: str | None = None) -> ActivitySerializationContext:
@@ -41,7 +39,7 @@ def control() -> DataConverter:
 
 
 def guest(instance: object = GUEST) -> DataConverter:
-    return guest_data_converter(own_keyring(instance), str(instance))
+    return data_converter(own_keyring(MASTER, instance))
 
 
 async def test_a_guest_reads_what_is_meant_for_it_and_nothing_else() -> None:
@@ -74,7 +72,7 @@ async def test_the_sender_is_known_and_cannot_be_claimed() -> None:
     assert codec is not None
 
     [opened] = await codec.decode(answer)
-    assert opened.metadata[ORIGIN] == f"{guest_key_id(GUEST)}/up".encode()
+    assert opened.metadata[ORIGIN] == f"{guest_key_id(GUEST, 1)}/up".encode()
 
     forged = Payload(metadata={"encoding": b"json/plain", ORIGIN: opened.metadata[ORIGIN]}, data=b'"x"')
     [refused] = await codec.decode([forged])
@@ -170,11 +168,11 @@ async def test_a_failures_message_and_stack_are_sealed() -> None:
 def test_a_secret_opens_for_its_guest_alone() -> None:
     sealed = SecretBox(MASTER, GUEST).seal("swordfish")
 
-    assert SecretBox(own_keyring(GUEST), GUEST).open(sealed) == "swordfish"
+    assert SecretBox(own_keyring(MASTER, GUEST), GUEST).open(sealed) == "swordfish"
     assert "swordfish" not in repr(sealed)
     with pytest.raises(NotOurs):
         SecretBox(MASTER, OTHER).open(sealed)
     with pytest.raises(NotOurs):
-        SecretBox(own_keyring(OTHER), GUEST).open(sealed)
+        SecretBox(own_keyring(MASTER, OTHER), GUEST).open(sealed)
     with pytest.raises(NotOurs):
         SecretBox(MASTER, GUEST).open(Sealed(sealed="not base64"))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from workflows.sealing import Keyring
+from workflows.keyring import MasterKeyring
 
 HISTORIES = Path(__file__).parent / "histories"
-KEYRING = Keyring(master=b"h" * 32)  # no secret: what the recorded payloads are sealed with
+KEYRING = MasterKeyring.of(b"h" * 32)  # no secret: what the recorded payloads are sealed with

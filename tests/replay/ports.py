@@ -41,6 +41,7 @@ from workflows.ports.guest import (
     VolumeOrder,
     VolumeReport,
 )
+from workflows.ports.identities import EnrolmentNote, GuestExpectation, Identities, TokenChange
 from workflows.ports.records import Records, RootNote, Sweeps, Watches
 from workflows.sealing import SecretBox
 
@@ -178,7 +179,7 @@ class PlainCloud(Cloud):
         self._script.play()
 
 
-class PlainRecords(Records, Watches, Sweeps):
+class PlainRecords(Records, Identities, Watches, Sweeps):
     """Records in memory: who has which fence number, and what was interrupted."""
 
     def __init__(self, script: Script) -> None:
@@ -236,6 +237,24 @@ class PlainRecords(Records, Watches, Sweeps):
 
     @activity.defn
     async def note_root(self, note: RootNote) -> None:
+        self._script.play()
+
+    @activity.defn
+    async def expect_guest(self, expectation: GuestExpectation) -> int:
+        self._script.play()
+        self._require_open(expectation.operation_id)
+        return 1
+
+    @activity.defn
+    async def enrol_guest(self, note: EnrolmentNote) -> None:
+        raise _nobody_asks()
+
+    @activity.defn
+    async def change_token(self, change: TokenChange) -> None:
+        raise _nobody_asks()
+
+    @activity.defn
+    async def revoke_guest(self, instance_id: UUID) -> None:
         self._script.play()
 
     @activity.defn
@@ -366,6 +385,10 @@ class PlainGuest(Guest):
 
     @activity.defn
     def revoke_access(self, grant: Grant) -> None:
+        raise _nobody_asks()
+
+    @activity.defn
+    def renew_token(self) -> None:
         raise _nobody_asks()
 
 

@@ -34,9 +34,9 @@ from temporalio.worker import Worker
 from deploy.temporal import NAMESPACE
 from tests.replay.kept import HISTORIES, KEYRING
 from tests.replay.ports import Held, PlainCloud, PlainGuest, PlainRecords, Script
-from tests.temporal import TemporalServer, temporal_server
+from tests.temporal import TemporalServer, own_keyring, temporal_server
 from workflows.catalogue import RUNBOOKS
-from workflows.codec import ForgivingFailures, data_converter, guest_data_converter
+from workflows.codec import ForgivingFailures, data_converter
 from workflows.domain.accounts import NewDatabase, NewUser
 from workflows.domain.errors import EngineFailed, QuotaExceeded, ResourceFailed
 from workflows.domain.instance import Access, InstanceSpec, Locality
@@ -55,15 +55,16 @@ from workflows.instance.restart import RestartInstance
 from workflows.instance.root import DisableRoot, EnableRoot, RootRequest
 from workflows.instance.settle import SettleInstance
 from workflows.instance.watch import WatchInstance, WatchOrder
-from workflows.names import CLOUD, RECORDS, guest_key_id, guest_queue, lock_id, root_id, watch_id
+from workflows.names import CLOUD, RECORDS, guest_queue, lock_id, root_id, watch_id
 from workflows.names import RUNBOOKS as RUNBOOKS_QUEUE
 from workflows.ports.cloud import Cloud
 from workflows.ports.guest import Guest
+from workflows.ports.identities import Identities
 from workflows.ports.records import Records, Sweeps, Watches
 from workflows.process import leave
 from workflows.registration import verbs
 from workflows.runbook import Runbook
-from workflows.sealing import Keyring, SecretBox
+from workflows.sealing import SecretBox
 from workflows.sweep import Sweep, SweepOrder
 
 CALLER = Caller(project_id="project", user_id="amy", request_id="req-1")
@@ -105,9 +106,8 @@ class Stage:
     async def guest(self) -> AsyncIterator[UUID]:
         """An instance whose guest listens."""
         instance_id = uuid4()
-        key_id = guest_key_id(instance_id)
-        own = Keyring(keys={key_id: KEYRING.key(key_id)})
-        client = await connect(self.server, guest_data_converter(own, str(instance_id)))
+        own = own_keyring(KEYRING, instance_id)
+        client = await connect(self.server, data_converter(own))
         guest = PlainGuest(self.script, SecretBox(own, instance_id))
         async with Worker(
             client, task_queue=guest_queue(instance_id), activities=verbs(Guest, guest),
@@ -303,7 +303,7 @@ async def record(server: TemporalServer, folder: Path) -> None:
     script = Script()
     cloud, records = PlainCloud(script), PlainRecords(script)
     threads = ThreadPoolExecutor(8)
-    asked = [*verbs(Records, records), *verbs(Watches, records), *verbs(Sweeps, records)]
+    asked = [*verbs(Records, records), *verbs(Identities, records), *verbs(Watches, records), *verbs(Sweeps, records)]
     async with AsyncExitStack() as stack:
         for worker in (
             Worker(client, task_queue=RUNBOOKS_QUEUE, workflows=list(RUNBOOKS)),

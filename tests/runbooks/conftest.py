@@ -13,11 +13,12 @@ from records.catalogue import Catalogue, CatalogueDatastore, CatalogueVersion, s
 from records.engine import connect
 from records.reads import Reader
 from records.settings import RecordsSettings
+from tests.gateway import TestGateway, running_gateway
 from tests.guests import make_template
 from tests.runbooks.world import Faults, World, workers
 from tests.stack import RunningStack
 from tests.temporal import TemporalServer, temporal_server
-from workflows.sealing import Keyring
+from workflows.keyring import MasterKeyring
 
 DATABASE = "runbooks"
 
@@ -25,7 +26,7 @@ DATABASE = "runbooks"
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporalServer]:
     """A Temporal server of our own, for the stack's workers must not take our steps."""
-    with temporal_server(tmp_path_factory.mktemp("temporal"), Keyring(master=b"r" * 32)) as running:
+    with temporal_server(tmp_path_factory.mktemp("temporal"), MasterKeyring.of(b"r" * 32)) as running:
         yield running
 
 
@@ -40,8 +41,20 @@ def records_url(stack: RunningStack) -> str:
     return url
 
 
+@pytest.fixture(scope="session")
+def gateway(
+    server: TemporalServer, records_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TestGateway]:
+    """The door that the guests of this world knock at."""
+    folder = tmp_path_factory.mktemp("gateway")
+    with running_gateway(folder, server.keyring, temporal=server.address, records_url=records_url) as running:
+        yield running
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def whole_world(stack: RunningStack, server: TemporalServer, records_url: str) -> AsyncIterator[World]:
+async def whole_world(
+    stack: RunningStack, server: TemporalServer, gateway: TestGateway, records_url: str
+) -> AsyncIterator[World]:
     """Everything, started."""
     engine = connect(RecordsSettings(records_url=records_url))
     async with engine.begin() as conn:
@@ -55,7 +68,7 @@ async def whole_world(stack: RunningStack, server: TemporalServer, records_url: 
     reader = Reader(engine, RecordsSettings().default_quotas())
     client = await server.client()
     template = make_template()
-    world = World(stack, server, client, engine, reader, Faults(), template, DATABASE)
+    world = World(stack, server, gateway, client, engine, reader, Faults(), template, DATABASE)
     async with workers(world):
         yield world
     await engine.dispose()

@@ -19,6 +19,7 @@ CLOUD = (
     "create_port",
     "create_volume",
     "require_volume_available",
+    "expect_guest",
     "create_server",
     "require_server_active",
     "create_floating_ip",

@@ -20,6 +20,7 @@ from activities.worker import Means, build_workers
 from records.engine import AsyncEngine
 from records.reads import Reader
 from records.settings import RecordsSettings
+from tests.gateway import TestGateway
 from tests.guests import TestGuest
 from tests.stack import RunningStack
 from tests.temporal import TemporalServer
@@ -46,6 +47,8 @@ class Faults:
     refuse: set[str] = field(default_factory=set)
     lose: set[str] = field(default_factory=set)
     at: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    boots: dict[UUID, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    booting: set["asyncio.Task[None]"] = field(default_factory=set)
     done: list[str] = field(default_factory=list)
 
     def clear(self) -> None:
@@ -54,6 +57,17 @@ class Faults:
         self.lose.clear()
         self.at.clear()
         self.done.clear()
+        self.boots.clear()
+
+    def boot(self, instance_id: UUID) -> None:
+        """A server is there: what waits to boot in it does."""
+        if boots := self.boots.pop(instance_id, None):
+            self.booting.add(asyncio.ensure_future(boots()))
+
+    async def booted(self) -> None:
+        """Wait for those that are booting."""
+        await asyncio.gather(*self.booting, return_exceptions=True)
+        self.booting.clear()
 
 
 class FaultLine(Interceptor):
@@ -82,6 +96,8 @@ class _Faulty(ActivityInboundInterceptor):
             await self._faults.at.pop(name)()
         answer = await super().execute_activity(input)
         self._faults.done.append(name)
+        if name == "create_server":
+            self._faults.boot(input.args[0].resources.instance_id)
         if name in self._faults.lose:
             self._faults.lose.discard(name)
             raise ConnectionError("the test loses this answer")
@@ -111,6 +127,7 @@ class World:
 
     stack: RunningStack
     server: TemporalServer
+    gateway: TestGateway
     client: Client
     engine: AsyncEngine
     reader: Reader
@@ -138,16 +155,19 @@ class World:
         finally:
             gate.let_go.set()
 
-    async def guest(self, instance_id: UUID) -> TestGuest:
-        """The guest that would boot in the instance's server."""
+    def guest(self, instance_id: UUID) -> None:
+        """The guest that boots in the instance's server, as soon as there is one."""
         guest = TestGuest(instance_id, self.template)
         self.guests.append(guest)
-        await guest.start(self.server, (FaultLine(self.faults),))
-        return guest
+
+        async def boot() -> None:
+            await guest.start(self.gateway, self.server.keyring, (FaultLine(self.faults),))
+
+        self.faults.boots[instance_id] = boot
 
     async def start(self, order: CreateOrder) -> "WorkflowHandle[Any, Any]":
         """Start a creation, and its guest."""
-        await self.guest(order.instance_id)
+        self.guest(order.instance_id)
         return await self.client.start_workflow(
             CreateInstance.run, order, id=lock_id(order.instance_id), task_queue=RUNBOOKS_QUEUE
         )
@@ -216,6 +236,7 @@ class World:
 
     async def end_guests(self) -> None:
         """After each test: its guests, whatever state they are in."""
+        await self.faults.booted()
         while self.guests:
             await self.guests.pop().end()
 
@@ -223,7 +244,8 @@ class World:
 @asynccontextmanager
 async def workers(world: World) -> AsyncIterator[None]:
     """The workflow worker and the activity workers, with faults in front of them."""
-    settings = ActivitySettings(cloud="coffer", guest_gateway=world.server.address, default_network="databases",
+    settings = ActivitySettings(cloud="coffer", guest_gateway=world.gateway.address,
+                                guest_gateway_ca=world.gateway.settings.gateway_ca, default_network="databases",
                                 external_network="public")  # fmt: skip
     means = Means(world.client, world.engine, world.server.keyring, settings, RecordsSettings())
     runbooks = Worker(world.client, task_queue=RUNBOOKS_QUEUE, workflows=list(RUNBOOKS))

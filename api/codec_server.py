@@ -150,7 +150,8 @@ def _payloads(body: bytes) -> Payloads:
 
 
 def _answer(payloads: Payloads) -> Response:
-    return Response(MessageToJson(payloads), media_type="application/json", headers={"Cache-Control": "no-store"})
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    return Response(MessageToJson(payloads), media_type="application/json", headers=headers)
 
 
 async def main(stop: asyncio.Event) -> None:

@@ -1,6 +1,7 @@
 """Who is an operator: by a Keystone token in a header, or by a session that began with a login in the browser."""
 
 import hashlib
+import logging
 import secrets
 import time
 from collections import OrderedDict, deque
@@ -16,6 +17,7 @@ FAILED_OF_ONE = 5
 FAILED_OF_ALL = 30
 MOST_SESSIONS = 1000
 
+log = logging.getLogger("api.operators")
 Clock = Callable[[], float]
 
 
@@ -106,6 +108,7 @@ class Operators:
         identity = await self._keystone.identify(token)
         check_access_rules(identity, method, path)
         if not self._policy.is_admin(identity):
+            log.warning("user %s is no operator", identity.user_id)
             raise Fault(403, "Only an operator may do this: the policy's rule context_is_admin says who is one.")
         return identity
 

@@ -142,6 +142,17 @@ def test_an_operator_s_token_opens_and_seals(stack: RunningStack, sealed: dict[s
         assert opened(httpx.post(f"{url}/decode", json=again, headers=headers)) == b'"x"'
 
 
+def test_the_policy_says_who_is_an_operator(
+    stack: RunningStack, sealed: dict[str, Any], operator: str, tmp_path: Path
+) -> None:
+    rules = tmp_path / "policy.yaml"
+    rules.write_text("context_is_admin: role:member and not role:admin\n")
+    member, _ = stack.token("demo")
+    with another_server(stack, policy_file=rules) as url:
+        assert opened(httpx.post(f"{url}/decode", json=sealed, headers={"X-Auth-Token": member})) == CLEAR
+        refused(httpx.post(f"{url}/decode", json=sealed, headers={"X-Auth-Token": operator}), 403)
+
+
 def test_a_health_check_needs_no_login(stack: RunningStack) -> None:
     assert httpx.get(f"{stack.settings.codec_url}/healthcheck").json() == {"status": "ok"}
 

@@ -2,7 +2,7 @@
 #   python -m api                       the API (the default)
 #   python -m workflows                 the workflow worker
 #   python -m activities                the activity worker
-#   python -m workflows.codec_server    the codec server
+#   python -m api.codec_server          the codec server
 #   python -m records upgrade           the records' migrations
 #   python -m deploy.compose.namespace  Temporal's namespace and search attributes
 # It holds no secret and keeps no state; everything comes by the environment, see docs/settings.md.

@@ -15,7 +15,7 @@ from api import models
 from api.context import Means
 from api.documented import schemas
 from api.edge import Edge
-from api.faults import Fault
+from api.faults import Fault, answer_fault, answer_http_exception
 from api.keystone import Keystone
 from api.policy import Policy
 from api.routes import accounts, catalogue, instances, mgmt, missing, operations
@@ -49,9 +49,9 @@ def build(settings: ApiSettings) -> Edge:
     for each in (operations, instances, accounts, catalogue, mgmt, missing):
         app.include_router(each.router)
     _add_front_page(app)
-    app.add_exception_handler(HTTPException, _as_fault)
+    app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_exception_handler(RequestValidationError, _as_bad_request)
-    app.add_exception_handler(Fault, _answer_fault)
+    app.add_exception_handler(Fault, answer_fault)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return Edge(app, settings, lambda: app.state.keystone)
 
@@ -108,22 +108,10 @@ def _add_front_page(app: FastAPI) -> None:
         return JSONResponse({"status": "ok", "records": "ok"})
 
 
-async def _as_fault(request: Request, error: Exception) -> JSONResponse:
-    code = error.status_code if isinstance(error, HTTPException) else 500
-    if code in (404, 405):  # Trove answers 404 for an unknown method, too
-        return await _answer_fault(request, Fault(404, "The resource could not be found."))
-    return await _answer_fault(request, Fault(code, str(getattr(error, "detail", error))))
-
-
 async def _as_bad_request(request: Request, error: Exception) -> JSONResponse:
     places = error.errors() if isinstance(error, RequestValidationError) else []
     said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in places)
-    return await _answer_fault(request, Fault(400, f"Validation error: {said}"))
-
-
-async def _answer_fault(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Fault)  # noqa: S101 - registered for nothing else
-    return JSONResponse(error.body(), status_code=error.code, headers=error.headers)
+    return await answer_fault(request, Fault(400, f"Validation error: {said}"))
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

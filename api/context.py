@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from temporalio.client import Client
 
+from api.keystone import Identity
 from api.settings import ApiSettings
 from records.reads import Reader, Scope
 from workflows.domain.operation import Caller
@@ -12,17 +13,6 @@ from workflows.keyring import Keyring
 
 if TYPE_CHECKING:
     from api.policy import Policy
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What Keystone says of a token."""
-
-    user_id: str
-    project_id: str
-    roles: tuple[str, ...]
-    domain_id: str = ""
-    access_rules: tuple[dict[str, str], ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from uuid import uuid4
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from temporalio.service import RPCError
 
-from api.context import Identity
+from api.body import read_body
 from api.faults import Fault, unavailable
-from api.keystone import Keystone, check_access_rules
+from api.keystone import Identity, Keystone, check_access_rules
 from api.settings import ApiSettings
 from records.engine import is_away
 
@@ -54,7 +54,7 @@ class Edge:
         scope["state"]["base"] = self._base(scope, headers)
         if scope["path"].startswith(VERSION):
             scope["state"]["identity"] = await self._authenticate(scope, headers)
-        body = await self._body(receive)
+        body = await read_body(receive, self._settings.max_body_bytes)
         scope["state"]["body"] = _readable(scope["method"], headers, body)
         await self._app(scope, _once(body), answer)
 
@@ -65,18 +65,6 @@ class Edge:
         if not identity.project_id or project != identity.project_id:
             raise Fault(403, f"User with tenant id {identity.project_id} cannot access this resource.")
         return identity
-
-    async def _body(self, receive: Receive) -> bytes:
-        body: bytes = b""
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Fault(400, "The request ended early.")
-            body += message.get("body", b"")
-            if len(body) > self._settings.max_body_bytes:
-                raise Fault(413, f"The request is larger than {self._settings.max_body_bytes} bytes.")
-            if not message.get("more_body"):
-                return body
 
     def _base(self, scope: Scope, headers: Mapping[str, str]) -> str:
         """What links start with: as the client wrote it, or as a trusted proxy says that it did."""

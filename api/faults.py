@@ -1,5 +1,8 @@
 """Trove's faults: one key that names the kind, with code and message."""
 
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 from temporalio.exceptions import ApplicationError
 
 NAMES = {
@@ -13,6 +16,7 @@ NAMES = {
     413: "overLimit",
     415: "badMediaType",
     422: "unprocessableEntity",
+    429: "overLimit",
     500: "instanceFault",
     501: "notImplemented",
     503: "serviceUnavailable",
@@ -43,6 +47,20 @@ class Fault(Exception):
     def body(self) -> dict[str, dict[str, object]]:
         """As Trove writes it."""
         return {NAMES.get(self.code, "serverError"): {"code": self.code, "message": self.message}}
+
+
+async def answer_fault(request: Request, error: Exception) -> JSONResponse:
+    """Answer with a fault that was raised."""
+    assert isinstance(error, Fault)  # noqa: S101 - registered for nothing else
+    return JSONResponse(error.body(), status_code=error.code, headers=error.headers)
+
+
+async def answer_http_exception(request: Request, error: Exception) -> JSONResponse:
+    """Answer with a fault in the place of what the framework raises: no such route, no such method."""
+    code = error.status_code if isinstance(error, HTTPException) else 500
+    if code in (404, 405):  # Trove answers 404 for an unknown method, too
+        return await answer_fault(request, Fault(404, "The resource could not be found."))
+    return await answer_fault(request, Fault(code, str(getattr(error, "detail", error))))
 
 
 def missing(wanted: object) -> Fault:

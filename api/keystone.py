@@ -5,18 +5,56 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import httpx
 
-from api.context import Identity
 from api.faults import Fault, unavailable
 
 CACHE_SIZE = 10_000
 REMEMBER_BAD = 10.0  # seconds that a refused token is refused without asking
 SERVICE = "database"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What Keystone says of a token."""
+
+    user_id: str
+    project_id: str
+    roles: tuple[str, ...]
+    domain_id: str = ""
+    access_rules: tuple[dict[str, str], ...] | None = None
+
+
+@dataclass(frozen=True)
+class Account:
+    """A person's account and the project to act in, by name."""
+
+    user: str
+    password: str = field(repr=False)
+    project: str
+    user_domain: str
+    project_domain: str
+
+    def request(self) -> dict[str, Any]:
+        """As Keystone is asked for a token."""
+        user = {"name": self.user, "domain": {"name": self.user_domain}, "password": self.password}
+        return {
+            "identity": {"methods": ["password"], "password": {"user": user}},
+            "scope": {"project": {"name": self.project, "domain": {"name": self.project_domain}}},
+        }
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A token that Keystone made, and for how many seconds it is good."""
+
+    token: str = field(repr=False)
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -40,7 +78,7 @@ class Keystone:
         """Return whose token it is; raise the 401 fault, or 503 when Keystone is away."""
         if not token or not token.isascii() or not token.isprintable():
             raise self._refused()
-        key = hashlib.sha256(token.encode()).digest()
+        key = _key(token)
         known = self._cache.get(key)
         if known is None or known.until < time.monotonic():
             known = await self._ask(token)
@@ -48,6 +86,26 @@ class Keystone:
         if known.identity is None:
             raise self._refused()
         return known.identity
+
+    async def log_in(self, account: Account) -> Grant:
+        """Return a token for a password; raise a 401 fault when Keystone refuses, 503 when it is away."""
+        content = {"auth": account.request()}
+        try:
+            answer = await self._http.post(f"{self._url}/auth/tokens", params={"nocatalog": "1"}, json=content)
+        except httpx.HTTPError as error:
+            raise unavailable() from error
+        if answer.status_code in (400, 401, 403, 404):
+            raise Fault(401, "User, password, project or domain is wrong.")
+        if answer.status_code != 201:
+            raise unavailable()
+        return Grant(answer.headers["X-Subject-Token"], _seconds_left(answer.json()["token"]))
+
+    async def revoke(self, token: str) -> None:
+        """Have Keystone forget a token; where it cannot be told, the token ends by itself."""
+        self._cache.pop(_key(token), None)
+        with suppress(httpx.HTTPError):
+            headers = {"X-Auth-Token": token, "X-Subject-Token": token}
+            await self._http.delete(f"{self._url}/auth/tokens", headers=headers)
 
     def _refused(self) -> Fault:
         return Fault(401, "The request you have made requires authentication.",
@@ -71,8 +129,15 @@ class Keystone:
         if answer.status_code != 200:
             raise unavailable()
         token_body = answer.json()["token"]
-        ends = datetime.fromisoformat(token_body["expires_at"]).timestamp() - time.time()
-        return Believed(now + min(self._seconds, ends), _identity(token_body))
+        return Believed(now + min(self._seconds, _seconds_left(token_body)), _identity(token_body))
+
+
+def _key(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _seconds_left(token: Mapping[str, Any]) -> float:
+    return datetime.fromisoformat(token["expires_at"]).timestamp() - time.time()
 
 
 def _identity(token: Mapping[str, Any]) -> Identity:

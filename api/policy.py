@@ -6,7 +6,7 @@ from typing import Any
 from oslo_config import cfg
 from oslo_policy import policy
 
-from api.context import Identity
+from api.keystone import Identity
 
 ADMIN = "context_is_admin"
 OWNER = "rule:admin_or_owner"

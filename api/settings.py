@@ -1,29 +1,37 @@
-"""Settings of the API."""
+"""Settings of the API, and what the codec server shares with it: whom to ask who somebody is, and what they may do."""
 
+import re
 from pathlib import Path
+from typing import Self
 
+from pydantic import model_validator
 from pydantic_settings import SettingsConfigDict
 
 from workflows.settings import TemporalSettings
 
 
-class ApiSettings(TemporalSettings):
-    """Read from the environment, prefix `COFFER_`."""
+class CallerSettings(TemporalSettings):
+    """How a caller is told and judged. Read from the environment, prefix `COFFER_`."""
 
     model_config = SettingsConfigDict(env_prefix="COFFER_", extra="ignore")
 
-    api_host: str = "127.0.0.1"
-    """Address that the API listens on."""
-    api_port: int = 8779
-    """Port that the API listens on."""
     keystone_url: str = "http://127.0.0.1:5000/v3"
-    """Keystone's v3 endpoint; a token is checked with itself, so the API needs no account there."""
+    """Keystone's v3 endpoint; a token is checked with itself, so nobody of ours needs an account there."""
     keystone_ca: Path | None = None
     """CA certificate (PEM) of Keystone; none: the system's."""
     token_cache_seconds: int = 60
     """Seconds that a checked token is believed without asking Keystone again; 0: never."""
     policy_file: Path | None = None
     """oslo.policy file that overrides the default rules."""
+
+
+class ApiSettings(CallerSettings):
+    """Read from the environment, prefix `COFFER_`."""
+
+    api_host: str = "127.0.0.1"
+    """Address that the API listens on."""
+    api_port: int = 8779
+    """Port that the API listens on."""
     default_datastore: str = ""
     """Datastore of orders that name none; empty: such orders are refused."""
     region: str = "RegionOne"
@@ -40,3 +48,32 @@ class ApiSettings(TemporalSettings):
     """Seconds after which an operation that is not admitted yet never will be; the API waits 2 seconds longer."""
     call_seconds: float = 30
     """Seconds that a guest is given to answer a short call."""
+
+
+class CodecServerSettings(CallerSettings):
+    """Read from the environment, prefix `COFFER_`."""
+
+    codec_host: str = "127.0.0.1"
+    """Address to listen on."""
+    codec_port: int = 8234
+    """Port to listen on."""
+    codec_url: str = ""
+    """Where browsers reach the codec server, as scheme://host[:port]; empty: over HTTP on a loopback address."""
+    codec_origins: str = "http://127.0.0.1:8233,http://localhost:8233"
+    """Origins of the Web UI that may ask (CORS), separated by commas."""
+    codec_session_seconds: int = 14_400
+    """Seconds that a login counts, at most; it ends with its Keystone token in any case."""
+    codec_max_body_bytes: int = 8_388_608
+    """Largest list of payloads in bytes."""
+
+    @property
+    def origins(self) -> list[str]:
+        """The Web UI's origins."""
+        return [each for each in self.codec_origins.split(",") if each]
+
+    @model_validator(mode="after")
+    def _require_origins(self) -> Self:
+        for each in (*filter(None, [self.codec_url]), *self.origins):
+            if not re.fullmatch(r"https?://[\w.:\[\]-]+", each):  # `*` would let every page read what operators may
+                raise ValueError(f"{each!r} is no origin; one looks like https://host:port")
+        return self

@@ -154,6 +154,7 @@ class Demonstration:
             f"  . {home}/openrc-demo && {self.settings.embedded_python.parent}/openstack database instance list",
             f"API          {api}   its OpenAPI page: {api}/docs",
             f"Web UI       http://127.0.0.1:{self.settings.ui_port}/namespaces/coffer/workflows",
+            f"             to read payloads, log in at {self.settings.codec_url}/login as in {home}/openrc-admin",
             "Next         make status | make logs | make down (databases stay) | make clean (forgets all)",
         ]
         say("\n".join(lines))

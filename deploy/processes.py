@@ -32,7 +32,7 @@ def programs(settings: StackSettings) -> list[Program]:
         Program("keystone", [around, "-m", "localcloud.keystone"], _keystone(settings)),
         Program("swift", [around, "-m", "localcloud.swift"], _swift(settings)),
         Program("localcloud", [around, "-m", "localcloud"], _localcloud(settings), stop_seconds=60),
-        Program("codec-server", [ours, "-m", "workflows.codec_server"], shared),
+        Program("codec-server", [ours, "-m", "api.codec_server"], shared),
         Program("workflow-worker", [ours, "-m", "workflows"], shared),
         Program("activity-worker", [ours, "-m", "activities"], shared),
         Program("api", [ours, "-m", "api"], shared),

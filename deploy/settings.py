@@ -111,6 +111,11 @@ class StackSettings(BaseSettings):
         return f"http://127.0.0.1:{self.api_port}"
 
     @property
+    def codec_url(self) -> str:
+        """The codec server's address."""
+        return f"http://127.0.0.1:{self.codec_port}"
+
+    @property
     def first_uid(self) -> int:
         """First of 1,000 user ids for servers; two stacks on one machine rarely share them."""
         return 200_000 + int(hashlib.sha256(str(self.home).encode()).hexdigest(), 16) % 1000 * 1000

@@ -21,13 +21,12 @@ from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
 
 from activities.settings import ActivitySettings
-from api.settings import ApiSettings
+from api.settings import ApiSettings, CodecServerSettings
 from deploy import postgres, temporal
 from deploy.compose import namespace
 from records.settings import RecordsSettings
 from tests.temporal import free_port, temporal_server
 from workflows.client import SEARCH_ATTRIBUTES
-from workflows.codec_server import CodecServerSettings
 from workflows.keyring import MasterKeyring
 from workflows.settings import TemporalSettings
 
@@ -247,6 +246,20 @@ def test_the_web_ui_and_the_codec_server_know_each_other() -> None:
     ui, codec = SERVICES["temporal-ui"]["environment"], SERVICES["codec-server"]["environment"]
     assert ui["TEMPORAL_CODEC_ENDPOINT"] == f"http://127.0.0.1:{codec['COFFER_CODEC_PORT']}"
     assert f"http://127.0.0.1:{ui['TEMPORAL_UI_PORT']}" in codec["COFFER_CODEC_ORIGINS"].split(",")
+    assert ui["TEMPORAL_CODEC_INCLUDE_CREDENTIALS"] == "true"
+    assert ui["TEMPORAL_CODEC_DEFAULT_ERROR_LINK"] == f"{ui['TEMPORAL_CODEC_ENDPOINT']}/login"
+
+
+def test_the_codec_server_asks_the_keystone_that_the_api_asks() -> None:
+    assert (
+        SERVICES["codec-server"]["environment"]["COFFER_KEYSTONE_URL"]
+        == SERVICES["api"]["environment"]["COFFER_KEYSTONE_URL"]
+    )
+
+
+def test_health_checks_ask_for_what_needs_no_login() -> None:
+    for name in ("api", "codec-server"):
+        assert "/healthcheck'" in SERVICES[name]["healthcheck"]["test"][-1]
 
 
 def test_temporal_has_the_settings_that_the_development_server_has() -> None:

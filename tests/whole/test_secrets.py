@@ -1,11 +1,17 @@
 """Secrets that users and the stack planted are nowhere but where they belong."""
 
+import base64
+import json
+import os
+import re
 import secrets
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx
 
+from deploy import temporal
 from deploy.postgres import programs
 from deploy.secrets import password
 from tests.api.conftest import order, wait_for, wait_until_gone
@@ -27,16 +33,19 @@ def test_no_secret_is_in_histories_records_logs_or_arguments(stack: RunningStack
         _ok(demo.post(f"{path}/root", json={"password": planted["root"]}))
         _ok(demo.post(f"{path}/users", json={"users": [{"name": "bob", "password": planted["second"]}]}), 400)
         planted |= {"made": made, "token": demo.headers["X-Auth-Token"]}
+        token, cookie, shown = what_operators_see(stack, instance_id)
         arguments = subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True).stdout
-        places = everything_written(stack) | {"process arguments": arguments.encode()}
+        places = everything_written(stack) | {"process arguments": arguments.encode(), "opened histories": shown}
         _ok(demo.delete(path))
         wait_until_gone(demo, instance_id)
+    planted |= {"operator's token": token, "operator's cookie": cookie}
     planted["master key"] = (stack.settings.secrets / "master.key").read_text().strip()
     planted |= {f"account {name}": password(stack.settings, name) for name in ("admin", "demo", "coffer", "records")}
     found = [f"{name} in {place}" for place, content in places.items() for name, secret in planted.items()
              if secret.encode() in content]  # fmt: skip
     assert found == []
     assert NAME.encode() not in places["Temporal's file"]  # payloads are sealed whole
+    assert NAME.encode() in places["opened histories"]
 
 
 def everything_written(stack: RunningStack) -> dict[str, bytes]:
@@ -54,6 +63,39 @@ def everything_written(stack: RunningStack) -> dict[str, bytes]:
         found[str(Path(*path.parts[-2:]))] = path.read_bytes()
     assert len(found) > 9
     return found
+
+
+def what_operators_see(stack: RunningStack, instance_id: str) -> tuple[str, str, bytes]:
+    """Log in at the codec server by token and by password; return both secrets, and all histories that it opens."""
+    url, token = stack.settings.codec_url, stack.token("admin")[0]
+    form = {"user": "admin", "password": password(stack.settings, "admin"), "project": "admin",
+            "user_domain": "Default", "project_domain": "Default"}  # fmt: skip
+    logged_in = httpx.post(f"{url}/login", data=form, headers={"Origin": url})
+    _ok(logged_in, 303)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(stack.settings.home),
+                   "TEMPORAL_ADDRESS": f"127.0.0.1:{stack.settings.temporal_port}",
+                   "TEMPORAL_NAMESPACE": temporal.NAMESPACE, "TEMPORAL_CODEC_ENDPOINT": url,
+                   "TEMPORAL_CODEC_AUTH": f"Bearer {token}"}  # fmt: skip
+
+    def ask(*words: str) -> bytes:
+        program = temporal.binary(Path(sys.executable))
+        command = [program, "workflow", *words, "--output", "json"]
+        return subprocess.run(command, env=environment, capture_output=True, check=True, timeout=60).stdout
+
+    runs = json.loads(ask("list", "--query", f"InstanceId = '{instance_id}'"))
+    ids = [each["execution"]["workflowId"] for each in runs]
+    assert f"group/{instance_id}" in ids
+    assert any(each.startswith("root/") for each in ids)
+    return (
+        token,
+        logged_in.cookies["coffer-codec"],
+        b"".join(with_data(ask("show", "--workflow-id", each)) for each in ids),
+    )
+
+
+def with_data(history: bytes) -> bytes:
+    """A history, and what its payloads hold in base64."""
+    return b"\n".join([history, *map(base64.b64decode, re.findall(rb'"data": "([\w+/=]*)"', history))])
 
 
 def _ok(answer: httpx.Response, code: int | None = None) -> None:

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import urllib3
 from minio import Minio
 from minio.credentials.credentials import Credentials
-from minio.credentials.providers import AWSConfigProvider, Provider
+from minio.credentials.providers import AWSConfigProvider, Provider, StaticProvider
 from minio.error import S3Error
 from minio.helpers import sha256_hash
 from minio.signer import sign_v4_sts
@@ -117,11 +117,12 @@ def _texts(document: bytes) -> dict[str, str]:
 class S3Tickets(Tickets):
     """One bucket for all instances; a policy has no way around the prefix, as a signature of Swift's has."""
 
-    def __init__(self, settings: ActivitySettings, keyring: Keyring, tokens: SecurityTokens, owner: Minio) -> None:
+    def __init__(self, settings: ActivitySettings, keyring: Keyring, keys: Provider, http: urllib3.PoolManager) -> None:
         self._settings = settings
         self._keyring = keyring
-        self._tokens = tokens
-        self._owner = owner
+        self._http = http
+        self._tokens = SecurityTokens(settings, http, keys)
+        self._owner = open_client(settings, keys, http)
 
     @activity.defn
     def issue_ticket(self, order: TicketOrder) -> Ticket:
@@ -130,6 +131,7 @@ class S3Tickets(Tickets):
         self._require_bucket(bucket)
         policy = session_policy(bucket, order.prefix, order.right)
         session = self._tokens.assume_role(order.instance_id, order.seconds, policy)
+        self._require_narrowed(bucket, session.credentials)
         access = S3Access(
             endpoint=self._settings.objects_endpoint,
             region=self._settings.s3_region,
@@ -144,6 +146,18 @@ class S3Tickets(Tickets):
     @activity.defn
     def rotate_ticket_key(self, rotation: KeyRotation) -> None:
         raise Unsupported("temporary credentials of S3 cannot be withdrawn from here; they run out")
+
+    def _require_narrowed(self, bucket: str, credentials: Credentials) -> None:
+        """Prove that the policy counts: a store that ignores it would give away all that the service may do."""
+        keys = StaticProvider(credentials.access_key, credentials.secret_key, credentials.session_token)
+        thief = open_client(self._settings, keys, self._http)
+        try:
+            next(thief.list_objects(bucket), None)
+        except S3Error as error:
+            if error.code == "AccessDenied":
+                return
+            raise
+        raise Unsupported("the object store ignores session policies, so it cannot give tickets")
 
     def _require_bucket(self, bucket: str) -> None:
         if self._owner.bucket_exists(bucket):
@@ -162,9 +176,12 @@ def open_s3_tickets(settings: ActivitySettings, keyring: Keyring) -> S3Tickets:
     http = urllib3.PoolManager(
         timeout=settings.cloud_timeout, retries=False, ca_cert_data=read_ca(settings) or None, cert_reqs="CERT_REQUIRED"
     )
-    keys = AWSConfigProvider(str(settings.s3_credentials_file), "default")
+    return S3Tickets(settings, keyring, AWSConfigProvider(str(settings.s3_credentials_file), "default"), http)
+
+
+def open_client(settings: ActivitySettings, keys: Provider, http: urllib3.PoolManager) -> Minio:
+    """A client of the store."""
     url = urlsplit(settings.objects_endpoint)
-    owner = Minio(
+    return Minio(
         url.netloc, credentials=keys, secure=url.scheme == "https", region=settings.s3_region, http_client=http
     )
-    return S3Tickets(settings, keyring, SecurityTokens(settings, http, keys), owner)

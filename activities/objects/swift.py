@@ -1,7 +1,8 @@
 """The port `Tickets`, over Swift: temporary URLs for a prefix, signed with the key of a container.
 
-Each instance has a container of its own. Swift lets whoever has a signature for one object of a container copy from any
-other object there (`X-Copy-From`), whatever the prefix: so nothing of another instance's may lie in it.
+Each instance has a container of its own. A signature is for a prefix, but what Swift does on its holder's behalf (copies,
+manifests, links) it binds to the container alone; what keeps those out is a list of forbidden headers, which differs
+between releases. So nothing of another instance's lies in the container, and one instance's tickets can be withdrawn.
 """
 
 import hashlib

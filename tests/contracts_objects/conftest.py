@@ -57,3 +57,10 @@ def mine() -> UUID:
 def theirs() -> UUID:
     """Somebody else's instance."""
     return uuid4()
+
+
+@pytest.fixture(scope="session")
+def stack_demo(stack: RunningStack) -> str:
+    """Swift's name of a tenant's account."""
+    _, project = stack.token("demo")
+    return f"AUTH_{project}"

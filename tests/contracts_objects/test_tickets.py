@@ -1,14 +1,17 @@
 """What a ticket opens, and what it does not, in both kinds of store. Each attack ends with a look at the owner's objects."""
 
 import logging
+import subprocess
+import sys
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from guest_worker.objects import ObjectStore, S3Objects, open_store
 from tests.contracts_objects.stores import CONTAINER, Request, Store
-from workflows.domain.errors import BadRequest, NotFound, TicketRefused
+from workflows.domain.errors import BadRequest, NotFound, TicketRefused, Unsupported
 from workflows.ports.tickets import Right, S3Access, SwiftAccess, TicketContent
 from workflows.sealing import NotOurs
 
@@ -208,6 +211,7 @@ def test_a_ticket_that_was_altered_opens_nothing(
 
 def tampered(ours: TicketContent) -> list[TicketContent]:
     """The same ticket with one thing changed: what proves it, or when it ends."""
+    changes: list[dict[str, Any]]
     if isinstance(ours.store, SwiftAccess):
         flipped = {method: flip(value) for method, value in ours.store.signatures.items()}
         changes = [{"signatures": flipped}, {"expires": ours.store.expires + 1}, {"expires": 2**40}]
@@ -302,8 +306,6 @@ def test_a_content_that_is_not_understood_is_refused_without_being_shown(store: 
 
 
 def test_names_are_listed_where_the_store_can(store: Store, mine: UUID, objects: dict[str, bytes]) -> None:
-    from workflows.domain.errors import Unsupported
-
     for right in Right:
         opened = guest(store, mine, f"{mine}/b1/", right)
         if isinstance(opened, S3Objects):
@@ -312,3 +314,9 @@ def test_names_are_listed_where_the_store_can(store: Store, mine: UUID, objects:
             with pytest.raises(Unsupported):
                 opened.list_names()
     require_unchanged(store, objects)
+
+
+def test_a_guest_whose_store_is_swift_does_not_carry_the_client_of_s3() -> None:
+    code = "import sys, guest_worker.objects; assert not {'minio', 'urllib3', 'openstack'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -89,7 +89,7 @@ class S3Access(Fact):
 
 
 class TicketContent(Fact):
-    """What a guest opens the store with. `ca` is the certificate to trust beyond the system's, in PEM."""
+    """What a guest opens the store with. `ca` is the one certificate to trust, in PEM; empty: the system's."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 

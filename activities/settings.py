@@ -1,6 +1,7 @@
 """Settings of the activity worker."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic_settings import SettingsConfigDict
 
@@ -30,3 +31,19 @@ class ActivitySettings(TemporalSettings):
     """Seconds after which what carries the tag of an instance that is gone is deleted."""
     stale_after: int = 10
     """Seconds an operation must be open before the sweep asks Temporal for its run."""
+    objects: Literal["swift", "s3"] = "swift"
+    """The object store that backups go to, and guests get tickets for: `swift` or `s3`."""
+    objects_container: str = "coffer"
+    """The bucket of S3; in Swift each instance has a container, called this, a hyphen and the instance's id."""
+    objects_endpoint: str = ""
+    """URL of the object store as guests reach it; empty: Swift's account as Keystone's catalogue tells it."""
+    objects_ca: Path | None = None
+    """CA certificate (PEM) of the object store, which tickets take along; none: the system's."""
+    s3_sts_endpoint: str = ""
+    """URL of the STS that gives temporary credentials; empty: that of the object store."""
+    s3_region: str = "us-east-1"
+    """Region that requests to S3 are signed for."""
+    s3_role: str = ""
+    """ARN of the role that temporary credentials are for; empty: the service's own account, where S3 allows that."""
+    s3_credentials_file: Path | None = None
+    """The service's keys, in the `default` profile of a file like AWS's `credentials`; mode 0600. Needed for `s3`."""

@@ -7,6 +7,7 @@ from temporalio.client import Client
 from temporalio.worker import Interceptor, Worker
 
 from activities.identities import PostgresIdentities
+from activities.objects import open_tickets
 from activities.openstack.cloud import OpenStackCloud, open_cloud
 from activities.openstack.leftovers import Leftovers
 from activities.records import PostgresRecords, RunQuestions
@@ -19,6 +20,7 @@ from workflows.names import CLOUD, RECORDS
 from workflows.ports.cloud import Cloud
 from workflows.ports.identities import Identities
 from workflows.ports.records import Administration, Records, Sweeps, Watches
+from workflows.ports.tickets import Tickets
 from workflows.process import die_of
 from workflows.registration import verbs
 
@@ -37,6 +39,7 @@ class Means:
 def build_workers(means: Means, interceptors: tuple[Interceptor, ...] = ()) -> list[Worker]:
     """Return the two workers; they die of a fatal error instead of hanging."""
     cloud: OpenStackCloud = open_cloud(means.settings, means.keyring)
+    tickets = open_tickets(means.settings, means.keyring, cloud.connections)
     defaults = means.records.default_quotas()
     kept = PostgresRecords(means.engine, RunQuestions(means.client), defaults)
     watches = TemporalWatches(means.client)
@@ -46,7 +49,7 @@ def build_workers(means: Means, interceptors: tuple[Interceptor, ...] = ()) -> l
         Worker(
             means.client,
             task_queue=CLOUD,
-            activities=verbs(Cloud, cloud),
+            activities=[*verbs(Cloud, cloud), *verbs(Tickets, tickets)],
             activity_executor=ThreadPoolExecutor(threads, thread_name_prefix="cloud"),
             max_concurrent_activities=threads,
             interceptors=interceptors,

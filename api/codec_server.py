@@ -29,8 +29,8 @@ from api.operators import Operators
 from api.policy import Policy
 from api.settings import CodecServerSettings
 from workflows.codec import SealingCodec
-from workflows.process import log_to_stderr, run, serve_http
 from workflows.keyring import MasterKeyring
+from workflows.process import log_to_stderr, run, serve_http
 
 MAX_FORM = 8192  # bytes of a login
 

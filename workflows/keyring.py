@@ -190,7 +190,7 @@ class _Branches(Keyring):
         if secret is None:
             raise NotOurs(f"no key {key_id[:80]!r} here: its epoch is not kept")
         derived = self._derive(secret, key_id, kind, epoch)
-        if kind in "cet":  # a few an epoch
+        if key_id.count(":") == 1:  # a few an epoch
             self._kept[key_id] = derived
         return derived
 

@@ -33,4 +33,4 @@ class SecretBox:
             data = base64.b64decode(text, validate=True)
             return self._keyring.decrypt(key_id, data, PURPOSE).decode()
         except ValueError as error:
-            raise NotOurs("the password is not sealed for this instance") from error
+            raise NotOurs("the secret is not sealed for this instance") from error

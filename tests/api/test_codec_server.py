@@ -30,7 +30,6 @@ from deploy.secrets import password
 from tests.stack import RunningStack
 from tests.temporal import free_port
 from workflows.codec import SealingCodec
-from workflows.sealing import Keyring
 
 CLEAR = b'{"name": "orders"}'
 COOKIE = "coffer-codec"
@@ -39,7 +38,7 @@ COOKIE = "coffer-codec"
 @pytest.fixture(scope="module")
 def sealed(stack: RunningStack) -> dict[str, Any]:
     """A list of one payload, as Temporal keeps it."""
-    codec = SealingCodec(Keyring.read(stack.settings.secrets / "master.key"))
+    codec = SealingCodec(MasterKeyring.read(stack.settings.secrets / "master.key"))
     payload = Payload(metadata={"encoding": b"json/plain"}, data=CLEAR)
     return as_json(asyncio.run(codec.encode([payload])))
 

@@ -9,6 +9,7 @@
     │   ├── Busy             another operation or the state forbids it                  422
     │   ├── Unsupported      this datastore cannot do it                                422
     │   ├── QuotaExceeded    the project's quota, ours or OpenStack's                   413
+    │   ├── TicketRefused    the object store does not take a guest's ticket
     │   ├── Expired          the caller has stopped waiting before the admission        503
     │   └── FenceLost        a newer operation has taken over; this one must stop
     ├── ResourceFailed       a server or volume went to ERROR; building goes no further
@@ -64,6 +65,10 @@ class Unsupported(Refused):
 
 class QuotaExceeded(Refused):
     """The project has used up its quota; the message names the resources."""
+
+
+class TicketRefused(Refused):
+    """The object store does not take a ticket: it has run out, was withdrawn, or is not for this."""
 
 
 class Expired(Refused):

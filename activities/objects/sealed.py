@@ -1,0 +1,19 @@
+"""What tickets of all stores have in common: they leave this process sealed for one guest."""
+
+from datetime import datetime
+
+from activities.settings import ActivitySettings
+from workflows.keyring import Keyring
+from workflows.ports.tickets import Ticket, TicketContent, TicketOrder
+from workflows.sealing import SecretBox
+
+
+def seal(keyring: Keyring, order: TicketOrder, content: TicketContent, expires: datetime) -> Ticket:
+    """Return the ticket, which only the guest that it was ordered for can open."""
+    opens = SecretBox(keyring, order.instance_id).seal(content.model_dump_json())
+    return Ticket(prefix=order.prefix, right=order.right, expires=expires, opens=opens)
+
+
+def read_ca(settings: ActivitySettings) -> str:
+    """The certificate that guests must trust to reach the store, or nothing."""
+    return settings.objects_ca.read_text() if settings.objects_ca else ""

@@ -1,0 +1,55 @@
+"""Orders for tickets: what can be none is refused before any store is asked."""
+
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.contracts_objects.stores import Store
+from workflows.domain.errors import BadRequest
+from workflows.ports.tickets import LONGEST, SHORTEST, Right, TicketOrder
+
+ME, OTHER = uuid4(), uuid4()
+NO_PREFIX = [
+    "", "/", "b1/", f"{ME}", f"{ME}/", f"{ME}//", f"{ME}/b1", f"/{ME}/b1/", f"{ME}/../b1/", f"{ME}/b1/../", f"{ME}/./b1/",
+    f"{ME}/..b/", f"{ME}/b1//", f"{ME}/*/", f"{ME}/b?/", f"{ME}/b%2f/", f"{ME}/b 1/", f"{ME}/b1/\n", f"{ME}/b1\\/",
+    f"{ME}/$" + "{aws:username}/", f"{ME}/ä/", f"{str(ME).upper()}/b1/", f"{ME.hex}/b1/", f"{ME}-evil/b1/",
+    f"{ME}/{'x' * 600}/",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("prefix", NO_PREFIX)
+@pytest.mark.parametrize("right", list(Right))
+def test_what_is_no_prefix_of_one_instance_s_backup_is_refused(prefix: str, right: Right) -> None:
+    with pytest.raises(BadRequest, match="no prefix of objects"):
+        TicketOrder(instance_id=ME, prefix=prefix, right=right).owner()
+
+
+@pytest.mark.parametrize("prefix", [f"{ME}/b1/", f"{ME}/{OTHER}/", f"{ME}/wal/0001.0/x_y-z/"])
+def test_a_backup_of_one_s_own_may_be_read_and_written(prefix: str) -> None:
+    for right in Right:
+        assert TicketOrder(instance_id=ME, prefix=prefix, right=right).owner() == ME
+
+
+def test_another_s_backup_may_be_read_and_not_be_written() -> None:
+    assert TicketOrder(instance_id=ME, prefix=f"{OTHER}/b1/", right=Right.READ).owner() == OTHER
+    with pytest.raises(BadRequest, match=f"instance {ME} may not write to objects of {OTHER}"):
+        TicketOrder(instance_id=ME, prefix=f"{OTHER}/b1/", right=Right.WRITE).owner()
+
+
+@pytest.mark.parametrize("seconds", [-1, 0, SHORTEST - 1, LONGEST + 1, 10**9])
+def test_a_time_that_no_store_promises_is_refused(seconds: int) -> None:
+    with pytest.raises(BadRequest, match="seconds"):
+        TicketOrder(instance_id=ME, prefix=f"{ME}/b1/", right=Right.READ, seconds=seconds).owner()
+
+
+def test_both_stores_refuse_and_make_nothing(store: Store, mine: UUID, theirs: UUID) -> None:
+    store.put(f"{theirs}/b1/1", b"theirs")
+    for prefix, right, seconds in (
+        (f"{theirs}/b1/", Right.WRITE, 900),
+        (f"{mine}/", Right.READ, 900),
+        (f"{mine}/b1/", Right.READ, 60),
+        (f"{mine}/b1/../../{theirs}/b1/", Right.READ, 900),
+    ):
+        with pytest.raises(BadRequest):
+            store.issue(mine, prefix, right, seconds)
+    assert store.keys(theirs) == [f"{theirs}/b1/1"]

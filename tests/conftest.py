@@ -7,6 +7,8 @@ import pytest
 
 from tests.stack import RunningStack, running_stack
 
+pytest_plugins = ["tests.worlds"]
+
 
 def pytest_configure() -> None:
     """A test run that is told to end still cleans up: SIGTERM is as good as Ctrl-C."""

@@ -93,10 +93,15 @@ class TestGuest:
         self.worker = build_worker(client, self.guest, guest_queue(self.instance_id), interceptors)
         await self.worker.__aenter__()
 
-    async def end(self) -> list[int]:
-        """Stop polling and end the engine; return the processes that were still there."""
+    async def faint(self) -> None:
+        """Stop polling; the engine goes on."""
         if self.worker is not None:
             await self.worker.__aexit__(None, None, None)
+            self.worker = None
+
+    async def end(self) -> list[int]:
+        """Stop polling and end the engine; return the processes that were still there."""
+        await self.faint()
         if self.guest is not None:
             self.guest.keeper.end()
         running = processes_below(self.folder)

@@ -30,6 +30,7 @@ from deploy.secrets import password
 from tests.stack import RunningStack
 from tests.temporal import free_port
 from workflows.codec import SealingCodec
+from workflows.keyring import MasterKeyring
 
 CLEAR = b'{"name": "orders"}'
 COOKIE = "coffer-codec"

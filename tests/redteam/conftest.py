@@ -1,0 +1,56 @@
+"""One field for all attacks: a stolen guest and a victim, made once."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from tests.redteam.field import Field, Thief, Victim
+from tests.redteam.report import Report
+from tests.runbooks.world import World
+from workflows.names import watch_id
+
+REPORT = Report()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def whole_field(whole_world: World) -> AsyncIterator[Field]:
+    """Two instances made by the runbook; the guest of the second is then stolen: its worker stopped, its disk read."""
+    whole_world.faults.clear()
+    await whole_world.created()
+    victim = Victim(whole_world, whole_world.guests[-1])
+    await whole_world.created()
+    stolen = whole_world.guests[-1]
+    await stolen.faint()
+    # its watch would go on asking the stolen guest: cases want a queue with nothing in it but what they put there
+    await whole_world.client.get_workflow_handle(watch_id(stolen.instance_id)).terminate("the guest is stolen")
+    thief = Thief.of(whole_world, stolen)
+    yield Field(whole_world, thief, victim, REPORT)
+    await thief.close()
+    whole_world.faults.clear()
+    await whole_world.end_guests()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def field(whole_field: Field, request: pytest.FixtureRequest) -> AsyncIterator[Field]:
+    """The field, for one case; its name in the table is the test's."""
+    whole_field.report.case = request.node.name.removeprefix("test_").replace("_", " ")
+    whole_field.world.faults.clear()
+    yield whole_field
+    whole_field.world.faults.clear()
+
+
+@pytest.fixture
+def thief(field: Field) -> Thief:
+    """Who attacks."""
+    return field.thief
+
+
+@pytest.hookimpl
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None] | None:
+    """Print the table, where the red team ran."""
+    if REPORT.lines:
+        terminalreporter.section("red team")
+        terminalreporter.write_line(REPORT.table())
+        terminalreporter.write_line(f"{len(REPORT.lines)} cases")
+    return None

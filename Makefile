@@ -5,7 +5,7 @@ DEPLOY := cd $(CURDIR) && $(HOME_FOLDER)/venv/embedded/bin/python -m deploy
 DEV := $(HOME_FOLDER)/venv/dev/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status logs clean test lint bench lock setup-demo setup-test setup-lint
+.PHONY: help demo up down status logs clean test redteam lint bench lock setup-demo setup-test setup-lint
 
 help:
 	@echo "make demo    set up, start Coffer, order a MariaDB and a PostgreSQL, leave it running"
@@ -13,6 +13,7 @@ help:
 	@echo "make up      start Coffer           make down    stop it; databases and state stay"
 	@echo "make status  what runs              make logs    follow all logs"
 	@echo "make clean   stop and forget all    make lint    formatting, types, arrows"
+	@echo "make redteam attack the gateway with a stolen guest, and tell who got what"
 	@echo "make bench   measure                make lock    lock the requirements anew"
 
 setup-demo:
@@ -38,6 +39,9 @@ clean: down
 
 test: setup-test lint
 	@$(DEV)/python -m pytest
+
+redteam: setup-test
+	@$(DEV)/python -m pytest -q -W ignore tests/redteam
 
 lint: setup-lint
 	@$(DEV)/ruff format --check -q . && $(DEV)/ruff check -q . && $(DEV)/mypy . && $(DEV)/lint-imports --no-cache

@@ -71,16 +71,17 @@ class Gateway:
         self._target = boot.gateway
         self._ca = ca
 
-    def ask(self, verb: str, question: BaseModel, token: str = "") -> Credentials:
+    def ask(self, verb: str, question: BaseModel | None, token: str = "") -> Credentials:
         """Ask one thing; Refused or Away."""
         import grpc
 
+        body = question.model_dump_json().encode() if question else b""
         trust = grpc.ssl_channel_credentials(self._ca.encode())
         metadata = (("authorization", f"Bearer {token}"),) if token else ()
         with grpc.secure_channel(self._target, trust) as channel:
             call: Callable[..., bytes] = channel.unary_unary(f"{SERVICE}/{verb}")
             try:
-                answer = call(question.model_dump_json().encode(), timeout=SECONDS, metadata=metadata)
+                answer = call(body, timeout=SECONDS, metadata=metadata)
             except grpc.RpcError as error:
                 raise _said(error) from None
         return Credentials.model_validate_json(answer)
@@ -119,12 +120,12 @@ class Exchange:
         """Fetch our keys as they are now; finds out which token counts where an answer was lost."""
         known = require(self._places)
         try:
-            credentials = self._gateway(known).ask("Keys", BaseModel(), known.token)
+            credentials = self._gateway(known).ask("Keys", None, known.token)
         except Refused:
             if known.next_token is None:
                 raise
             known = known.model_copy(update={"token": known.next_token, "next_token": None})
-            credentials = self._gateway(known).ask("Keys", BaseModel(), known.token)
+            credentials = self._gateway(known).ask("Keys", None, known.token)
         self._keep(known.model_copy(update={"credentials": credentials}))
 
     def renew(self) -> None:

@@ -62,7 +62,7 @@ class SealingCodec(PayloadCodec, WithSerializationContext):
         return [self._seal(payload, key_id) for payload in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Open payloads; never raises."""
+        """Open payloads. The control plane's side never raises; a guest does, so that the task is tried again."""
         if self._own:  # a guest may have to ask for its key of a new epoch
             return await asyncio.to_thread(lambda: [self._open(payload) for payload in payloads])
         return [self._open(payload) for payload in payloads]
@@ -81,12 +81,16 @@ class SealingCodec(PayloadCodec, WithSerializationContext):
         try:
             key_id, direction, inner = opened(self._keyring, payload)
         except NotOurs:
+            if self._own:  # the key of a new epoch could not be fetched yet
+                raise
             return _marker()
         inner.metadata[ORIGIN] = f"{key_id}/{direction}".encode()
         return inner
 
     def _clear(self, payload: Payload) -> Payload:
-        if self._guest is not None or self._own is not None:
+        if self._own is not None:
+            raise NotOurs("nobody speaks to a guest in clear")
+        if self._guest is not None:
             return _marker()
         clear = Payload()
         clear.CopyFrom(payload)

@@ -276,8 +276,9 @@ class OwnKeyring(Keyring):
     def _ask(self) -> None:
         """Learn what was rotated in; not more often than it can be of use."""
         if self._learn is not None and time.monotonic() - self._asked >= LEARN_EVERY:
-            self._asked = time.monotonic()
-            self._ring = self._learn() or self._ring
+            learnt = self._learn()
+            if learnt is not None:
+                self._asked, self._ring = time.monotonic(), learnt
 
 
 class NoKeys(Keyring):

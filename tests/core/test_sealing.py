@@ -47,7 +47,8 @@ async def test_a_guest_reads_what_is_meant_for_it_and_nothing_else() -> None:
     sealed = await control().with_context(context).encode(["hello"])
 
     assert await guest().with_context(context).decode(sealed) == ["hello"]
-    assert await guest(OTHER).with_context(context).decode(sealed) == [None]
+    with pytest.raises(NotOurs):
+        await guest(OTHER).with_context(context).decode(sealed)
     assert b"hello" not in sealed[0].SerializeToString()
 
 
@@ -61,7 +62,8 @@ async def test_a_short_call_is_sealed_for_its_guest_by_its_id() -> None:
 async def test_the_control_planes_payloads_open_for_no_guest() -> None:
     sealed = await control().with_context(WorkflowSerializationContext("coffer", "group/x")).encode(["hello"])
 
-    assert await guest().decode(sealed) == [None]
+    with pytest.raises(NotOurs):
+        await guest().decode(sealed)
     assert await control().decode(sealed) == ["hello"]
 
 

@@ -6,6 +6,7 @@ import random
 from contextlib import suppress
 
 from temporalio.client import Client
+from temporalio.worker import Worker
 
 from guest_worker import identity
 from guest_worker.identity import Away, Refused
@@ -17,6 +18,7 @@ from workflows.process import log_to_stderr, run
 
 LONGEST_PAUSE = 15.0
 REFUSED_PAUSE = 60.0
+LOOK_EVERY = 15.0
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +54,17 @@ async def keep_renewing(membership: Membership, stop: asyncio.Event) -> None:
                 log.error("the token could not be changed: %s", error)
 
 
+async def keep_believing(membership: Membership, worker: Worker, stop: asyncio.Event) -> None:
+    """Give the worker another client where the gateway has named other CAs, before its certificate is one of theirs."""
+    while not stop.is_set():
+        await sleep_or_stop(LOOK_EVERY, stop)
+        with suppress(RuntimeError):  # the gateway does not answer: at the next look
+            client = await membership.dial_anew()
+            if client is not None:
+                worker.client = client
+                log.info("the gateway is believed by other CAs from now on")
+
+
 async def sleep_or_stop(seconds: float, stop: asyncio.Event) -> None:
     """Sleep, but not longer than until the end."""
     with suppress(TimeoutError):
@@ -67,10 +80,12 @@ async def main(stop: asyncio.Event) -> None:
     guest.keeper.start()
     client = await dial(membership, stop)
     if client is not None:
+        worker = build_worker(client, guest, guest_queue(membership.boot.instance_id))
         renewing = asyncio.create_task(keep_renewing(membership, stop))
-        async with build_worker(client, guest, guest_queue(membership.boot.instance_id)):
+        believing = asyncio.create_task(keep_believing(membership, worker, stop))
+        async with worker:
             await stop.wait()
-        await renewing
+        await asyncio.gather(renewing, believing)
     guest.keeper.end()
 
 

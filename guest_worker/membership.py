@@ -3,6 +3,7 @@
 import base64
 import logging
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from workflows.client import quiet_runtime
 from workflows.codec import data_converter
 from workflows.domain.guest import Credentials, GuestBoot
 from workflows.keyring import OwnKeyring, Ring
+
+SETTLED = 1.0  # seconds: a gateway that looked just now knows the old token alone, which counts for some minutes more
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +40,8 @@ class Membership:
     boot: GuestBoot
     exchange: Callable[[str], None] = exchange
     client: Client | None = None
+    believed: str = ""
+    """The CA certificates that the client was dialled with."""
 
     def __post_init__(self) -> None:
         known = identity.read(self.settings.places)
@@ -52,8 +57,8 @@ class Membership:
 
     async def dial(self, known: Known) -> Client:
         """Connect; RuntimeError while the gateway does not answer, or does not know our token."""
-        ca = (known.credentials.ca if known.credentials else "") or self.boot.ca
-        self.client = await Client.connect(
+        ca = self._ca_of(known)
+        client = await Client.connect(
             self.boot.gateway,
             namespace=self.boot.namespace,
             identity=f"guest/{self.boot.instance_id}",
@@ -62,7 +67,17 @@ class Membership:
             data_converter=data_converter(self.keyring),
             runtime=quiet_runtime(),
         )
-        return self.client
+        client.api_key = (identity.read(self.settings.places) or known).token  # it may have changed meanwhile
+        self.client, self.believed = client, ca
+        return client
+
+    async def dial_anew(self) -> Client | None:
+        """Dial again where the gateway has named other CAs since: a client keeps those it began with. None: no need."""
+        known = identity.require(self.settings.places)
+        return await self.dial(known) if self._ca_of(known) != self.believed else None
+
+    def _ca_of(self, known: Known) -> str:
+        return (known.credentials.ca if known.credentials else "") or self.boot.ca
 
     def learn(self) -> Ring | None:
         """Ask the gateway for our keys as they are now; None while it does not answer."""
@@ -76,6 +91,7 @@ class Membership:
     def renew(self) -> None:
         """Change the token, and speak with the new one from now on; Refused or Away."""
         self.exchange("renew")
+        time.sleep(SETTLED)
         if self.client is not None:
             self.client.api_key = identity.require(self.settings.places).token
 

@@ -1,5 +1,7 @@
 """The Temporal side of every process: address, TLS, data converter."""
 
+from functools import cache
+
 from temporalio.client import Client, TLSConfig
 from temporalio.common import SearchAttributeKey
 from temporalio.converter import DataConverter
@@ -44,6 +46,7 @@ async def connect_plain(settings: TemporalSettings) -> Client:
     )
 
 
+@cache
 def quiet_runtime() -> Runtime:
     """The SDK's runtime, one per process: warnings of its core alone are logged, nothing of the machine is reported."""
     filters = TelemetryFilter(core_level="WARN", other_level="ERROR")

@@ -2,6 +2,7 @@
 #   python -m api                       the API (the default)
 #   python -m workflows                 the workflow worker
 #   python -m activities                the activity worker
+#   python -m gateway                   the gateway
 #   python -m api.codec_server          the codec server
 #   python -m records upgrade           the records' migrations
 #   python -m deploy.compose.namespace  Temporal's namespace and search attributes
@@ -20,6 +21,7 @@ COPY workflows workflows
 COPY activities activities
 COPY records records
 COPY api api
+COPY gateway gateway
 COPY deploy deploy
 RUN python -m compileall -q .
 
@@ -28,5 +30,5 @@ RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --
 USER 10001:10001
 
 ENV PYTHONPATH=/coffer PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
-EXPOSE 8779
+EXPOSE 8779 7236
 CMD ["python", "-m", "api"]

@@ -1,12 +1,18 @@
 #!/bin/sh
-# Makes the secrets that docker-compose.yml mounts. What is there stays: run it as often as you like.
+# Makes the secrets that docker-compose.yml mounts: sh deploy/compose/make-secrets.sh HOST…
+# HOST is a name or address by which database servers dial the gateway; with a certificate of your own in `gateway/`
+# (ca.pem, cert.pem, key.pem), leave it out. What is there stays: run it as often as you like.
+#
+# The guests' keys and the gateway's certificates are made by tool.sh, in the image, which must have been built.
 #
 # Compose mounts files as they are; it cannot give them another owner or mode, and the processes that read them run as
 # three different users. So the files can be read by everybody, and the folder by its owner alone.
 set -eu
 umask 077
-folder=${1:-$(dirname "$0")/secrets}
-mkdir -p "$folder"
+here=$(cd "$(dirname "$0")" && pwd)
+folder=${COFFER_SECRETS:-$here/secrets}
+mkdir -p "$folder/gateway"
+folder=$(cd "$folder" && pwd)
 chmod 0700 "$folder"
 
 random() {
@@ -29,6 +35,14 @@ random | keep records-password
 # libpq takes a password from no file but pgpass, which must be 0600 and the reader's own, and a service file.
 rm -f "$folder/records-service"  # made from records-password each time
 printf '[coffer]\npassword=%s\n' "$(cat "$folder/records-password")" | keep records-service
+
+sh "$here/tool.sh" workflows.keys guests >/dev/null  # made from master-key each time
+if [ $# -gt 0 ]; then
+    sh "$here/tool.sh" gateway.certificates "$folder/gateway" "$@" 127.0.0.1  # 127.0.0.1: for the health check
+elif [ ! -e "$folder/gateway/cert.pem" ]; then
+    echo "now run this again with the names or addresses by which database servers dial the gateway" >&2
+    exit 1
+fi
 
 if [ -e "$folder/clouds.yaml" ]; then
     chmod 0444 "$folder/clouds.yaml"

@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 import yaml
+from cryptography import x509
 from pydantic_settings import BaseSettings
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
@@ -24,10 +25,11 @@ from activities.settings import ActivitySettings
 from api.settings import ApiSettings, CodecServerSettings
 from deploy import postgres, temporal
 from deploy.compose import namespace
+from gateway.settings import GatewaySettings
 from records.settings import RecordsSettings
 from tests.temporal import free_port, temporal_server
 from workflows.client import SEARCH_ATTRIBUTES
-from workflows.keyring import MasterKeyring
+from workflows.keyring import GuestsKeyring, MasterKeyring
 from workflows.settings import TemporalSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +39,7 @@ READ_BY: dict[str, tuple[type[BaseSettings], ...]] = {
     "api": (ApiSettings, RecordsSettings),
     "workflow-worker": (TemporalSettings,),
     "activity-worker": (ActivitySettings, RecordsSettings),
+    "gateway": (GatewaySettings, RecordsSettings),
     "codec-server": (CodecServerSettings,),
     "namespace": (TemporalSettings,),
     "records": (RecordsSettings,),
@@ -79,11 +82,20 @@ def compose_program() -> list[str] | None:
 def secrets() -> Iterator[Path]:
     """Secrets as the script makes them; below /tmp, for PostgreSQL's user must reach them as its container would."""
     with tempfile.TemporaryDirectory(prefix="coffer-compose-") as made:
-        subprocess.run(
-            ["sh", str(FOLDER / "make-secrets.sh"), f"{made}/secrets"], check=True, stdout=subprocess.DEVNULL
-        )
+        make_secrets(Path(made) / "secrets", "192.0.2.10")
         Path(made).chmod(0o755)
         yield Path(made) / "secrets"
+
+
+def make_secrets(folder: Path, *arguments: str) -> None:
+    """Run the script as an operator does, but for the image: there is no Docker here."""
+    shell("make-secrets.sh", folder, *arguments)
+
+
+def shell(script: str, folder: Path, *arguments: str) -> str:
+    environment = {**os.environ, "COFFER_SECRETS": str(folder), "COFFER_PYTHON": sys.executable}
+    return subprocess.run(["sh", str(FOLDER / script), *arguments], check=True, env=environment, cwd="/",
+                          stdout=subprocess.PIPE, text=True).stdout  # fmt: skip
 
 
 def test_compose_itself_takes_the_file() -> None:
@@ -159,8 +171,24 @@ def test_whoever_reads_the_records_or_payloads_is_given_what_opens_them(name: st
     assert ("records-service" in secrets) == (RecordsSettings in READ_BY[name]) == ("PGSERVICEFILE" in environment)
     assert ("master-key" in secrets) == ("COFFER_MASTER_KEY_FILE" in environment)
     assert ("clouds.yaml" in secrets) == (ActivitySettings in READ_BY[name]) == ("OS_CLIENT_CONFIG_FILE" in environment)
-    if name not in ("namespace", "records"):
-        assert "master-key" in secrets
+    assert ("guests.key" in secrets) == ("COFFER_GUEST_KEY_FILE" in environment) == (name == "gateway")
+    assert ("master-key" in secrets) == (name not in ("namespace", "records", "gateway"))
+
+
+def test_the_gateway_has_nothing_that_it_does_not_need() -> None:
+    secrets = {"guests.key", "records-service", "gateway-cert.pem", "gateway-key.pem", "gateway-ca.pem"}
+    assert set(SERVICES["gateway"]["secrets"]) == secrets
+    assert not {"COFFER_MASTER_KEY_FILE", "OS_CLIENT_CONFIG_FILE"} & set(SERVICES["gateway"]["environment"])
+    for name, service in SERVICES.items():
+        if name != "gateway":
+            assert not {"gateway-key.pem", "guests.key"} & set(service.get("secrets", [])), name
+    assert "ca-key.pem" not in (ROOT / "docker-compose.yml").read_text()
+
+
+def test_guests_are_told_of_the_gateway_and_of_its_ca() -> None:
+    told = SERVICES["activity-worker"]["environment"]
+    assert told["COFFER_GUEST_GATEWAY"].endswith(f":{SERVICES['gateway']['environment']['COFFER_GATEWAY_PORT']}")
+    assert told["COFFER_GUEST_GATEWAY_CA"] == SERVICES["gateway"]["environment"]["COFFER_GATEWAY_CA"]
 
 
 def test_both_who_use_quotas_are_given_the_same() -> None:
@@ -218,15 +246,15 @@ def test_the_parts_of_temporal_are_of_one_release() -> None:
     assert SERVICES["temporal"]["image"].partition(":")[2] == SERVICES["temporal-schema"]["image"].partition(":")[2]
 
 
-def test_the_web_ui_and_the_codec_server_are_published_on_loopback_alone() -> None:
+def test_what_asks_for_no_login_is_published_on_loopback_alone() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published == {
         "api": ["0.0.0.0:8779:8779"],
         "codec-server": ["127.0.0.1:8234:8234"],
-        "temporal": [f"{EXAMPLE['TEMPORAL_LISTEN']}:7233:7233"],
+        "gateway": ["0.0.0.0:7236:7236"],
+        "temporal": ["127.0.0.1:7233:7233"],
         "temporal-ui": ["127.0.0.1:8233:8233"],
     }
-    assert '"${TEMPORAL_LISTEN:-127.0.0.1}:7233:7233"' in (ROOT / "docker-compose.yml").read_text()
 
 
 def test_nobody_shares_a_network_with_the_codec_server() -> None:
@@ -239,7 +267,7 @@ def test_nobody_reaches_postgresql_but_who_needs_it() -> None:
     assert SERVICES["postgresql"]["networks"] == ["data"]
     assert COMPOSE["networks"]["data"] == {"internal": True}
     users = {name for name, service in SERVICES.items() if "data" in service["networks"]}
-    assert users == {"postgresql", "temporal-schema", "temporal", "records", "api", "activity-worker"}
+    assert users == {"postgresql", "temporal-schema", "temporal", "records", "api", "activity-worker", "gateway"}
 
 
 def test_the_web_ui_and_the_codec_server_know_each_other() -> None:
@@ -308,18 +336,47 @@ def test_the_image_is_built_from_hashes_and_does_not_run_as_root() -> None:
 
 
 def test_secrets_are_made_once_and_their_folder_is_its_owners_alone(secrets: Path) -> None:
-    made = {each.name: each.read_text() for each in secrets.iterdir()}
-    assert set(made) == set(COMPOSE["secrets"]) - {"clouds.yaml"}
+    made = contents(secrets)
+    mounted = {each["file"].removeprefix("./deploy/compose/secrets/") for each in COMPOSE["secrets"].values()}
+    assert set(made) == mounted - {"clouds.yaml"} | {"gateway/ca-key.pem"}
     assert len(set(made.values())) == len(made)
     assert secrets.stat().st_mode & 0o777 == 0o700
-    assert {each.stat().st_mode & 0o777 for each in secrets.iterdir()} == {0o444}
+    modes = {name: (secrets / name).stat().st_mode & 0o777 for name in made}
+    assert modes == {name: 0o600 if name == "gateway/ca-key.pem" else 0o444 for name in made}
     assert len(MasterKeyring.read(secrets / "master-key").key("c:1")) == 32
-    subprocess.run(["sh", str(FOLDER / "make-secrets.sh"), str(secrets)], check=True, stdout=subprocess.DEVNULL)
-    assert {each.name: each.read_text() for each in secrets.iterdir()} == made
+    for arguments in (["192.0.2.10"], []):
+        make_secrets(secrets, *arguments)
+        assert contents(secrets) == made
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every file of a folder, by its path below it."""
+    return {str(each.relative_to(folder)): each.read_text() for each in folder.rglob("*") if each.is_file()}
+
+
+def test_the_keys_of_gateway_and_control_plane_agree_also_after_a_rotation(secrets: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="coffer-compose-") as made:
+        copy = Path(made) / "secrets"
+        shutil.copytree(secrets, copy)
+        for verbs in ([], ["add"], ["use", "2"], ["forget", "1"]):
+            if verbs:
+                shell("tool.sh", copy, "workflows.keys", *verbs)
+            master, guests = MasterKeyring.read(copy / "master-key"), GuestsKeyring.read(copy / "guests.key")
+            assert master.current == guests.current
+            assert master.key(f"e:{master.current}") == guests.key(f"e:{master.current}")
+            assert {(copy / name).stat().st_mode & 0o777 for name in ("master-key", "guests.key")} == {0o444}
+        assert master.current == 2
+
+
+def test_the_health_check_of_the_gateway_trusts_the_certificate_that_was_made(secrets: Path) -> None:
+    found = x509.load_pem_x509_certificate((secrets / "gateway/cert.pem").read_bytes())
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert [str(each) for each in names.get_values_for_type(x509.IPAddress)] == ["192.0.2.10", "127.0.0.1"]
+    assert SERVICES["gateway"]["healthcheck"]["test"] == ["CMD", "python", "-m", "gateway", "check"]
 
 
 def test_the_scripts_are_sound_shell() -> None:
-    for each in (FOLDER / "make-secrets.sh", FOLDER / "temporal/schema.sh"):
+    for each in (FOLDER / "make-secrets.sh", FOLDER / "tool.sh", FOLDER / "temporal/schema.sh"):
         subprocess.run(["sh", "-n", str(each)], check=True)
 
 

@@ -76,6 +76,7 @@ class TestGuest:
         self.engine = Elsewhere(_copied, around, template)
         self.settings = GuestSettings(root=self.folder / "root", volume_mounted_at=str(data), bind_address=self.address)
         self.guest: DatabaseGuest | None = None
+        self.membership: Membership | None = None
         self.worker: Worker | None = None
 
     async def start(
@@ -87,6 +88,7 @@ class TestGuest:
         write_private(self.settings.places.boot_file, boot.model_dump_json())
         exchange = Exchange(self.settings.places)
         membership = Membership(self.settings, boot, lambda verb: getattr(exchange, verb)())
+        self.membership = membership
         self.guest = build_guest(membership, datastore=_driver(self.engine))
         self.guest.keeper.start()
         client = await membership.dial(await asyncio.to_thread(membership.join))

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from api.context import Asker
-from records.views import DatastoreView, FlavorView, InstanceView, OperationView, VersionView
+from records.views import DatastoreView, FlavorView, GuestView, InstanceView, OperationView, VersionView
 
 GIB = 2**30
 View = dict[str, Any]
@@ -106,6 +106,18 @@ def mgmt_instance(asker: Asker, row: InstanceView) -> View:
         "task_description": row.status,
     }
     return view
+
+
+def guest(row: GuestView) -> View:
+    """What an instance's guest is known by: a second enrolment with its user data is reported here."""
+    return {
+        "generation": row.generation,
+        "enrolled": moment(row.enrolled),
+        "revoked": moment(row.revoked),
+        "refused_enrolments": row.doubles,
+        "last_refused_enrolment": moment(row.last_double),
+        "last_refused_enrolment_from": row.last_double_from,
+    }
 
 
 def version(asker: Asker, row: VersionView) -> View:

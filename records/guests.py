@@ -35,18 +35,6 @@ class GuestIdentity:
     hashes: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class GuestReport:
-    """What an administrator is told of an instance's guest."""
-
-    generation: int
-    enrolled: Any
-    revoked: Any
-    doubles: int
-    last_double: Any
-    last_double_from: str | None
-
-
 async def expect(conn: AsyncConnection, wanted: GuestExpectation) -> int:
     """Open one enrolment in the name of an open operation; its repeat finds it open, or spent."""
     await require_open(conn, wanted.operation_id, wanted.fence)

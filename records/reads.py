@@ -13,6 +13,7 @@ from records.tables import (
     datastore_versions,
     datastores,
     flavors,
+    guest_identities,
     instances,
     operation_steps,
     operations,
@@ -22,6 +23,7 @@ from records.tables import (
 from records.views import (
     DatastoreView,
     FlavorView,
+    GuestView,
     InstanceView,
     OperationView,
     Page,
@@ -166,6 +168,13 @@ class Reader:
             used = await quotas.usage(conn, project_id)
             await conn.rollback()
         return [QuotaView(resource, ceiling, used.get(resource, 0)) for resource, ceiling in sorted(ceilings.items())]
+
+    async def get_guest(self, instance_id: UUID) -> GuestView | None:
+        """Return what the instance's guest is known by; None before its server was ordered."""
+        g = guest_identities.c
+        columns = (g.generation, g.enrolled, g.revoked, g.doubles, g.last_double, g.last_double_from)
+        rows = await self._rows(select(*columns).where(g.instance_id == instance_id))
+        return _view(GuestView, rows[0]) if rows else None
 
     async def get_root(self, instance_id: UUID) -> RootView:
         """Return whether root is enabled. An intent without an answer counts as enabled: it may have happened."""

@@ -141,6 +141,18 @@ class RootView:
 
 
 @dataclass(frozen=True, slots=True)
+class GuestView:
+    """What an instance's guest is known by; `doubles` are enrolments that were refused because another was first."""
+
+    generation: int
+    enrolled: datetime | None
+    revoked: datetime | None
+    doubles: int
+    last_double: datetime | None
+    last_double_from: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """A page of instances; `marker` is None on the last one."""
 

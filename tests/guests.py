@@ -76,8 +76,8 @@ class TestGuest:
         self.engine = Elsewhere(_copied, around, template)
         self.settings = GuestSettings(root=self.folder / "root", volume_mounted_at=str(data), bind_address=self.address)
         self.guest: DatabaseGuest | None = None
-        self.membership: Membership | None = None
         self.worker: Worker | None = None
+        self.membership: Membership | None = None
 
     async def start(
         self, gateway: TestGateway, keyring: MasterKeyring, interceptors: tuple[Interceptor, ...] = ()
@@ -87,8 +87,7 @@ class TestGuest:
                          ticket=ticket_for(keyring, self.instance_id, 1), datastore="postgresql", version="15")  # fmt: skip
         write_private(self.settings.places.boot_file, boot.model_dump_json())
         exchange = Exchange(self.settings.places)
-        membership = Membership(self.settings, boot, lambda verb: getattr(exchange, verb)())
-        self.membership = membership
+        self.membership = membership = Membership(self.settings, boot, lambda verb: getattr(exchange, verb)())
         self.guest = build_guest(membership, datastore=_driver(self.engine))
         self.guest.keeper.start()
         client = await membership.dial(await asyncio.to_thread(membership.join))

@@ -45,7 +45,9 @@ async def show_any_instance(request: Request, means: MeansHere, asker: Admin, in
     row = await _any(means, instance_id, deleted=_flag(request, "deleted"))
     root = await means.reader.get_root(row.id)
     view = views.mgmt_instance(asker, row)
-    return {"instance": view | {"root_enabled": views.moment(root.enabled_at), "root_enabled_by": root.enabled_by}}
+    guest = await means.reader.get_guest(row.id)
+    more = {"root_enabled": views.moment(root.enabled_at), "root_enabled_by": root.enabled_by}
+    return {"instance": view | more | {"guest": views.guest(guest) if guest else None}}
 
 
 @router.get("/instances/{instance_id}/root", **answers(200, "root_history"))

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 TEARDOWN = (
     "end_watch",
+    "revoke_guest",
     "delete_servers_of",
     "delete_volumes_of",
     "delete_floating_ips_of",

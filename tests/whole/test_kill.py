@@ -47,7 +47,7 @@ def served(stack: RunningStack, demo: httpx.Client, instance_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "victim", ["workflow-worker", "activity-worker", "api", "temporal", "localcloud", "postgresql"]
+    "victim", ["workflow-worker", "activity-worker", "api", "gateway", "temporal", "localcloud", "postgresql"]
 )
 def test_kill_a_process_while_the_server_is_being_made(stack: RunningStack, demo: httpx.Client, victim: str) -> None:
     stack.fault(service="compute", method="POST", path="/servers$", delay=HELD)
@@ -71,6 +71,15 @@ def test_kill_the_guest_worker_while_it_initialises(stack: RunningStack, demo: h
     os.kill(pids[0], signal.SIGKILL)
     # its attempt is given up after a minute, then the guest that was started anew takes the step up
     wait_for(demo, instance_id, "ACTIVE", patience=150)
+    served(stack, demo, instance_id)
+
+
+def test_kill_the_gateway_while_the_guest_initialises(stack: RunningStack, demo: httpx.Client) -> None:
+    """The guest's answer finds no door at first: it waits before it, and comes in when there is one again."""
+    instance_id = order(demo, "kill-the-door", "mariadb")
+    at_step(stack, instance_id, "initialise datastore")
+    os.kill(stack.stack.supervisor.states()["gateway"]["pid"], signal.SIGKILL)
+    until_it_answers(stack)
     served(stack, demo, instance_id)
 
 

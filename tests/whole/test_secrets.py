@@ -34,12 +34,15 @@ def test_no_secret_is_in_histories_records_logs_or_arguments(stack: RunningStack
         _ok(demo.post(f"{path}/users", json={"users": [{"name": "bob", "password": planted["second"]}]}), 400)
         planted |= {"made": made, "token": demo.headers["X-Auth-Token"]}
         token, cookie, shown = what_operators_see(stack, instance_id)
+        planted |= what_the_guest_holds(stack)
         arguments = subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True).stdout
         places = everything_written(stack) | {"process arguments": arguments.encode(), "opened histories": shown}
         _ok(demo.delete(path))
         wait_until_gone(demo, instance_id)
     planted |= {"operator's token": token, "operator's cookie": cookie}
-    planted["master key"] = (stack.settings.secrets / "master.key").read_text().strip()
+    for name in ("master.key", "guests.key", "gateway/key.pem", "gateway/ca-key.pem"):
+        planted |= {f"{name} {each[:3]}": each for each in (stack.settings.secrets / name).read_text().split()
+                    if len(each) >= 32}  # fmt: skip
     planted |= {f"account {name}": password(stack.settings, name) for name in ("admin", "demo", "coffer", "records")}
     found = [f"{name} in {place}" for place, content in places.items() for name, secret in planted.items()
              if secret.encode() in content]  # fmt: skip
@@ -62,6 +65,23 @@ def everything_written(stack: RunningStack) -> dict[str, bytes]:
     for path in (*(home / "log").glob("*.log*"), *consoles):
         found[str(Path(*path.parts[-2:]))] = path.read_bytes()
     assert len(found) > 9
+    return found
+
+
+def what_the_guest_holds(stack: RunningStack) -> dict[str, str]:
+    """Tokens and keys of all guests, and the tickets that they enrolled with: read off the disks of their servers."""
+    found: dict[str, str] = {}
+    for root in (stack.settings.open_home / "cloud/servers").glob("*/root"):
+        kept, boot = root / "var/lib/guest/identity.json", root / "etc/coffer/guest.json"
+        if kept.exists():
+            known = json.loads(kept.read_text())
+            server = root.parent.name
+            found |= {
+                f"token of {server}": known["token"],
+                f"ticket of {server}": json.loads(boot.read_text())["ticket"],
+            }
+            found |= {f"key {epoch} of {server}": key for epoch, key in known["credentials"]["keys"].items()}
+    assert len(found) >= 3
     return found
 
 

@@ -1,0 +1,142 @@
+"""A guest's side of its identity, before a real gateway: answers that are lost, and doors that stay shut."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from gateway import certificates
+from guest_worker import __main__ as guest_main
+from guest_worker import identity
+from guest_worker.identity import Away, Exchange, Gateway, Refused
+from guest_worker.membership import Membership
+from guest_worker.settings import GuestSettings
+from tests.guests import TestGuest
+from tests.runbooks.world import World
+from workflows.domain.guest import Credentials, GuestBoot
+from workflows.files import write_private
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def enrolled(world: World) -> TestGuest:
+    """A guest at work."""
+    await world.created()
+    return world.guests[-1]
+
+
+def lose_one_answer(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    """The gateway hears the question and does what it asks; what it says does not come back, once."""
+    ask, lost = Gateway.ask, [verb]
+
+    def losing(self: Gateway, said: str, question: BaseModel | None, token: str = "") -> Credentials:
+        answer = ask(self, said, question, token)
+        if said in lost:
+            lost.remove(said)
+            raise Away("the test loses this answer")
+        return answer
+
+    monkeypatch.setattr(Gateway, "ask", losing)
+
+
+async def do(guest: TestGuest, verb: str) -> None:
+    """One verb of the guest's, as its child process does it."""
+    await asyncio.to_thread(getattr(Exchange(guest.settings.places), verb))
+
+
+def hashes(world: World, guest: TestGuest) -> tuple[Any, ...]:
+    """What the records know the guest by."""
+    return world.stack.sql("SELECT token_hash, previous_hash FROM guest_identities WHERE instance_id = %s",
+                           guest.instance_id, database=world.database)[0]  # fmt: skip
+
+
+async def test_lose_the_answer_of_an_enrolment_and_there_is_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    guest = await enrolled(world)
+    before = identity.require(guest.settings.places)
+    write_private(guest.settings.places.identity, before.model_copy(update={"credentials": None}).model_dump_json())
+    lose_one_answer(monkeypatch, "Enrol")
+    with pytest.raises(Away):
+        await do(guest, "enrol")
+    await do(guest, "enrol")
+    assert identity.require(guest.settings.places) == before
+    assert hashes(world, guest) == (identity.hashed(before.token), None)
+
+
+async def test_lose_the_answer_of_a_change_and_the_token_is_changed_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = await enrolled(world)
+    old = identity.require(guest.settings.places).token
+    lose_one_answer(monkeypatch, "Renew")
+    with pytest.raises(Away):
+        await do(guest, "renew")
+    chosen = identity.require(guest.settings.places).next_token
+    await do(guest, "renew")
+    known = identity.require(guest.settings.places)
+    assert (known.token, known.next_token) == (chosen, None)
+    assert hashes(world, guest) == (identity.hashed(known.token), identity.hashed(old))
+
+
+async def test_an_answer_that_was_lost_long_ago_is_found_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old token counts no more when the guest comes back; the one that it had chosen does."""
+    guest = await enrolled(world)
+    lose_one_answer(monkeypatch, "Renew")
+    with pytest.raises(Away):
+        await do(guest, "renew")
+    world.stack.sql("UPDATE guest_identities SET previous_until = clock_timestamp() WHERE instance_id = %s",
+                    guest.instance_id, database=world.database)  # fmt: skip
+    await asyncio.sleep(1)  # the gateway believes what it saw for half a second here
+    chosen = identity.require(guest.settings.places).next_token
+    await do(guest, "keys")
+    assert identity.require(guest.settings.places).token == chosen
+
+
+async def test_the_worker_speaks_with_its_new_token_at_once(world: World) -> None:
+    """The old one is forgotten by the records; a call is answered all the same."""
+    guest = await enrolled(world)
+    assert guest.membership is not None
+    await asyncio.to_thread(guest.membership.renew)
+    world.stack.sql("UPDATE guest_identities SET previous_until = clock_timestamp() WHERE instance_id = %s",
+                    guest.instance_id, database=world.database)  # fmt: skip
+    await asyncio.sleep(1)
+    run = await world.restart(guest.instance_id)
+    await asyncio.wait_for(run.result(), 30)
+
+
+async def test_a_gateway_of_another_ca_is_not_believed(world: World, tmp_path: Path) -> None:
+    guest = await enrolled(world)
+    certificates.make(tmp_path, ["127.0.0.1"])
+    places = guest.settings.places
+    known = identity.require(places)
+    assert known.credentials is not None
+    other = known.credentials.model_copy(update={"ca": (tmp_path / "ca.pem").read_text()})
+    write_private(places.identity, known.model_copy(update={"credentials": other}).model_dump_json())
+    with pytest.raises(Away):
+        await do(guest, "keys")
+
+
+async def test_a_server_of_before_the_gateway_keeps_its_engine_and_says_what_to_do(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = GuestSettings(root=tmp_path)
+    boot = GuestBoot.model_validate(
+        {"instance_id": "00000000-0000-4000-8000-000000000001", "gateway": "127.0.0.1:1", "namespace": "coffer",
+         "payload_key": "of old", "datastore": "mariadb", "version": "10.11"}
+    )  # fmt: skip
+    write_private(settings.places.boot_file, boot.model_dump_json())
+    exchange = Exchange(settings.places)
+    membership = Membership(settings, boot, lambda verb: getattr(exchange, verb)())
+    with pytest.raises(Refused, match="order the instance anew"):
+        membership.join()
+    stop = asyncio.Event()
+    dialling = asyncio.create_task(guest_main.dial(membership, stop))
+    for _ in range(200):
+        if "refuses this guest" in caplog.text:
+            break
+        await asyncio.sleep(0.05)
+    assert "order the instance anew" in caplog.text
+    assert not dialling.done()
+    stop.set()
+    assert await asyncio.wait_for(dialling, 5) is None

@@ -17,7 +17,7 @@ from records.guests import GuestIdentity, identities
 
 KEPT = 50_000
 BELIEVED = 60.0  # seconds that known guests are believed while the records do not answer: nothing is revoked there then
-JUST_NOW = 0.5  # seconds: what was looked up before may miss an enrolment or a new token
+JUST_NOW = 0.5  # seconds between two looks at one guest for tokens that do not count: strangers ask for no more
 QUESTIONS = 4  # asked at once: strangers must not take the records from everybody else
 MAX_TOKEN = 200
 
@@ -43,22 +43,37 @@ class Directory:
 
     async def guest_of(self, token: str) -> Guest:
         """Return whose token it is; denied when it is nobody's, or while nobody can say."""
-        instance_id = _claimed(token)
-        for patience in (self._seconds, JUST_NOW):
-            identity = await self._look(instance_id, patience)
-            if identity is not None and _counts(token, identity):
-                return Guest(identity.instance_id, identity.generation)
-        raise stranger()
+        instance_id, came = _claimed(token), time.monotonic()
+        identity = await self._look(instance_id, came - self._seconds)
+        if not _counts(token, identity):  # it may have been made a moment ago
+            await self._pause(instance_id, came)
+            identity = await self._look(instance_id, came)
+            if self._is_older(instance_id, came):
+                raise away("the records do not answer")
+        if identity is None or not _counts(token, identity):
+            raise stranger()
+        return Guest(identity.instance_id, identity.generation)
 
-    async def _look(self, instance_id: UUID, patience: float) -> GuestIdentity | None:
-        seen = self._seen.get(instance_id)
-        if seen is None or time.monotonic() - seen.at > patience:
+    async def _look(self, instance_id: UUID, since: float) -> GuestIdentity | None:
+        """What the records said at this time or later."""
+        if self._is_older(instance_id, since):
             async with self._questions:
-                await self._ask([instance_id])
-            seen = self._seen.get(instance_id)
+                if self._is_older(instance_id, since):  # nobody has asked while we waited
+                    await self._ask([instance_id])
+        seen = self._seen.get(instance_id)
         if seen is None or time.monotonic() - seen.at > BELIEVED:
             raise away("the records do not answer")
         return seen.identity
+
+    def _is_older(self, instance_id: UUID, since: float) -> bool:
+        seen = self._seen.get(instance_id)
+        return seen is None or seen.at < since
+
+    async def _pause(self, instance_id: UUID, came: float) -> None:
+        """Wait until this guest may be looked at again, unless somebody has since the call came."""
+        seen = self._seen.get(instance_id)
+        if seen is not None and seen.at < came:
+            await asyncio.sleep(seen.at + JUST_NOW - came)
 
     async def _ask(self, ids: Collection[UUID]) -> None:
         """Look these up; while the records are away, what was seen stays and grows old."""
@@ -77,16 +92,14 @@ class Directory:
         while len(self._seen) > KEPT:
             self._seen.popitem(last=False)
 
-    async def gone(self, guests: Collection[UUID]) -> list[UUID]:
+    async def gone(self, guests: Collection[Guest]) -> list[Guest]:
         """Look up all who have a poll open, in one question; return those who are nobody any more."""
-        known = {each: seen.identity for each in guests if (seen := self._seen.get(each)) is not None}
-        await self._ask(guests)
-        return [each for each in guests if self._changed(each, known.get(each))]
+        await self._ask({each.instance_id for each in guests})
+        return [each for each in guests if not self._is_known(each)]
 
-    def _changed(self, instance_id: UUID, before: GuestIdentity | None) -> bool:
-        seen = self._seen.get(instance_id)
-        now = seen.identity if seen is not None else None
-        return now is None or (before is not None and before.generation != now.generation)
+    def _is_known(self, guest: Guest) -> bool:
+        seen = self._seen.get(guest.instance_id)
+        return seen is not None and seen.identity is not None and seen.identity.generation == guest.generation
 
 
 def _claimed(token: str) -> UUID:
@@ -97,6 +110,6 @@ def _claimed(token: str) -> UUID:
         raise stranger() from None
 
 
-def _counts(token: str, identity: GuestIdentity) -> bool:
+def _counts(token: str, identity: GuestIdentity | None) -> bool:
     said = hashlib.sha256(token.encode()).hexdigest()
-    return any(hmac.compare_digest(said, each) for each in identity.hashes)
+    return identity is not None and any(hmac.compare_digest(said, each) for each in identity.hashes)

@@ -6,6 +6,7 @@ records, so each change is a standalone activity; what it carries is no secret.
 
 import asyncio
 import base64
+import hashlib
 import logging
 from collections import OrderedDict
 from datetime import timedelta
@@ -31,7 +32,7 @@ from workflows.ports.identities import EnrolmentNote, Identities, TokenChange
 
 SECONDS = timedelta(seconds=8)
 MAX_BODY = 4096
-ENROLMENTS_PER_SECOND = 2.0  # with a good ticket, of one instance
+CHANGES_PER_SECOND = 2.0  # with a good ticket or token, of one instance: each is work for the control plane
 KEPT = 10_000
 ATTEMPTS = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_attempts=3)
 
@@ -46,18 +47,16 @@ class IdentityService:
         self._client = client
         self._keyring = keyring
         self._ca = ca
-        self._enrolments: OrderedDict[UUID, Bucket] = OrderedDict()
+        self._changes: OrderedDict[tuple[str, UUID], Bucket] = OrderedDict()
 
     async def enrol(self, body: bytes, peer: str) -> bytes:
         """Spend a ticket on the token whose hash comes with it; the same again is answered again."""
         asked = _parsed(Enrolment, body)
         if not is_ticket(self._keyring, asked.ticket, asked.instance_id, asked.generation):
             raise stranger("the ticket is not valid")
-        if not self._bucket(asked.instance_id).take():
-            raise too_much("too many enrolments")
         note = EnrolmentNote(instance_id=asked.instance_id, generation=asked.generation, token_hash=asked.token_hash,
                              peer=peer)  # fmt: skip
-        await self._record(Identities.enrol_guest, note, f"enrol/{asked.instance_id}/{asked.token_hash[:16]}")
+        await self._record(Identities.enrol_guest, note, "enrol")
         log.info("guest %s of generation %s has enrolled from %s", asked.instance_id, asked.generation, peer)
         return self._credentials(asked.instance_id)
 
@@ -66,7 +65,7 @@ class IdentityService:
         asked = _parsed(Renewal, body)
         change = TokenChange(instance_id=guest.instance_id, generation=guest.generation, old_hash=token_hash,
                              token_hash=asked.token_hash)  # fmt: skip
-        await self._record(Identities.change_token, change, f"renew/{guest.instance_id}/{asked.token_hash[:16]}")
+        await self._record(Identities.change_token, change, "renew")
         return self._credentials(guest.instance_id)
 
     async def keys(self, guest: Guest) -> bytes:
@@ -78,15 +77,23 @@ class IdentityService:
         keys = {epoch: base64.b64encode(key).decode() for epoch, key in ring.secrets.items()}
         return Credentials(keys=keys, current=ring.current, ca=self._ca.read_text()).model_dump_json().encode()
 
-    def _bucket(self, instance_id: UUID) -> Bucket:
-        bucket = self._enrolments.setdefault(instance_id, Bucket(ENROLMENTS_PER_SECOND))
-        self._enrolments.move_to_end(instance_id)
-        while len(self._enrolments) > KEPT:
-            self._enrolments.popitem(last=False)
-        return bucket
+    def _count(self, why: str, instance_id: UUID) -> None:
+        """Denied beyond the rate; who has the ticket of a guest's user data does not use up the guest's renewals."""
+        bucket = self._changes.setdefault((why, instance_id), Bucket(CHANGES_PER_SECOND))
+        self._changes.move_to_end((why, instance_id))
+        while len(self._changes) > KEPT:
+            self._changes.popitem(last=False)
+        if not bucket.take():
+            raise too_much("too many enrolments or renewals")
 
-    async def _record(self, verb: Any, note: BaseModel, activity_id: str) -> None:
-        """Have the records take it; denied for good where they refuse, for now where nobody answers."""
+    async def _record(self, verb: Any, note: EnrolmentNote | TokenChange, why: str) -> None:
+        """Have the records take it; denied for good where they refuse, for now where nobody answers.
+
+        The same question, asked again meanwhile, is the same activity.
+        """
+        self._count(why, note.instance_id)
+        said = note.model_dump_json(exclude={"peer"}).encode()
+        activity_id = f"{why}/{note.instance_id}/{hashlib.sha256(said).hexdigest()[:32]}"
         try:
             handle = await self._client.start_activity(
                 verb.__name__,
@@ -98,7 +105,7 @@ class IdentityService:
                 start_to_close_timeout=SECONDS,
                 retry_policy=ATTEMPTS,
                 id_conflict_policy=ActivityIDConflictPolicy.USE_EXISTING,
-                summary=f"{verb.__name__} {activity_id.split('/')[1]}",
+                summary=f"{verb.__name__} {note.instance_id}",
             )
             await asyncio.wait_for(handle.result(), SECONDS.total_seconds() + 1)
         except ActivityFailureError as error:

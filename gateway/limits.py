@@ -4,11 +4,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from uuid import UUID
 
 import grpc.aio
 
 from gateway.denied import too_much
+from gateway.guest import Guest
 from gateway.settings import GatewaySettings
 
 KEPT = 60.0  # seconds that a guest without open calls is remembered
@@ -46,16 +46,16 @@ class Account:
 
 
 class Limits:
-    """The accounts of all guests."""
+    """The accounts of all guests; a new generation begins with one of its own."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
-        self._accounts: dict[UUID, Account] = {}
+        self._accounts: dict[Guest, Account] = {}
 
     @contextmanager
-    def poll(self, instance_id: UUID) -> Iterator[Account]:
+    def poll(self, guest: Guest) -> Iterator[Account]:
         """Count a poll for as long as it is open; denied beyond the limits."""
-        account = self._account(instance_id)
+        account = self._account(guest)
         if account.open_polls >= self._settings.guest_open_polls or not account.polls.take():
             raise too_much("too many polls")
         account.open_polls += 1
@@ -65,9 +65,9 @@ class Limits:
             account.open_polls -= 1
 
     @contextmanager
-    def call(self, instance_id: UUID) -> Iterator[Account]:
+    def call(self, guest: Guest) -> Iterator[Account]:
         """Count any other call; denied beyond the limits."""
-        account = self._account(instance_id)
+        account = self._account(guest)
         if account.open_calls >= self._settings.guest_open_calls or not account.calls.take():
             raise too_much("too many calls")
         account.open_calls += 1
@@ -76,7 +76,7 @@ class Limits:
         finally:
             account.open_calls -= 1
 
-    def open_guests(self) -> list[UUID]:
+    def open_guests(self) -> list[Guest]:
         """Guests with an open poll; forgets those that were not heard of for a while."""
         now = time.monotonic()
         idle = [key for key, each in self._accounts.items()
@@ -85,18 +85,18 @@ class Limits:
             del self._accounts[key]
         return [key for key, each in self._accounts.items() if each.open_polls]
 
-    def cut(self, instance_id: UUID) -> None:
+    def cut(self, guest: Guest) -> None:
         """End a guest's open polls."""
-        account = self._accounts.get(instance_id)
+        account = self._accounts.get(guest)
         for call in list(account.upstream) if account else ():
             call.cancel()
 
-    def _account(self, instance_id: UUID) -> Account:
-        account = self._accounts.get(instance_id)
+    def _account(self, guest: Guest) -> Account:
+        account = self._accounts.get(guest)
         if account is None:
             account = Account(
                 Bucket(self._settings.guest_polls_per_second), Bucket(self._settings.guest_calls_per_second)
             )
-            self._accounts[instance_id] = account
+            self._accounts[guest] = account
         account.used = time.monotonic()
         return account

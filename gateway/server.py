@@ -87,7 +87,7 @@ class Door(grpc.GenericRpcHandler):
         guest = await self._directory.guest_of(token)
         if method == POLL:
             return await self._call(guest, method, body, context)
-        with self._limits.call(guest.instance_id):
+        with self._limits.call(guest):
             if method.startswith(IDENTITY):
                 return await self._about_itself(guest, token, method.removeprefix(IDENTITY), body)
             return await self._call(guest, method, body, context)
@@ -115,7 +115,7 @@ class Door(grpc.GenericRpcHandler):
             await asyncio.sleep(seconds)
             try:
                 for each in await self._directory.gone(self._limits.open_guests()):
-                    log.info("guest %s is known no more; its polls are ended", each)
+                    log.info("%s is known no more; its polls are ended", each)
                     self._limits.cut(each)
             except Exception:
                 log.exception("open polls could not be checked")

@@ -113,7 +113,7 @@ class WorkerService:
             task_queue=TaskQueue(name=guest.queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL),
             identity=guest.queue,
         )
-        with self._limits.poll(guest.instance_id) as account:
+        with self._limits.poll(guest) as account:
             raw = await self._upstream.poll("PollActivityTaskQueue", request, min(seconds, POLL_SECONDS), account)
         answer = PollActivityTaskQueueResponse.FromString(raw)
         if not answer.task_token:

@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 
 from tests.redteam.field import Field, Thief, Victim
+from tests.redteam.newcomers import Newcomer
 from tests.redteam.report import Report
 from tests.runbooks.world import World
 from workflows.names import watch_id
@@ -44,6 +45,35 @@ async def field(whole_field: Field, request: pytest.FixtureRequest) -> AsyncIter
 def thief(field: Field) -> Thief:
     """Who attacks."""
     return field.thief
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def newcomer(field: Field) -> AsyncIterator[Newcomer]:
+    """An instance whose guest has not enrolled yet."""
+    newcomer = await Newcomer.expected(field.world)
+    yield newcomer
+    await newcomer.leave()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def other(newcomer: Newcomer) -> Thief:
+    """Another guest, honest, whose part the test plays: nobody else polls its queue."""
+    return await newcomer.enrol()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def deleted(whole_field: Field) -> AsyncIterator[Thief]:
+    """What can be known of an instance that the runbook has deleted: its guest's disk was read before."""
+    world = whole_field.world
+    world.faults.clear()
+    await world.created()
+    guest = world.guests.pop()
+    gone = Thief.of(world, guest)
+    await world.delete(guest.instance_id)
+    await world.ended(guest.instance_id)
+    await guest.end()
+    yield gone
+    await gone.close()
 
 
 @pytest.hookimpl

@@ -1,0 +1,144 @@
+"""Guests whose instances are in the records alone: cheap to expect, to enrol, to rebuild, and to throw away."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import grpc
+
+from guest_worker.identity import Known
+from tests.redteam.field import Got, Thief, open_channel
+from tests.runbooks.world import World
+from workflows.domain.guest import Credentials, Enrolment, Renewal
+from workflows.enrolment import ticket_for
+from workflows.names import RECORDS, lock_id
+from workflows.ports.identities import GuestExpectation
+
+INSTANCE = """
+INSERT INTO instances (id, group_id, project_id, name, status, datastore_version_id, flavor_id, flavor, volume_gib, region,
+                       access)
+SELECT %s, %s, project_id, 'newcomer', status, datastore_version_id, flavor_id, flavor, volume_gib, region, access
+FROM instances LIMIT 1
+"""
+OPERATION = """
+INSERT INTO operations (id, kind, instance_id, group_id, project_id, user_id, request_id, state, fence, workflow_id, run_id,
+                        first_execution_run_id)
+VALUES (%s, 'CREATE', %s, %s, 'p', 'u', 'r', 'RUNNING', %s, %s, '', '')
+"""
+
+
+@dataclass
+class Newcomer:
+    """An instance as the records have it, and whoever has its user data; no server runs."""
+
+    world: World
+    instance_id: UUID = field(default_factory=uuid4)
+    generation: int = 0
+    guests: list[Thief] = field(default_factory=list)
+
+    @classmethod
+    async def expected(cls, world: World) -> "Newcomer":
+        """An instance that is being built; its guest may enrol now."""
+        newcomer = cls(world)
+        newcomer.sql("INSERT INTO groups (id) VALUES (%s)", newcomer.instance_id)
+        newcomer.sql(INSTANCE, newcomer.instance_id, newcomer.instance_id)
+        await newcomer.build()
+        return newcomer
+
+    def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Ask the records."""
+        return self.world.stack.sql(statement, *values, database=self.world.database)
+
+    def known_by(self, column: str) -> Any:
+        """What the records have of its guest."""
+        return known_by(self.world, self.instance_id, column)
+
+    async def build(self) -> None:
+        """Another operation builds the server anew: a guest of the next generation is expected."""
+        operation_id, fence = uuid4(), self.generation + 1
+        self.sql("UPDATE operations SET state = 'DONE' WHERE instance_id = %s", self.instance_id)
+        self.sql(OPERATION, operation_id, self.instance_id, self.instance_id, fence, lock_id(self.instance_id))
+        expectation = GuestExpectation(instance_id=self.instance_id, operation_id=operation_id, fence=fence)
+        self.generation = await self._ask_records("expect_guest", expectation)
+
+    async def revoke(self) -> None:
+        """End what the guest is known by, as a teardown does."""
+        await self._ask_records("revoke_guest", self.instance_id)
+
+    async def _ask_records(self, verb: str, fact: Any) -> Any:
+        return await self.world.client.execute_activity(
+            verb, fact, id=f"{verb}/{uuid4()}", task_queue=RECORDS, schedule_to_close_timeout=timedelta(seconds=20)
+        )
+
+    @property
+    def ticket(self) -> str:
+        """The ticket of the newest server's user data."""
+        return ticket_for(self.world.server.keyring, self.instance_id, self.generation)
+
+    def new_token(self) -> str:
+        """A token as guests make them."""
+        return new_token(self.instance_id)
+
+    def enrolment(self, token: str, **other: Any) -> bytes:
+        """The request by which a guest enrols with a token; `other`: what is different about it."""
+        said = {"instance_id": self.instance_id, "generation": self.generation, "ticket": self.ticket,
+                "token_hash": digest(token), **other}  # fmt: skip
+        return Enrolment(**said).model_dump_json().encode()
+
+    async def enrol(self, token: str | None = None) -> Thief:
+        """The guest enrols, and all it has is ours."""
+        known = Known(generation=self.generation, token=token or self.new_token())
+        guest = Thief(known, self.instance_id, self.world, open_channel(self.world))
+        self.guests.append(guest)
+        got = await guest.identify("Enrol", self.enrolment(known.token), token=None)
+        assert got.code is grpc.StatusCode.OK, got
+        guest.known = known.model_copy(update={"credentials": credentials(got)})
+        return guest
+
+    async def renew(self, guest: Thief) -> str:
+        """Its guest changes its token; return the old one."""
+        old, new = guest.known.token, self.new_token()
+        got = await guest.identify("Renew", renewal(new))
+        assert got.code is grpc.StatusCode.OK, got
+        guest.known = guest.known.model_copy(update={"token": new})
+        return old
+
+    async def leave(self) -> None:
+        """Nobody knows it any more."""
+        for each in self.guests:
+            await each.close()
+        self.sql(
+            "UPDATE guest_identities SET revoked = now(), token_hash = NULL WHERE instance_id = %s", self.instance_id
+        )
+        self.sql("UPDATE instances SET deleted = true WHERE id = %s", self.instance_id)
+        self.sql("UPDATE operations SET state = 'DONE' WHERE instance_id = %s", self.instance_id)
+
+
+def new_token(instance_id: UUID) -> str:
+    """A token as guests make them."""
+    return f"{instance_id}.{secrets.token_urlsafe(32)}"
+
+
+def digest(token: str) -> str:
+    """What the records keep of a token."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def renewal(token: str) -> bytes:
+    """The request by which a guest changes to a token."""
+    return Renewal(token_hash=digest(token)).model_dump_json().encode()
+
+
+def known_by(world: World, instance_id: UUID, column: str) -> Any:
+    """One column of what the records have of a guest."""
+    rows = world.stack.sql(f"SELECT {column} FROM guest_identities WHERE instance_id = %s", instance_id,
+                           database=world.database)  # fmt: skip
+    return rows[0][0]
+
+
+def credentials(got: Got) -> Credentials:
+    """What an answer of the identity service holds."""
+    return Credentials.model_validate_json(got.answer)

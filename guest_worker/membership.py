@@ -3,7 +3,6 @@
 import base64
 import logging
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,8 +15,6 @@ from workflows.client import quiet_runtime
 from workflows.codec import data_converter
 from workflows.domain.guest import Credentials, GuestBoot
 from workflows.keyring import OwnKeyring, Ring
-
-SETTLED = 1.0  # seconds: a gateway that looked just now knows the old token alone, which counts for some minutes more
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +88,6 @@ class Membership:
     def renew(self) -> None:
         """Change the token, and speak with the new one from now on; Refused or Away."""
         self.exchange("renew")
-        time.sleep(SETTLED)
         if self.client is not None:
             self.client.api_key = identity.require(self.settings.places).token
 

@@ -46,6 +46,7 @@ CALL_SECONDS = 10.0
 MAX_ANSWER = MAX_BYTES + 4096  # a message: the largest answer that is believed, its seal, and what else is in it
 MAX_WORKER_HEARTBEAT = 16_384
 TOKEN, FAILURE = 1, 2  # fields that every request about a task has in the same places
+KINDS = ("application_failure_info", "canceled_failure_info", None)  # of failures that come about in a guest
 
 Asked = TypeVar("Asked", bound=Message)
 Rpc = Callable[[Guest, bytes, float], Awaitable[bytes]]
@@ -139,9 +140,12 @@ class WorkerService:
         self, guest: Guest, body: bytes, seconds: float, kind: type[Task], kept: tuple[str, ...]
     ) -> bytes:
         """Pass on what a guest says of a task, or in its stead that it cannot be passed on."""
-        token = self._tokens.unwrap(guest, _token_in(body))
+        said, whole = _token_in(body)
+        token = self._tokens.unwrap(guest, said)
         request: Message
         try:
+            if not whole:
+                raise Unacceptable("it is no message of Temporal's")
             request = self._checked(guest, body, kind, kept)
         except Unacceptable as error:
             return await self._refuse(guest, token, str(error), seconds)
@@ -178,7 +182,12 @@ class WorkerService:
             raise Unacceptable("it is no message of Temporal's") from None
         except NotSealed as error:
             raise Unacceptable(str(error)) from None
-        return kind(**{name: getattr(said, name) for name in kept if said.HasField(name)})  # type: ignore[arg-type]
+        request = kind(**{name: getattr(said, name) for name in kept if said.HasField(name)})  # type: ignore[arg-type]
+        if isinstance(request, RespondActivityTaskFailedRequest):
+            if request.failure.WhichOneof("failure_info") not in KINDS:
+                raise Unacceptable("its failure is of a kind that is not a guest's")
+            _keep_within_patience(request.failure)
+        return request
 
     # -- the worker itself -------------------------------------------------------------------------------------------
 
@@ -229,6 +238,13 @@ def _own(guest: Guest, said: WorkerHeartbeat) -> WorkerHeartbeat:
     return own
 
 
+def _keep_within_patience(failure: Failure) -> None:
+    """How often and how soon a step is tried again is said by whoever asks; a guest might say: in ten years."""
+    if failure.HasField("application_failure_info"):
+        failure.application_failure_info.ClearField("next_retry_delay")
+        failure.application_failure_info.ClearField("category")
+
+
 def _rpc_of(kind: type[Message]) -> str:
     return kind.DESCRIPTOR.name.removesuffix("Request")
 
@@ -240,13 +256,16 @@ def _decoded(kind: type[Asked], body: bytes) -> Asked:
         raise garbled("this is no message of Temporal's") from None
 
 
-def _token_in(body: bytes) -> bytes:
-    """The task token of a request, read off the wire: of several, the last one counts, as decoders have it."""
+def _token_in(body: bytes) -> tuple[bytes, bool]:
+    """The task token of a request, read off the wire, and whether what is behind it can be read, too.
+
+    Of several tokens the last one counts, as decoders have it.
+    """
     token = b""
     try:
         for number, content in fields(memoryview(body)):
             if number == TOKEN:
                 token = bytes(content)
     except Garbage:
-        raise garbled("this is no message of Temporal's") from None
-    return token
+        return token, False
+    return token, True

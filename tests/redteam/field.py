@@ -186,8 +186,11 @@ class Victim:
         async with self.world.held("stop_datastore") as step:
             run = await self.world.restart(self.instance_id)
             await step.arrived()
-            yield
-        await asyncio.wait_for(run.result(), 60)
+            try:
+                yield
+            finally:  # a case that fails must not spoil the next one
+                step.let_go.set()
+                await asyncio.wait_for(run.result(), 60)
         assert self.world.instance(self.instance_id)["status"] == "ACTIVE"
         await self.answers()
 

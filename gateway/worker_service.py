@@ -8,6 +8,7 @@ would wait for its timeout.
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import grpc
 from google.protobuf.message import DecodeError, Message
 from temporalio.api.enums.v1 import NamespaceState, TaskQueueKind, TaskQueueType
 from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
@@ -30,7 +31,7 @@ from temporalio.api.workflowservice.v1 import (
     ShutdownWorkerResponse,
 )
 
-from gateway.denied import forbidden, garbled
+from gateway.denied import Denied, forbidden, garbled
 from gateway.guest import Guest
 from gateway.limits import Limits
 from gateway.seals import NotSealed, check_seals
@@ -46,7 +47,6 @@ CALL_SECONDS = 10.0
 MAX_ANSWER = MAX_BYTES + 4096  # a message: the largest answer that is believed, its seal, and what else is in it
 MAX_WORKER_HEARTBEAT = 16_384
 TOKEN, FAILURE = 1, 2  # fields that every request about a task has in the same places
-KINDS = ("application_failure_info", "canceled_failure_info", None)  # of failures that come about in a guest
 
 Asked = TypeVar("Asked", bound=Message)
 Rpc = Callable[[Guest, bytes, float], Awaitable[bytes]]
@@ -151,7 +151,12 @@ class WorkerService:
             return await self._refuse(guest, token, str(error), seconds)
         for name, value in (("task_token", token), ("namespace", self._upstream.namespace), ("identity", guest.queue)):
             setattr(request, name, value)
-        return await self._upstream.call(_rpc_of(kind), request, min(seconds, CALL_SECONDS))
+        try:
+            return await self._upstream.call(_rpc_of(kind), request, min(seconds, CALL_SECONDS))
+        except Denied as denied:
+            if denied.code is not grpc.StatusCode.INVALID_ARGUMENT:
+                raise
+            return await self._refuse(guest, token, "Temporal does not take it", seconds)
 
     async def _refuse(self, guest: Guest, token: bytes, why: str, seconds: float) -> bytes:
         info = ApplicationFailureInfo(type="GuestProtocolError", non_retryable=True)
@@ -182,12 +187,8 @@ class WorkerService:
             raise Unacceptable("it is no message of Temporal's") from None
         except NotSealed as error:
             raise Unacceptable(str(error)) from None
-        request = kind(**{name: getattr(said, name) for name in kept if said.HasField(name)})  # type: ignore[arg-type]
-        if isinstance(request, RespondActivityTaskFailedRequest):
-            if request.failure.WhichOneof("failure_info") not in KINDS:
-                raise Unacceptable("its failure is of a kind that is not a guest's")
-            _keep_within_patience(request.failure)
-        return request
+        _settle(said)
+        return kind(**{name: getattr(said, name) for name in kept if said.HasField(name)})  # type: ignore[arg-type]
 
     # -- the worker itself -------------------------------------------------------------------------------------------
 
@@ -238,11 +239,18 @@ def _own(guest: Guest, said: WorkerHeartbeat) -> WorkerHeartbeat:
     return own
 
 
-def _keep_within_patience(failure: Failure) -> None:
-    """How often and how soon a step is tried again is said by whoever asks; a guest might say: in ten years."""
-    if failure.HasField("application_failure_info"):
-        failure.application_failure_info.ClearField("next_retry_delay")
-        failure.application_failure_info.ClearField("category")
+def _settle(said: Task) -> None:
+    """Refuse what would keep its operation, and drop what would delay it; the seals are known to be the guest's.
+
+    How often and how soon a step is tried again is for whoever asks to say; a guest might say: in ten years.
+    """
+    if isinstance(said, RespondActivityTaskCompletedRequest) and len(said.result.payloads) != 1:
+        raise Unacceptable("it is not one value")  # a list of none stops the workflow's worker from going on
+    if isinstance(said, RespondActivityTaskFailedRequest):
+        if said.failure.WhichOneof("failure_info") != "application_failure_info":
+            raise Unacceptable("its failure is not an activity's")  # Temporal takes no other, and goes on waiting
+        said.failure.application_failure_info.ClearField("next_retry_delay")
+        said.failure.application_failure_info.ClearField("category")
 
 
 def _rpc_of(kind: type[Message]) -> str:

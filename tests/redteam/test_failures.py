@@ -97,6 +97,9 @@ REFUSED: dict[str, Making] = {
     "details in clear": always(lambda task: failed(task, application("EngineFailed", details=clear()))),
     "details in clear of a cause": details_in_clear_of_a_cause,
     "a message of 80 kB": always(lambda task: failed(task, Failure(message="m" * 80_000))),
+    "no kind at all": kind(),
+    "nothing at all": always(lambda task: Word("RespondActivityTaskFailed", piece(1, task.task_token))),
+    "a cancel": kind(canceled_failure_info=CanceledFailureInfo()),
     "a timeout": kind(timeout_failure_info=TimeoutFailureInfo(timeout_type=TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE)),
     "a termination": kind(terminated_failure_info=TerminatedFailureInfo()),
     "a failure of the server": kind(server_failure_info=ServerFailureInfo(non_retryable=False)),
@@ -159,7 +162,6 @@ FORWARDED: dict[str, Making] = {
     "attributes with a zero": attributes(b'{"message": "a\\u0000b"}'),
     "the name ContinueAsNewError": always(lambda task: failed(task, application("ContinueAsNewError"))),
     "the name CancelledError": always(lambda task: failed(task, application("CancelledError"))),
-    "no more than a cancel": kind(canceled_failure_info=CanceledFailureInfo()),
     "a timeout as the cause": below(
         Failure(timeout_failure_info=TimeoutFailureInfo(timeout_type=TimeoutType.TIMEOUT_TYPE_HEARTBEAT))
     ),

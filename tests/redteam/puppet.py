@@ -1,10 +1,11 @@
 """The stolen guest made to speak: requests as no SDK would send them, and a loop that answers all of its tasks so."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -22,7 +23,7 @@ from temporalio.client import ActivityFailureError, ActivityHandle, WorkflowFail
 from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ApplicationError, FailureError
 
-from tests.redteam.field import Field, Got, Thief
+from tests.redteam.field import Field, Got, Thief, ask
 from workflows.answers import from_guest
 from workflows.codec import ENCODING
 from workflows.domain.errors import GuestProtocolError, innermost
@@ -31,6 +32,7 @@ from workflows.ports.guest import DatabaseList
 
 Task = PollActivityTaskQueueResponse
 Call = ActivityHandle[RawValue]
+NO_FAILURE = "no failure"
 SOON = 8.0  # seconds; a short call's own timeout is twenty
 COMPLETED, FAILED = "RespondActivityTaskCompleted", "RespondActivityTaskFailed"
 CANCELED, HEARTBEAT = "RespondActivityTaskCanceled", "RecordActivityTaskHeartbeat"
@@ -178,14 +180,61 @@ async def say(thief: Thief, word: Word) -> Got:
     return await thief.call(word.rpc, word.body)
 
 
-async def refused(field: Field, thief: Thief, making: Making) -> None:
-    """A case: what the thief says ends its own call, soon and as nonsense, and the victim goes on."""
-    async with field.attack() as loot, asked(thief, "list_databases") as (task, call):
-        got = await say(thief, await making(thief, task))
-        assert got.code is grpc.StatusCode.OK, got
-        end = await end_of(thief, call)
-        loot.got = f"its own call: {end}"
-        assert end == "GuestProtocolError"
+async def several(field: Field, cases: Mapping[str, Callable[[], Awaitable[str]]]) -> None:
+    """Cases during one operation of the victim's, each with a short call of the victim's, and a line of the table.
+
+    A case returns what the thief got; all of them are tried before those that failed are told.
+    """
+    got: dict[str, str] = {}
+    wrong: dict[str, AssertionError] = {}
+    async with field.victim.operating():
+        for name, case in cases.items():
+            try:
+                got[name] = await case()
+            except AssertionError as error:
+                wrong[name] = error
+            await asyncio.wait_for((await ask(field.world, field.victim.instance_id, "get_health")).result(), 5)
+    title = field.report.case
+    for name, what in got.items():
+        field.report.case = f"{title}: {name}"
+        field.report.add(what, "restarted, answered, kept its rows")
+    assert not wrong
+
+
+def refusals(thief: Thief, makings: Mapping[str, Making]) -> dict[str, Callable[[], Awaitable[str]]]:
+    """Cases of words that end the stolen guest's own call, soon and as nonsense, though the gateway says OK to them.
+
+    A worker that is told anything else would only log it, and its operation would wait for the timeout.
+    """
+
+    async def case(making: Making) -> str:
+        async with asked(thief, "list_databases") as (task, call):
+            got = await say(thief, await making(thief, task))
+            assert got.code is grpc.StatusCode.OK, got
+            end = await end_of(thief, call)
+            assert end == "GuestProtocolError", end
+            return f"its own call: {end}"
+
+    return {name: partial(case, making) for name, making in makings.items()}
+
+
+def restarts(
+    field: Field, thief: Thief, makings: Mapping[str, Making], wanted: str | None = None
+) -> dict[str, Callable[[], Awaitable[str]]]:
+    """Cases of restarts of the stolen instance, whose steps are answered so; `wanted`: the type of their failure."""
+
+    async def case(making: Making) -> str:
+        async with puppet(thief, making):
+            end = await restart(field, thief)
+        row = field.world.instance(thief.instance_id)
+        assert wanted in (None, end), end
+        assert row["status"] == ("ACTIVE" if end == NO_FAILURE else "ERROR")
+        assert len(row["fault"] or "") < 2100
+        assert field.world.open_operations(thief.instance_id) == 0
+        heal(field, thief)
+        return f"its own restart: {end}; {(row['fault'] or '')[:40]}"
+
+    return {name: partial(case, making) for name, making in makings.items()}
 
 
 # -- operations of the stolen guest ------------------------------------------------------------------------------------
@@ -241,7 +290,7 @@ async def restart(field: Field, thief: Thief) -> str:
     except WorkflowFailureError as error:
         cause = innermost(error.cause) if isinstance(error.cause, FailureError) else error.cause
         return (cause.type or "?") if isinstance(cause, ApplicationError) else type(cause).__name__
-    return "no failure"
+    return NO_FAILURE
 
 
 def heal(field: Field, thief: Thief) -> None:

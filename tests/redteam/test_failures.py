@@ -36,11 +36,13 @@ from tests.redteam.puppet import (
     many,
     piece,
     puppet,
-    refused,
+    refusals,
     restart,
+    restarts,
     say,
     seal,
     sealed_json,
+    several,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -81,40 +83,54 @@ def kind(**info: object) -> Making:
     return always(lambda task: failed(task, Failure(message="of the thief", **info)))  # type: ignore[arg-type]
 
 
-REFUSED: dict[str, Making] = {
-    **{
-        f"{depth} causes": always(lambda task, depth=depth: failed(task, deep(depth)))  # type: ignore[misc]
-        for depth in (9, 94, 95, 96, 150, 5_000, 30_000, 100_000)
+REFUSED: dict[str, dict[str, Making]] = {
+    "causes": {
+        **{
+            f"{depth} causes": always(lambda task, depth=depth: failed(task, deep(depth)))  # type: ignore[misc]
+            for depth in (9, 94, 95, 96, 150, 5_000, 30_000, 100_000)
+        },
+        "a deep cause and then a flat one": always(lambda task: failed(task, TOP + causes(95) + causes(1))),
+        "a flat cause and then a deep one": always(lambda task: failed(task, TOP + causes(1) + causes(95))),
+        "a deep cause beside many": always(lambda task: failed(task, TOP + causes(1) * 2000 + causes(12))),
+        "a deep failure and then a flat one": twice(deep(95), TOP),
+        "a cause of garbage": always(lambda task: failed(task, TOP + piece(4, b"\xff" * 30))),
+        "groups in a cause": always(lambda task: failed(task, TOP + piece(4, groups(100)))),
     },
-    "a deep cause and then a flat one": always(lambda task: failed(task, TOP + causes(95) + causes(1))),
-    "a flat cause and then a deep one": always(lambda task: failed(task, TOP + causes(1) + causes(95))),
-    "a deep cause beside many": always(lambda task: failed(task, TOP + causes(1) * 2000 + causes(12))),
-    "a deep failure and then a flat one": twice(deep(95), TOP),
-    "a cause of garbage": always(lambda task: failed(task, TOP + piece(4, b"\xff" * 30))),
-    "groups in a cause": always(lambda task: failed(task, TOP + piece(4, groups(100)))),
-    "text that is no text": always(lambda task: failed(task, TOP + piece(1, b"\xff\xfe"))),
-    "attributes in clear": attributes_in_clear,
-    "details in clear": always(lambda task: failed(task, application("EngineFailed", details=clear()))),
-    "details in clear of a cause": details_in_clear_of_a_cause,
-    "a message of 80 kB": always(lambda task: failed(task, Failure(message="m" * 80_000))),
-    "no kind at all": kind(),
-    "nothing at all": always(lambda task: Word("RespondActivityTaskFailed", piece(1, task.task_token))),
-    "a cancel": kind(canceled_failure_info=CanceledFailureInfo()),
-    "a timeout": kind(timeout_failure_info=TimeoutFailureInfo(timeout_type=TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE)),
-    "a termination": kind(terminated_failure_info=TerminatedFailureInfo()),
-    "a failure of the server": kind(server_failure_info=ServerFailureInfo(non_retryable=False)),
-    "a reset": kind(reset_workflow_failure_info=ResetWorkflowFailureInfo()),
-    "a failure of another activity": kind(activity_failure_info=ActivityFailureInfo(scheduled_event_id=5)),
-    "a failure of a child workflow": kind(child_workflow_execution_failure_info=ChildWorkflowExecutionFailureInfo()),
-    "a failure of Nexus": kind(nexus_operation_execution_failure_info=NexusOperationFailureInfo()),
-    "a failure of a Nexus handler": kind(nexus_handler_failure_info=NexusHandlerFailureInfo(type="INTERNAL")),
+    "what is in them": {
+        "text that is no text": always(lambda task: failed(task, TOP + piece(1, b"\xff\xfe"))),
+        "attributes in clear": attributes_in_clear,
+        "details in clear": always(lambda task: failed(task, application("EngineFailed", details=clear()))),
+        "details in clear of a cause": details_in_clear_of_a_cause,
+        "a message of 80 kB": always(lambda task: failed(task, Failure(message="m" * 80_000))),
+    },
+    "kinds": {
+        "no kind at all": kind(),
+        "nothing at all": always(lambda task: Word("RespondActivityTaskFailed", piece(1, task.task_token))),
+        "a cancel": kind(canceled_failure_info=CanceledFailureInfo()),
+        "a timeout": kind(timeout_failure_info=TimeoutFailureInfo(timeout_type=TimeoutType.TIMEOUT_TYPE_HEARTBEAT)),
+        "a termination": kind(terminated_failure_info=TerminatedFailureInfo()),
+        "a failure of the server": kind(server_failure_info=ServerFailureInfo(non_retryable=False)),
+        "a reset": kind(reset_workflow_failure_info=ResetWorkflowFailureInfo()),
+        "another activity": kind(activity_failure_info=ActivityFailureInfo(scheduled_event_id=5)),
+        "a child workflow": kind(child_workflow_execution_failure_info=ChildWorkflowExecutionFailureInfo()),
+        "an operation of Nexus": kind(nexus_operation_execution_failure_info=NexusOperationFailureInfo()),
+        "a handler of Nexus": kind(nexus_handler_failure_info=NexusHandlerFailureInfo(type="INTERNAL")),
+    },
 }
 
 
-@pytest.mark.parametrize("making", REFUSED.values(), ids=REFUSED.keys())
-async def test_failing_with(field: Field, thief: Thief, making: Making) -> None:
+@pytest.mark.parametrize("group", REFUSED)
+async def test_failing_with(field: Field, thief: Thief, group: str) -> None:
     """Nothing of it reaches a worker of the control plane: its operation hears that the guest spoke nonsense."""
-    await refused(field, thief, making)
+    await several(field, refusals(thief, REFUSED[group]))
+
+
+async def test_stopping_workers_of_the_control_plane_with(field: Field, thief: Thief) -> None:
+    """Such a failure in a history stops each worker that reads it, one after the other; none comes so far."""
+    chosen = {
+        name: REFUSED["causes"][name] for name in ("95 causes", "96 causes", "150 causes", "a deep cause beside many")
+    }
+    await several(field, restarts(field, thief, chosen, "GuestProtocolError"))
 
 
 def _long(name: str) -> Failure:
@@ -170,17 +186,9 @@ FORWARDED: dict[str, Making] = {
 }
 
 
-@pytest.mark.parametrize("making", FORWARDED.values(), ids=FORWARDED.keys())
-async def test_failing_a_step_with(field: Field, thief: Thief, making: Making) -> None:
+async def test_failing_a_step_with(field: Field, thief: Thief) -> None:
     """The gateway lets it pass; the runbook of the stolen instance bears it, and ends as failed."""
-    async with field.attack() as loot, puppet(thief, making):
-        end = await restart(field, thief)
-        row = field.world.instance(thief.instance_id)
-        loot.got = f"its own restart: {end}; {row['status']}: {(row['fault'] or '')[:40]!r}"
-        assert row["status"] == "ERROR"
-        assert len(row["fault"]) < 2100
-        assert field.world.open_operations(thief.instance_id) == 0
-    heal(field, thief)
+    await several(field, restarts(field, thief, FORWARDED))
 
 
 async def in_ten_years(thief: Thief, task: Task) -> Word:
@@ -219,15 +227,11 @@ async def test_the_sdks_own_words_in_clear(field: Field, thief: Thief) -> None:
         assert loot.got.endswith("WorkerShutdown")
 
 
-@pytest.mark.parametrize("name", ["QuotaExceeded", "Expired", "NotYet", "Busy", "GuestProtocolError"])
-async def test_failing_a_step_in_the_name_of(field: Field, thief: Thief, name: str) -> None:
+async def test_failing_a_step_in_the_name_of(field: Field, thief: Thief) -> None:
     """Errors of ours that are not a guest's to raise count as nonsense."""
-    async with field.attack() as loot, puppet(thief, always(lambda task: failed(task, application(name)))):
-        end = await restart(field, thief)
-        loot.got = f"its own restart: {end}"
-        assert end == "GuestProtocolError"
-        assert field.world.instance(thief.instance_id)["status"] == "ERROR"
-    heal(field, thief)
+    names = ("QuotaExceeded", "Expired", "NotYet", "GuestProtocolError")
+    makings = {name: always(lambda task, name=name: failed(task, application(name))) for name in names}  # type: ignore[misc]
+    await several(field, restarts(field, thief, makings, "GuestProtocolError"))
 
 
 async def test_claiming_that_the_fence_is_lost(field: Field, thief: Thief) -> None:

@@ -81,9 +81,8 @@ def test_anything_else_does_not(payload: Payload) -> None:
 
 
 def test_payloads_are_found_wherever_they_stand() -> None:
-    failure = Failure(
-        encoded_attributes=sealed(), cause={"application_failure_info": {"details": {"payloads": [INNER]}}}
-    )
+    failure = Failure(encoded_attributes=sealed())
+    failure.cause.application_failure_info.details.payloads.append(INNER)
     request = RespondActivityTaskFailedRequest(failure=failure, last_heartbeat_details=Payloads(payloads=[INNER]))
     assert len(list(payloads_in(request))) == 3
     with pytest.raises(NotSealed):

@@ -58,7 +58,8 @@ def test_no_bytes_at_all_make_anything_but_garbage_or_fields() -> None:
 
 
 def test_what_is_cut_short_is_garbage_or_less() -> None:
-    whole = Failure(message="m" * 200, source="s", application_failure_info={"type": "T"}).SerializeToString()
+    info = ApplicationFailureInfo(type="T")
+    whole = Failure(message="m" * 200, source="s", application_failure_info=info).SerializeToString()
     for end in range(len(whole)):
         try:
             assert len(read(whole[:end])) < len(read(whole))

@@ -163,11 +163,11 @@ async def asked(
             await handle.terminate(reason="the test is over")
 
 
-async def end_of(thief: Thief, call: Call) -> str:
+async def end_of(thief: Thief, call: Call, shape: type = DatabaseList) -> str:
     """How a short call ended, soon: the type of its failure, or what its caller believes, as the API decodes it."""
     try:
         raw = await asyncio.wait_for(call.result(), SOON)
-        return str(from_guest(raw, thief.instance_id, DatabaseList))
+        return str(from_guest(raw, thief.instance_id, shape))
     except ActivityFailureError as error:
         cause = innermost(error.cause)
         return (cause.type or "?") if isinstance(cause, ApplicationError) else type(cause).__name__

@@ -311,9 +311,9 @@ async def test_speaking_without_tls(field: Field) -> None:
         assert len(answer) < 10  # an alert of TLS
 
 
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1], ids=["TLS 1.0", "TLS 1.1"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-async def test_speaking_an_old(field: Field, version: ssl.TLSVersion) -> None:
+async def test_speaking(field: Field, version: ssl.TLSVersion) -> None:
     context = tls(field.world)
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = version

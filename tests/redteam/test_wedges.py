@@ -34,6 +34,7 @@ from tests.redteam.puppet import (
 )
 from workflows.instance.watch import WatchInstance, WatchOrder
 from workflows.names import RUNBOOKS, watch_id
+from workflows.ports.guest import UserList
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -67,11 +68,32 @@ def at_start(text: bytes) -> Making:
     return making
 
 
-@pytest.mark.parametrize("wanted", ["GuestProtocolError", NO_FAILURE])
-async def test_answering_a_step_under_its_own_seal_with(field: Field, thief: Thief, wanted: str) -> None:
+@pytest.mark.parametrize("wanted", ["GuestProtocolError", NO_FAILURE], ids=["nonsense", "oddities"])
+async def test_under_its_own_seal(field: Field, thief: Thief, wanted: str) -> None:
     """What is no answer fails; what is one, however strange, goes nowhere that could not hold it."""
     makings = {name: at_start(text) for name, (text, end) in ANSWERS.items() if end == wanted}
     await several(field, restarts(field, thief, makings, wanted))
+
+
+async def test_telling_the_api_of(field: Field, thief: Thief) -> None:
+    """What the API asks for a tenant comes back as what the port promises, or not at all."""
+    crowd = b", ".join(b'{"name": "user%d", "host": "%%"}' % number for number in range(1500))
+
+    async def case(text: bytes, wanted: str) -> str:
+        async with asked(thief, "list_users") as (task, call):
+            await say(thief, completed(task, sealed_json(thief, text)))
+            end = await end_of(thief, call, UserList)
+            assert wanted in end, end
+            return f"its own call: {end[:30]}"
+
+    lists = {
+        "1500 users": (b'{"users": [' + crowd + b"]}", "user1499"),
+        "a zero in a name": (b'{"users": [{"name": "a\\u0000"}]}', "a"),
+        "half a letter in a name": (b'{"users": [{"name": "\\udc00"}]}', "GuestProtocolError"),
+        "users that are none": (b'{"users": [1, null, {}]}', "GuestProtocolError"),
+        "JSON that nests deep": (DEEP, "GuestProtocolError"),
+    }
+    await several(field, {name: partial(case, *each) for name, each in lists.items()})
 
 
 # -- the watch ---------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from records.guests import GuestIdentity, identities
 KEPT = 50_000
 BELIEVED = 60.0  # seconds that known guests are believed while the records do not answer: nothing is revoked there then
 JUST_NOW = 0.5  # seconds: what was looked up before may miss an enrolment or a new token
-QUESTIONS = 4  # asked at once about guests, and about strangers, who must not take the records from everybody else
+QUESTIONS = 2  # asked at once about guests, and about strangers, who must not take the records from everybody else
 MAX_TOKEN = 200
 
 log = logging.getLogger(__name__)

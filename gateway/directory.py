@@ -18,7 +18,7 @@ from records.guests import GuestIdentity, identities
 KEPT = 50_000
 BELIEVED = 60.0  # seconds that known guests are believed while the records do not answer: nothing is revoked there then
 JUST_NOW = 0.5  # seconds between two looks at one guest for tokens that do not count: strangers ask for no more
-QUESTIONS = 4  # asked at once: strangers must not take the records from everybody else
+QUESTIONS = 2  # asked at once about guests, and about strangers, who must not take the records from everybody else
 MAX_TOKEN = 200
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,8 @@ class Directory:
         self._engine = engine
         self._seconds = seconds
         self._seen: OrderedDict[UUID, Seen] = OrderedDict()
-        self._questions = asyncio.Semaphore(QUESTIONS)
+        self._about_guests = asyncio.Semaphore(QUESTIONS)
+        self._about_strangers = asyncio.Semaphore(QUESTIONS)
 
     async def guest_of(self, token: str) -> Guest:
         """Return whose token it is; denied when it is nobody's, or while nobody can say."""
@@ -57,7 +58,9 @@ class Directory:
     async def _look(self, instance_id: UUID, since: float) -> GuestIdentity | None:
         """What the records said at this time or later."""
         if self._is_older(instance_id, since):
-            async with self._questions:
+            seen = self._seen.get(instance_id)
+            known = seen is not None and seen.identity is not None
+            async with self._about_guests if known else self._about_strangers:
                 if self._is_older(instance_id, since):  # nobody has asked while we waited
                     await self._ask([instance_id])
         seen = self._seen.get(instance_id)

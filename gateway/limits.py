@@ -1,6 +1,7 @@
 """How much one guest may ask: rates as token buckets, and calls that are open at once."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from gateway.guest import Guest
 from gateway.settings import GatewaySettings
 
 KEPT = 60.0  # seconds that a guest without open calls is remembered
+STRANGERS = 64  # calls without a token, of one address, whose body is still to come
 
 
 class Bucket:
@@ -51,6 +53,7 @@ class Limits:
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
         self._accounts: dict[Guest, Account] = {}
+        self._strangers: Counter[str] = Counter()
 
     @contextmanager
     def poll(self, guest: Guest) -> Iterator[Account]:
@@ -75,6 +78,20 @@ class Limits:
             yield account
         finally:
             account.open_calls -= 1
+
+    @contextmanager
+    def stranger(self, peer: str) -> Iterator[None]:
+        """Count a call of somebody who has not said yet who it is; denied beyond the limits."""
+        address = peer.rpartition(":")[0]
+        if self._strangers[address] >= STRANGERS:
+            raise too_much("too many calls from this address")
+        self._strangers[address] += 1
+        try:
+            yield
+        finally:
+            self._strangers[address] -= 1
+            if not self._strangers[address]:
+                del self._strangers[address]
 
     def open_guests(self) -> list[Guest]:
         """Guests with an open poll; forgets those that were not heard of for a while."""

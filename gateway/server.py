@@ -82,7 +82,9 @@ class Door(grpc.GenericRpcHandler):
         self, method: str, body: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[bytes, bytes]"
     ) -> bytes:
         if method == f"{IDENTITY}Enrol":
-            return await self._identity.enrol(await _whole(body), context.peer())
+            with self._limits.stranger(context.peer()):
+                ticket = await _whole(body)
+            return await self._identity.enrol(ticket, context.peer())
         token = _token(context)
         guest = await self._directory.guest_of(token)
         if method == POLL:
@@ -99,7 +101,9 @@ class Door(grpc.GenericRpcHandler):
         if rpc is None:
             raise forbidden("guests may not call this")
         left = context.time_remaining()
-        return await rpc(guest, await _whole(body), WITHOUT_DEADLINE if left is None else left)
+        # a poll's body stays unread: nothing in it counts, and a poll that is not counted yet must not wait for it
+        said = b"" if method == POLL else await _whole(body)
+        return await rpc(guest, said, WITHOUT_DEADLINE if left is None else left)
 
     async def _about_itself(self, guest: Guest, token: str, verb: str, body: AsyncIterator[bytes]) -> bytes:
         if verb == "Renew":
@@ -115,7 +119,7 @@ class Door(grpc.GenericRpcHandler):
             await asyncio.sleep(seconds)
             try:
                 for each in await self._directory.gone(self._limits.open_guests()):
-                    log.info("%s is known no more; its polls are ended", each)
+                    log.info("guest %s is known no more; its polls are ended", each.instance_id)
                     self._limits.cut(each)
             except Exception:
                 log.exception("open polls could not be checked")

@@ -8,6 +8,7 @@ would wait for its timeout.
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import grpc
 from google.protobuf.message import DecodeError, Message
 from temporalio.api.enums.v1 import NamespaceState, TaskQueueKind, TaskQueueType
 from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
@@ -30,7 +31,7 @@ from temporalio.api.workflowservice.v1 import (
     ShutdownWorkerResponse,
 )
 
-from gateway.denied import forbidden, garbled
+from gateway.denied import Denied, forbidden, garbled
 from gateway.guest import Guest
 from gateway.limits import Limits
 from gateway.seals import NotSealed, check_seals
@@ -139,15 +140,23 @@ class WorkerService:
         self, guest: Guest, body: bytes, seconds: float, kind: type[Task], kept: tuple[str, ...]
     ) -> bytes:
         """Pass on what a guest says of a task, or in its stead that it cannot be passed on."""
-        token = self._tokens.unwrap(guest, _token_in(body))
+        said, whole = _token_in(body)
+        token = self._tokens.unwrap(guest, said)
         request: Message
         try:
+            if not whole:
+                raise Unacceptable("it is no message of Temporal's")
             request = self._checked(guest, body, kind, kept)
         except Unacceptable as error:
             return await self._refuse(guest, token, str(error), seconds)
         for name, value in (("task_token", token), ("namespace", self._upstream.namespace), ("identity", guest.queue)):
             setattr(request, name, value)
-        return await self._upstream.call(_rpc_of(kind), request, min(seconds, CALL_SECONDS))
+        try:
+            return await self._upstream.call(_rpc_of(kind), request, min(seconds, CALL_SECONDS))
+        except Denied as denied:
+            if denied.code is not grpc.StatusCode.INVALID_ARGUMENT:
+                raise
+            return await self._refuse(guest, token, "Temporal does not take it", seconds)
 
     async def _refuse(self, guest: Guest, token: bytes, why: str, seconds: float) -> bytes:
         info = ApplicationFailureInfo(type="GuestProtocolError", non_retryable=True)
@@ -178,6 +187,7 @@ class WorkerService:
             raise Unacceptable("it is no message of Temporal's") from None
         except NotSealed as error:
             raise Unacceptable(str(error)) from None
+        _settle(said)
         return kind(**{name: getattr(said, name) for name in kept if said.HasField(name)})  # type: ignore[arg-type]
 
     # -- the worker itself -------------------------------------------------------------------------------------------
@@ -229,6 +239,20 @@ def _own(guest: Guest, said: WorkerHeartbeat) -> WorkerHeartbeat:
     return own
 
 
+def _settle(said: Task) -> None:
+    """Refuse what would keep its operation, and drop what would delay it; the seals are known to be the guest's.
+
+    How often and how soon a step is tried again is for whoever asks to say; a guest might say: in ten years.
+    """
+    if isinstance(said, RespondActivityTaskCompletedRequest) and len(said.result.payloads) != 1:
+        raise Unacceptable("it is not one value")  # a list of none stops the workflow's worker from going on
+    if isinstance(said, RespondActivityTaskFailedRequest):
+        if said.failure.WhichOneof("failure_info") != "application_failure_info":
+            raise Unacceptable("its failure is not an activity's")  # Temporal takes no other, and goes on waiting
+        said.failure.application_failure_info.ClearField("next_retry_delay")
+        said.failure.application_failure_info.ClearField("category")
+
+
 def _rpc_of(kind: type[Message]) -> str:
     return kind.DESCRIPTOR.name.removesuffix("Request")
 
@@ -240,13 +264,16 @@ def _decoded(kind: type[Asked], body: bytes) -> Asked:
         raise garbled("this is no message of Temporal's") from None
 
 
-def _token_in(body: bytes) -> bytes:
-    """The task token of a request, read off the wire: of several, the last one counts, as decoders have it."""
+def _token_in(body: bytes) -> tuple[bytes, bool]:
+    """The task token of a request, read off the wire, and whether what is behind it can be read, too.
+
+    Of several tokens the last one counts, as decoders have it.
+    """
     token = b""
     try:
         for number, content in fields(memoryview(body)):
             if number == TOKEN:
                 token = bytes(content)
     except Garbage:
-        raise garbled("this is no message of Temporal's") from None
-    return token
+        return token, False
+    return token, True

@@ -39,9 +39,10 @@ def _is_free(port: int) -> bool:
 class TemporalServer:
     """Where the server listens, and clients for both sides of the wall."""
 
-    def __init__(self, port: int, keyring: MasterKeyring) -> None:
+    def __init__(self, port: int, keyring: MasterKeyring, pid: int) -> None:
         self.address = f"127.0.0.1:{port}"
         self.keyring = keyring
+        self.pid = pid
 
     async def client(self) -> Client:
         """A control-plane client."""
@@ -70,7 +71,7 @@ def temporal_server(folder: Path, keyring: MasterKeyring) -> Iterator[TemporalSe
         server = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         asyncio.run(_answers(port))
-        yield TemporalServer(port, keyring)
+        yield TemporalServer(port, keyring, server.pid)
     finally:
         server.terminate()
         try:

@@ -15,8 +15,13 @@ ORIGIN = "coffer-origin"
 Answer = TypeVar("Answer")
 
 
-def from_guest(raw: RawValue, instance_id: UUID, shape: type[Answer]) -> Answer:
-    """Decode what a guest returned; GuestProtocolError when it is not its own, too large, or of another shape."""
+def from_guest(raw: RawValue | None, instance_id: UUID, shape: type[Answer]) -> Answer:
+    """Decode what a guest returned; GuestProtocolError when it is not its own, too large, or of another shape.
+
+    None is what the SDK makes of an answer without any payload: an honest guest seals its "nothing", too.
+    """
+    if raw is None:
+        raise GuestProtocolError(f"the answer of instance {instance_id} has no content")
     payload = raw.payload
     if shape is type(None) and payload.metadata.get("encoding") in (b"binary/null", None):
         return None

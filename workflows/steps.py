@@ -13,7 +13,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError,
 from temporalio.exceptions import TimeoutError as StepTimedOut
 
 from workflows.answers import from_guest
-from workflows.domain.errors import GuestProtocolError, innermost
+from workflows.domain.errors import EngineFailed, GuestProtocolError, innermost
 from workflows.names import guest_queue
 
 Asked = ParamSpec("Asked")
@@ -72,6 +72,7 @@ WATCH = Patience(attempts=1, attempt_seconds=3900, pickup_seconds=90, heartbeat_
 PING = Patience(attempts=2, attempt_seconds=15, pickup_seconds=20, once_more=False)
 CALL = Patience(attempts=3, attempt_seconds=30, pickup_seconds=20)  # a tenant waits for it
 
+MAX_REASON = 2000  # characters
 GUEST_ERRORS = frozenset({"EngineFailed", "BadRequest", "NotFound", "AlreadyExists", "Unsupported", "FenceLost"})
 
 
@@ -190,6 +191,8 @@ async def ask_guest(guest: "GuestOf", patience: Patience, step: Any, *args: Any,
         cause = innermost(error)
         if isinstance(cause, ApplicationError) and cause.type not in GUEST_ERRORS:
             raise GuestProtocolError(f"the guest could not {step.__name__.replace('_', ' ')}") from None
+        if lost_fence(error):  # only the records say who owns a group; a run that goes on is told by them
+            raise EngineFailed("the guest follows a newer operation") from None
         raise
     return from_guest(raw, guest.instance_id, get_type_hints(step)["return"])
 
@@ -206,13 +209,19 @@ def sentence(error: BaseException) -> str:
     """Say in one sentence what went wrong, for the record and the user."""
     cause = innermost(error)
     if isinstance(cause, ApplicationError):
-        return cause.message
+        return legible(cause.message)
     if is_cancelled_exception(error):
         return "the operation was cancelled"
     step = error.activity_type.replace("_", " ") if isinstance(error, ActivityError) else "the operation"
     if isinstance(cause, StepTimedOut):
         return f"{step}: no answer in time"
     return f"{step} failed"
+
+
+def legible(text: str) -> str:
+    """What others wrote, as a record can hold it: PostgreSQL has no zero, and nobody reads 64 kB."""
+    plain = "".join(each if each.isprintable() else " " for each in text[:MAX_REASON])
+    return plain if len(text) <= MAX_REASON else f"{plain}…"
 
 
 def type_of(error: BaseException) -> str | None:

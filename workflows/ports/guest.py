@@ -58,9 +58,9 @@ class Health(Fact):
     """A health snapshot: what the watch compares and the records keep. Sizes in bytes, of the data volume."""
 
     operating_status: OperatingStatus
-    volume_used_bytes: int | None = None
-    volume_total_bytes: int | None = None
-    guest_version: str | None = None
+    volume_used_bytes: int | None = Field(None, ge=0, lt=2**63)  # bounds: of what the records can hold
+    volume_total_bytes: int | None = Field(None, ge=0, lt=2**63)
+    guest_version: str | None = Field(None, max_length=200, pattern=r"^[^\x00]*$")
 
 
 class LastKnown(Fact):

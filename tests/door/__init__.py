@@ -1,0 +1,1 @@
+"""The gateway's parts by themselves: no server, no records."""

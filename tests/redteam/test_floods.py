@@ -157,7 +157,8 @@ async def test_500_polls_at_once_on_connections(field: Field, thief: Thief, conn
         codes = Counter(await flood)
         await asyncio.gather(*(each.close() for each in channels))
         loot.got = f"{told(codes)}; the victim's call {took:.2f} s"
-        assert codes["RESOURCE_EXHAUSTED"] > 350
+        assert codes["OK"] <= 20  # others were refused, or waited in vain for their turn on a connection
+        assert codes["RESOURCE_EXHAUSTED"] > 100
 
 
 # -- streams -----------------------------------------------------------------------------------------------------------

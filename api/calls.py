@@ -91,7 +91,7 @@ class Guests:
         return self._silent()
 
     def _silent(self) -> Fault:
-        return Fault(503, f"Instance {self.instance.id} does not answer; please try again.", {"Retry-After": "10"})
+        return Fault(503, f"Instance {self.instance.id} does not answer; please try again.")
 
     def _nonsense(self) -> Fault:
         return Fault(503, f"Instance {self.instance.id} gave an answer that cannot be understood.")

@@ -69,8 +69,11 @@ def missing(wanted: object) -> Fault:
 
 
 def unavailable() -> Fault:
-    """Temporal, the records or Keystone are away; nothing was touched that is not recorded."""
-    return Fault(503, "The service is currently unable to handle the request; please try again.", {"Retry-After": "5"})
+    """Temporal, the records or Keystone are away; nothing was touched that is not recorded.
+
+    Without Retry-After: python-troveclient knows it of 413 alone, and of another code ends with a TypeError.
+    """
+    return Fault(503, "The service is currently unable to handle the request; please try again.")
 
 
 def of_refusal(error: ApplicationError) -> Fault:

@@ -9,7 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
+import requests
+from troveclient.apiclient.exceptions import from_response
 
+from api.faults import unavailable
 from tests.api.conftest import wait_for, wait_until_gone
 from tests.stack import RunningStack
 
@@ -24,6 +27,16 @@ def openstack(stack: RunningStack, *words: str, cloud: str = "demo", fails: bool
         return done.stderr
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout) if "json" in words else done.stdout
+
+
+def test_troveclient_reads_that_we_are_away() -> None:
+    """It would end with a TypeError if the answer said when to come again."""
+    fault = unavailable()
+    answer = requests.Response()
+    answer.status_code, answer._content = fault.code, json.dumps(fault.body()).encode()
+    answer.headers.update({"content-type": "application/json", **fault.headers})
+    read = from_response(answer, "GET", "/instances")
+    assert (read.http_status, "please try again" in str(read)) == (503, True)
 
 
 def test_troveclient(stack: RunningStack, demo: httpx.Client) -> None:

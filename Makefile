@@ -5,7 +5,7 @@ DEPLOY := cd $(CURDIR) && $(HOME_FOLDER)/venv/embedded/bin/python -m deploy
 DEV := $(HOME_FOLDER)/venv/dev/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status logs clean test redteam lint bench lock setup-demo setup-test setup-lint
+.PHONY: help demo up down status logs clean test redteam lint bench bench-gateway lock setup-demo setup-test setup-lint
 
 help:
 	@echo "make demo    set up, start Coffer, order a MariaDB and a PostgreSQL, leave it running"
@@ -15,6 +15,7 @@ help:
 	@echo "make clean   stop and forget all    make lint    formatting, types, arrows"
 	@echo "make redteam attack the gateway with a stolen guest, and tell who got what"
 	@echo "make bench   measure                make lock    lock the requirements anew"
+	@echo "make bench-gateway   measure what the gateway costs, on a stage of its own"
 
 setup-demo:
 	@$(PYTHON) deploy/setup.py demo
@@ -48,6 +49,9 @@ lint: setup-lint
 
 bench: setup-demo
 	@$(DEPLOY) up && $(HOME_FOLDER)/venv/embedded/bin/python -m benchmarks
+
+bench-gateway: setup-demo
+	@cd $(CURDIR) && $(HOME_FOLDER)/venv/control/bin/python -m benchmarks.gateway
 
 lock: setup-lint
 	@$(PYTHON) deploy/setup.py lock

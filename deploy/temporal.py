@@ -15,7 +15,8 @@ SETTINGS = (
     "matching.numTaskqueueReadPartitions=1",
     "matching.numTaskqueueWritePartitions=1",
     "frontend.namespaceRPS.visibility=500",
-    "frontend.namespaceCount=5000",  # long polls of one namespace: one or two a guest
+    # Long polls of one namespace: one a guest, and for a moment two, when its gateway was killed. For 5,000 guests.
+    "frontend.namespaceCount=12000",
 )
 
 

@@ -101,10 +101,10 @@ class Idle:
             await self._grow(count)
             taken = await self._take()
             self._empty = self._empty or taken.gateway
-            self._check_open(count)
+            failed = self._failed(count)
             self._say(f"a guest's calls while {count} idle")
             calls = await round_trips(self._scene, CALLS)
-            rows += self._rows(count, taken)
+            rows += self._rows(count, taken) + failed
             rows += calls.rows("  round trip of a guest's call") if count else []
         return rows
 
@@ -116,12 +116,15 @@ class Idle:
             await asyncio.sleep(self._seconds + SETTLE)
         self._there = count
 
-    def _check_open(self, count: int) -> None:
+    def _failed(self, count: int) -> list[Row]:
+        """A row where polls failed while it was measured; Unexpected when they are not all open."""
         report = self._crowd.report()
-        if report["errors"] or report["open"] < count * 0.99:  # some are between two polls just now
+        if report["open"] < count * 0.99:  # some are between two polls just now
             raise Unexpected(f"of {count} polls {report['open']} are open: {report['errors'].most_common(3)}")
+        return [Row("  polls that failed, by code", _codes(report["errors"]))] if report["errors"] else []
 
     async def _take(self) -> Taken:
+        self._crowd.mark()
         pids = (self._scene.stage.gateway.process.pid, self._scene.stage.temporal.pid)
         before = [usage(pid) for pid in pids]
         await asyncio.sleep(self._seconds)
@@ -162,7 +165,7 @@ class Idle:
             Row(f"gateway killed and started, {count} guests poll again", f"{max(back):.1f} s after it serves "
                 f"(p50 {p50(back) / 1000:.1f} s, p95 {p95(back) / 1000:.1f} s); {serves - killed:.1f} s it was away"),
             Row("  gateway's processor time and memory then", f"{used.cpu:.1f} s, RSS {used.rss:.0f} MB"),
-            Row("  polls that failed meanwhile, by code", _reasons(report["errors"])),
+            Row("  polls that failed meanwhile, by code", _codes(report["errors"])),
             Row("  answered a task afterwards", f"{answered} of {count}"),
         ]  # fmt: skip
 
@@ -201,7 +204,6 @@ class Idle:
 
         await asyncio.gather(*map(hold, self._scene.rest[:count]))
         await asyncio.sleep(min(self._seconds, 20) + SETTLE)
-        self._crowd.mark()
         taken = await self._take()
         report = self._crowd.report()
         if report["watched"] < count or report["errors"]:
@@ -216,7 +218,7 @@ class Idle:
         ]
 
 
-def _reasons(errors: "Counter[str]") -> str:
+def _codes(errors: "Counter[str]") -> str:
     codes: Counter[str] = Counter()
     for why, many in errors.items():
         codes[why.partition(":")[0]] += many

@@ -40,7 +40,7 @@ OPTIONS = (
     ("grpc.keepalive_timeout_ms", 15_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 200),  # the SDK dials anew at each try; its pauses are those of the tries
-    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 10_000),  # how long a connection may take to come about
     ("grpc.max_reconnect_backoff_ms", 10_000),
 )
 Answer = TypeVar("Answer", bound=Message)

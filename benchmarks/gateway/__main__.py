@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from benchmarks.report import Row, table
 from workflows.process import leave
 
 LONGEST = 30 * 60  # seconds: more than a run of all takes by far
+SPARE_FILES = 200  # of the gateway, besides one a guest
 
 
 def options(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -56,11 +58,14 @@ async def measure(stage: Stage, said: argparse.Namespace) -> list[Row]:
 def main() -> int:
     """Measure and print; 0 when it could be measured, whatever came out."""
     said = options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends then, too
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # what was started ends then, too
     where = machine()
     most = max(2 * trips.HELD, *said.idle)
     if max(said.watched, *said.back) > most:
         print("✗ there must be as many idle guests as come back or are watched", file=sys.stderr)
+        return 2
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < most + SPARE_FILES:
+        print(f"✗ the gateway needs {most + SPARE_FILES} open files: see `ulimit -Hn`", file=sys.stderr)
         return 2
     say("PostgreSQL, Temporal, the gateway")
     try:

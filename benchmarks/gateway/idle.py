@@ -101,7 +101,7 @@ class Idle:
             await self._grow(count)
             taken = await self._take()
             self._empty = self._empty or taken.gateway
-            failed = self._failed(count)
+            failed = self._failed(count) if count else []
             self._say(f"a guest's calls while {count} idle")
             calls = await round_trips(self._scene, CALLS)
             rows += self._rows(count, taken) + failed
@@ -117,11 +117,11 @@ class Idle:
         self._there = count
 
     def _failed(self, count: int) -> list[Row]:
-        """A row where polls failed while it was measured; Unexpected when they are not all open."""
+        """A row where polls failed while it was measured, or not all are open now: the machine had too much to do."""
         report = self._crowd.report()
-        if report["open"] < count * 0.99:  # some are between two polls just now
-            raise Unexpected(f"of {count} polls {report['open']} are open: {report['errors'].most_common(3)}")
-        return [Row("  polls that failed, by code", _codes(report["errors"]))] if report["errors"] else []
+        if not report["errors"] and report["open"] > count * 0.99:  # some are between two polls just now
+            return []
+        return [Row("  polls open in the end, and failed before", f"{report['open']}; {_codes(report['errors'])}")]
 
     async def _take(self) -> Taken:
         self._crowd.mark()

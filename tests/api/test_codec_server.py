@@ -343,7 +343,6 @@ def test_while_keystone_is_away_nobody_new_comes_in(stack: RunningStack, sealed:
     with another_server(stack, keystone_url=f"http://127.0.0.1:{free_port()}/v3") as url:
         answer = httpx.post(f"{url}/decode", json=sealed, headers={"X-Auth-Token": operator})
         refused(answer, 503)
-        assert answer.headers["retry-after"]
         with browser_of(stack, url) as browser:
             for _ in range(7):  # these count for no rate limit: no password was tried
                 assert log_in(browser, stack).status_code == 503

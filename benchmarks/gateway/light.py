@@ -81,8 +81,11 @@ class LightGuest:
         return await self._call(request, PollActivityTaskQueueResponse, POLL_SECONDS)
 
     async def complete(self, task_token: bytes) -> None:
-        """Answer a task with nothing."""
-        request = RespondActivityTaskCompletedRequest(task_token=task_token, namespace=NAMESPACE, identity=self.queue)
+        """Answer a task with nothing, sealed as the SDK seals it."""
+        nothing = Payloads(payloads=await self._codec.encode([Payload(metadata={"encoding": b"binary/null"})]))
+        request = RespondActivityTaskCompletedRequest(
+            task_token=task_token, result=nothing, namespace=NAMESPACE, identity=self.queue
+        )
         await self._call(request, RespondActivityTaskCompletedResponse)
 
     async def health(self) -> Payloads:

@@ -138,7 +138,7 @@ class Demonstration:
     def _password(self, wanted: Wanted) -> str:
         path = self.settings.secrets / f"{wanted.name}-{USER}"
         if not path.exists():
-            write_private(path, secrets.token_urlsafe(16))
+            write_private(path, secrets.token_hex(12))  # may not begin with a dash: it is an argument of the client
         return path.read_text()
 
     def tell(self) -> None:

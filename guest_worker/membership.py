@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from temporalio.client import Client, TLSConfig
+from temporalio.service import RetryConfig
 
 from guest_worker import host, identity
 from guest_worker.identity import AWAY, REFUSED, Away, Known, Refused
@@ -15,6 +16,16 @@ from workflows.client import quiet_runtime
 from workflows.codec import data_converter
 from workflows.domain.guest import Credentials, GuestBoot
 from workflows.keyring import OwnKeyring, Ring
+
+# An answer waits before a door that is shut: the SDK's own ten seconds may be less than a gateway's restart. Guests must
+# not all come back at once.
+AWHILE = RetryConfig(
+    initial_interval_millis=200,
+    randomization_factor=0.5,
+    max_interval_millis=3000,
+    max_elapsed_time_millis=300_000,
+    max_retries=1000,
+)
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +74,7 @@ class Membership:
             api_key=known.token,
             data_converter=data_converter(self.keyring),
             runtime=quiet_runtime(),
+            retry_config=AWHILE,
         )
         client.api_key = (identity.read(self.settings.places) or known).token  # it may have changed meanwhile
         self.client, self.believed = client, ca

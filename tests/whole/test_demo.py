@@ -7,9 +7,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import psycopg
@@ -20,6 +22,8 @@ from deploy.settings import StackSettings
 from deploy.supervisor import Supervisor, leftovers
 from tests.elsewhere import REPOSITORY
 from tests.temporal import free_port
+
+Connected = TypeVar("Connected")
 
 
 @dataclass
@@ -86,6 +90,18 @@ def connections(said: str) -> tuple[tuple[str, str], tuple[str, str]]:
     return (mariadb[1], mariadb[2]), (postgresql[2], postgresql[1])
 
 
+def eventually(connect: Callable[[], Connected]) -> Connected:
+    """Servers boot while `make up` goes on, and engines recover what was cut off: they are given half a minute."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return connect()
+        except (pymysql.err.OperationalError, psycopg.OperationalError):
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
+
+
 def test_the_demonstration_twice_down_and_up_again(clone: Clone) -> None:
     said = clone.make("demo")
     assert visits(said) == {"mariadb": 1, "postgresql": 1}
@@ -100,13 +116,13 @@ def test_the_demonstration_twice_down_and_up_again(clone: Clone) -> None:
     assert "down" in clone.make("status", fails=True)
     clone.make("up")
     with (
-        pymysql.connect(host=address, user="app", password=secret, database="shop") as mariadb,
+        eventually(lambda: pymysql.connect(host=address, user="app", password=secret, database="shop")) as mariadb,
         mariadb.cursor() as cursor,
     ):
         cursor.execute("SELECT count(*) FROM visits")
         assert cursor.fetchone() == (2,)
-    with psycopg.connect(
-        host=address_of_postgresql, user="app", password=secret_of_postgresql, dbname="shop"
+    with eventually(
+        lambda: psycopg.connect(host=address_of_postgresql, user="app", password=secret_of_postgresql, dbname="shop")
     ) as connection:
         assert connection.execute("SELECT count(*) FROM visits").fetchone() == (2,)
     assert httpx.get(f"{clone.settings().api_url}/docs").status_code == 200

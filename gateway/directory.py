@@ -1,7 +1,6 @@
 """Who asks: tokens are looked up in the records, and believed for some seconds."""
 
 import asyncio
-import hashlib
 import hmac
 import logging
 import time
@@ -14,6 +13,7 @@ from gateway.denied import away, stranger
 from gateway.guest import Guest
 from records.engine import AsyncEngine, is_away
 from records.guests import GuestIdentity, identities
+from workflows.enrolment import hash_of_token
 
 KEPT = 50_000
 BELIEVED = 60.0  # seconds that known guests are believed while the records do not answer: nothing is revoked there then
@@ -114,5 +114,5 @@ def _claimed(token: str) -> UUID:
 
 
 def _counts(token: str, identity: GuestIdentity | None) -> bool:
-    said = hashlib.sha256(token.encode()).hexdigest()
+    said = hash_of_token(token)
     return identity is not None and any(hmac.compare_digest(said, each) for each in identity.hashes)

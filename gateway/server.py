@@ -1,7 +1,6 @@
 """The door itself: TLS, who asks, what may be asked; a request's body is read only when both are known."""
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from gateway.identity_service import IdentityService
 from gateway.limits import Bucket, Limits
 from gateway.settings import GatewaySettings
 from gateway.worker_service import WorkerService
+from workflows.enrolment import hash_of_token
 
 WORKER = "/temporal.api.workflowservice.v1.WorkflowService/"
 IDENTITY = "/coffer.gateway.v1.Identity/"
@@ -107,8 +107,7 @@ class Door(grpc.GenericRpcHandler):
 
     async def _about_itself(self, guest: Guest, token: str, verb: str, body: AsyncIterator[bytes]) -> bytes:
         if verb == "Renew":
-            token_hash = hashlib.sha256(token.encode()).hexdigest()
-            return await self._identity.renew(guest, token_hash, await _whole(body))
+            return await self._identity.renew(guest, hash_of_token(token), await _whole(body))
         if verb == "Keys":
             return await self._identity.keys(guest)
         raise forbidden("guests may not call this")

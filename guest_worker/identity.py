@@ -5,7 +5,6 @@ is kept in a file for itself alone. Every verb may be repeated: what the gateway
 is asked, so an answer that was lost is simply asked for again.
 """
 
-import hashlib
 import secrets
 import sys
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from guest_worker.places import Places
 from guest_worker.settings import GuestSettings
 from workflows.domain.guest import Credentials, Enrolment, GuestBoot, Renewal
+from workflows.enrolment import hash_of_token
 from workflows.files import write_private
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Exchange:
         if not self._boot.ticket:
             raise Refused("this server was built before there was a gateway; order the instance anew")
         asked = Enrolment(instance_id=self._boot.instance_id, generation=self._boot.generation, ticket=self._boot.ticket,
-                          token_hash=hashed(known.token))  # fmt: skip
+                          token_hash=hash_of_token(known.token))  # fmt: skip
         self._keep(known.model_copy(update={"credentials": self._gateway(known).ask("Enrol", asked)}))
 
     def keys(self) -> None:
@@ -134,7 +134,7 @@ class Exchange:
         known = require(self._places)
         token = known.next_token or self._new_token()
         self._keep(known.model_copy(update={"next_token": token}))
-        credentials = self._gateway(known).ask("Renew", Renewal(token_hash=hashed(token)), known.token)
+        credentials = self._gateway(known).ask("Renew", Renewal(token_hash=hash_of_token(token)), known.token)
         self._keep(Known(generation=known.generation, token=token, credentials=credentials))
 
     def _gateway(self, known: Known) -> Gateway:
@@ -146,11 +146,6 @@ class Exchange:
 
     def _keep(self, known: Known) -> None:
         write_private(self._places.identity, known.model_dump_json())
-
-
-def hashed(token: str) -> str:
-    """What the records keep of a token."""
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def main() -> int:

@@ -1,10 +1,16 @@
-"""Enrolment tickets: derived, never stored, so that making one again changes nothing."""
+"""Enrolment tickets, derived and never stored, so that making one again changes nothing; and what is kept of a token."""
 
 import base64
+import hashlib
 import hmac
 from uuid import UUID
 
 from workflows.keyring import Keyring, NotOurs
+
+
+def hash_of_token(token: str) -> str:
+    """What the records keep of a guest's token, and guest and gateway compute alike. It is random, so no salt is needed."""
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def ticket_for(keyring: Keyring, instance_id: UUID, generation: int) -> str:

@@ -1,11 +1,12 @@
 """Guests that the records know already: enrolling thousands is not what is measured."""
 
-import hashlib
 import secrets
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import psycopg
+
+from workflows.enrolment import hash_of_token
 
 DATASTORE = "INSERT INTO datastores (id, name) VALUES (%s, 'bench')"
 VERSION = """INSERT INTO datastore_versions (id, datastore_id, name, number, manager)
@@ -33,7 +34,7 @@ def enrol(dsn: str, count: int) -> list[Identity]:
     guests = [_new(uuid4()) for _ in range(count)]
     values = {
         "ids": [each.instance_id for each in guests],
-        "hashes": [hashlib.sha256(each.token.encode()).hexdigest() for each in guests],
+        "hashes": [hash_of_token(each.token) for each in guests],
         "version": uuid4(),
     }
     with psycopg.connect(dsn) as connection:

@@ -16,6 +16,7 @@ from guest_worker.settings import GuestSettings
 from tests.guests import TestGuest
 from tests.runbooks.world import World
 from workflows.domain.guest import Credentials, GuestBoot
+from workflows.enrolment import hash_of_token
 from workflows.files import write_private
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -61,7 +62,7 @@ async def test_lose_the_answer_of_an_enrolment_and_there_is_one(world: World, mo
         await do(guest, "enrol")
     await do(guest, "enrol")
     assert identity.require(guest.settings.places) == before
-    assert hashes(world, guest) == (identity.hashed(before.token), None)
+    assert hashes(world, guest) == (hash_of_token(before.token), None)
 
 
 async def test_lose_the_answer_of_a_change_and_the_token_is_changed_once(
@@ -76,7 +77,7 @@ async def test_lose_the_answer_of_a_change_and_the_token_is_changed_once(
     await do(guest, "renew")
     known = identity.require(guest.settings.places)
     assert (known.token, known.next_token) == (chosen, None)
-    assert hashes(world, guest) == (identity.hashed(known.token), identity.hashed(old))
+    assert hashes(world, guest) == (hash_of_token(known.token), hash_of_token(old))
 
 
 async def test_an_answer_that_was_lost_long_ago_is_found_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

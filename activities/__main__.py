@@ -10,7 +10,8 @@ from records.engine import connect as connect_records
 from records.settings import RecordsSettings
 from workflows.client import connect
 from workflows.keyring import MasterKeyring
-from workflows.process import log_to_stderr, run
+from workflows.logs import log_to_stderr
+from workflows.process import run
 
 
 async def main(stop: asyncio.Event) -> None:

@@ -5,7 +5,8 @@ import logging
 
 from api.app import build
 from api.settings import ApiSettings
-from workflows.process import log_to_stderr, run, serve_http
+from workflows.logs import log_to_stderr
+from workflows.process import run, serve_http
 
 
 async def main(stop: asyncio.Event) -> None:

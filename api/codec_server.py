@@ -30,7 +30,8 @@ from api.policy import Policy
 from api.settings import CodecServerSettings
 from workflows.codec import SealingCodec
 from workflows.keyring import MasterKeyring
-from workflows.process import log_to_stderr, run, serve_http
+from workflows.logs import log_to_stderr
+from workflows.process import run, serve_http
 
 MAX_FORM = 8192  # bytes of a login
 

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -43,7 +43,7 @@ class Edge:
             await self._answer(scope, receive, answer, request_id)
         except Exception as error:  # noqa: BLE001 - the last place where an error can become an answer
             await answer.fault(fault_of(error, request_id))
-        log.info("%s %s %s %s %.1f ms", request_id, scope["method"], scope["path"], answer.status,
+        log.info("%s %s %s %s %.1f ms", request_id, scope["method"], raw_path(scope).decode("latin-1"), answer.status,
                  (time.monotonic() - began) * 1000)  # fmt: skip
 
     async def _answer(self, scope: Scope, receive: Receive, answer: "_Answer", request_id: str) -> None:
@@ -77,10 +77,15 @@ class Edge:
         return f"{scheme}://{host}{prefix}"
 
 
+def raw_path(scope: Scope) -> bytes:
+    """The path as the client sent it, still percent-encoded, without the query."""
+    raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    return raw.split(b"?")[0]
+
+
 def normal_path(scope: Scope) -> str:
     """Collapse slashes and decode each segment once, keeping an encoded slash encoded; 400 for what is not UTF-8."""
-    raw = scope.get("raw_path") or scope["path"].encode()
-    segments = [each for each in raw.split(b"?")[0].split(b"/") if each]
+    segments = [each for each in raw_path(scope).split(b"/") if each]
     try:
         decoded = [unquote_to_bytes(each).decode() for each in segments]
     except UnicodeDecodeError:

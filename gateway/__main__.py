@@ -19,7 +19,8 @@ from records.engine import connect as connect_records
 from records.settings import RecordsSettings
 from workflows.client import connect_plain
 from workflows.keyring import GuestsKeyring
-from workflows.process import log_to_stderr, run
+from workflows.logs import log_to_stderr
+from workflows.process import run
 
 GRACE = 5.0  # seconds for answers that are on their way
 

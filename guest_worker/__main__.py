@@ -13,8 +13,9 @@ from guest_worker.identity import Away, Refused
 from guest_worker.membership import Membership
 from guest_worker.settings import GuestSettings
 from guest_worker.worker import build_guest, build_worker
+from workflows.logs import log_to_stderr
 from workflows.names import guest_queue
-from workflows.process import log_to_stderr, run
+from workflows.process import run
 
 LONGEST_PAUSE = 15.0
 REFUSED_PAUSE = 60.0

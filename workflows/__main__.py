@@ -8,8 +8,9 @@ from temporalio.worker import Worker
 from workflows.catalogue import RUNBOOKS
 from workflows.client import connect
 from workflows.keyring import MasterKeyring
+from workflows.logs import log_to_stderr
 from workflows.names import RUNBOOKS as QUEUE
-from workflows.process import die_of, log_to_stderr, run
+from workflows.process import die_of, run
 from workflows.settings import TemporalSettings
 
 

@@ -10,21 +10,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from typing import Any, NoReturn
 
-from workflows.domain.errors import NotYet
-
 FATAL = 70  # EX_SOFTWARE: the supervisor starts the process again
 
 log = logging.getLogger(__name__)
-
-
-def log_to_stderr(level: str) -> None:
-    """Log as every process does. A wait that is not over yet is no failure, and is not logged as one."""
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("temporalio.activity").addFilter(_is_no_wait)
-
-
-def _is_no_wait(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and isinstance(record.exc_info[1], NotYet))
 
 
 def leave(code: int) -> NoReturn:
@@ -62,7 +50,8 @@ async def serve_http(app: Any, host: str, port: int, stop: asyncio.Event) -> Non
     import uvicorn  # here, for guests have none
 
     config = uvicorn.Config(
-        app, host=host, port=port, log_level="warning", access_log=False, server_header=False,
+        app, host=host, port=port, log_config=None, log_level="warning", access_log=False, server_header=False,
+        proxy_headers=False,  # whom to believe is decided by the application, by COFFER_TRUSTED_PROXIES alone
         timeout_graceful_shutdown=10,
     )  # fmt: skip
     server = uvicorn.Server(config)

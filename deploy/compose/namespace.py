@@ -13,7 +13,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from workflows.client import SEARCH_ATTRIBUTES, connect
 from workflows.keyring import NoKeys
-from workflows.process import log_to_stderr, run
+from workflows.logs import log_to_stderr
+from workflows.process import run
 from workflows.settings import TemporalSettings
 
 KEYWORD = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD

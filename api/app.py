@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse
 
 from api import models
 from api.context import Means
+from api.docs_page import docs_page
 from api.documented import schemas
 from api.edge import Edge
 from api.faults import Fault, answer_fault, answer_http_exception
@@ -43,8 +44,10 @@ DESCRIPTION = "OpenStack Trove's API v1.0, and what Coffer adds: operations, wit
 def build(settings: ApiSettings) -> Edge:
     """Return the application; it starts without Temporal, Keystone or the records, and answers 503 where they are needed."""
     app = FastAPI(
-        title="Coffer", version="1.0", description=DESCRIPTION, lifespan=_lifespan(settings), redirect_slashes=False
-    )
+        title="Coffer", version="1.0", description=DESCRIPTION, lifespan=_lifespan(settings), redirect_slashes=False,
+        docs_url=None, redoc_url=None,
+    )  # fmt: skip
+    app.add_api_route("/docs", docs_page, include_in_schema=False)
     # the first match counts: what is implemented stands before what is not
     for each in (operations, instances, accounts, catalogue, mgmt, missing):
         app.include_router(each.router)

@@ -21,6 +21,10 @@ log = logging.getLogger("api")
 VERSION = "/v1.0/"
 JSON = "application/json"
 WITH_BODY = ("POST", "PUT", "PATCH")
+ONCE = frozenset({"x-auth-token", "content-type", "host", "idempotency-key", "x-openstack-request-id",
+                  "x-forwarded-proto", "x-forwarded-host", "x-forwarded-prefix"})  # fmt: skip
+# on every answer: many hold what only their reader may see, and none is a page but /docs
+HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
 
 class Edge:
@@ -47,7 +51,7 @@ class Edge:
                  (time.monotonic() - began) * 1000)  # fmt: skip
 
     async def _answer(self, scope: Scope, receive: Receive, answer: "_Answer", request_id: str) -> None:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = headers_of(scope)
         scope["path"] = normal_path(scope)
         scope.setdefault("state", {})
         scope["state"]["request_id"] = request_id
@@ -77,6 +81,16 @@ class Edge:
         return f"{scheme}://{host}{prefix}"
 
 
+def headers_of(scope: Scope) -> dict[str, str]:
+    """The headers by name, in lower case; 400 for one that comes twice where only one of them could count."""
+    found: dict[str, str] = {}
+    for name, value in ((each.decode("latin-1"), said.decode("latin-1")) for each, said in scope["headers"]):
+        if name in found and name in ONCE:
+            raise Fault(400, f"The header {name} comes more than once.")
+        found[name] = value
+    return found
+
+
 def raw_path(scope: Scope) -> bytes:
     """The path as the client sent it, still percent-encoded, without the query."""
     raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
@@ -90,18 +104,16 @@ def normal_path(scope: Scope) -> str:
         decoded = [unquote_to_bytes(each).decode() for each in segments]
     except UnicodeDecodeError:
         raise Fault(400, "The path is not UTF-8.") from None
-    if any("\0" in each for each in decoded):
-        raise Fault(400, "The path contains a NUL.")
+    if any("\0" in each for each in decoded) or b"%00" in scope.get("query_string", b""):
+        raise Fault(400, "The path or the query contains a NUL.")
     return "/" + "/".join(each.replace("/", "%2F") for each in decoded)
 
 
 def _readable(method: str, headers: Mapping[str, str], body: bytes) -> bytes:
-    """The body that counts: JSON of a method that has one. Without a Content-Type there is none, as in Trove."""
+    """The body that counts: JSON of a method that has one. Without a Content-Type it is taken for JSON."""
     if method not in WITH_BODY or not body:
         return b""
-    kind = headers.get("content-type", "").split(";")[0].strip().lower()
-    if not kind:
-        return b""
+    kind = headers.get("content-type", JSON).split(";")[0].strip().lower()
     if kind != JSON:
         raise Fault(415, f"Unsupported Content-Type '{kind[:60]}': only {JSON} is understood.")
     return body
@@ -138,7 +150,7 @@ class _Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message = {**message, "headers": [*message.get("headers", []), self._id_header()]}
+            message = {**message, "headers": [*message.get("headers", []), *HEADERS, self._id_header()]}
         await self._send(message)
 
     def _id_header(self) -> tuple[bytes, bytes]:

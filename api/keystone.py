@@ -17,6 +17,7 @@ from api.faults import Fault, unavailable
 CACHE_SIZE = 10_000
 REMEMBER_BAD = 10.0  # seconds that a refused token is refused without asking
 SERVICE = "database"
+PROJECT_ID = re.compile("[0-9A-Za-z_-]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,18 @@ class Keystone:
         if known.identity is None:
             raise self._refused()
         return known.identity
+
+    async def has_project(self, token: str, project_id: str) -> bool:
+        """Whether a project exists, so far as Keystone tells the token's owner; 503 when Keystone is away."""
+        if not PROJECT_ID.fullmatch(project_id):  # goes into a path: "..", for example, would be another one
+            return False
+        try:
+            answer = await self._http.get(f"{self._url}/projects/{project_id}", headers={"X-Auth-Token": token})
+        except httpx.HTTPError as error:
+            raise unavailable() from error
+        if answer.status_code not in (200, 401, 403, 404):
+            raise unavailable()
+        return answer.status_code == 200
 
     async def log_in(self, account: Account) -> Grant:
         """Return a token for a password; raise a 401 fault when Keystone refuses, 503 when it is away."""

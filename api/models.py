@@ -3,14 +3,32 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-NAME = re.compile(r"^[^\x00-\x1f\x7f]*[0-9a-zA-Z][^\x00-\x1f\x7f]*$")
+MOST_REPLICAS = 3
 
 
 def _name(value: str) -> str:
-    if not NAME.match(value):
-        raise ValueError("must contain a letter or a digit, and no control characters")
+    """As Trove has it; control characters are refused in every text of a body, by `requests.parse`."""
+    if not re.search("[0-9a-zA-Z]", value):
+        raise ValueError("must contain a letter or a digit")
+    return value
+
+
+def _zone(value: str) -> str:
+    """Nova takes `zone:host:node` for a choice of the host, which is for administrators of the cloud alone."""
+    if re.search("[:/]", value):
+        raise ValueError("must be the name of an availability zone, without ':' and '/'")
     return value
 
 
@@ -31,21 +49,35 @@ def _reference(value: Any) -> Any:
     return text
 
 
+def _flavor(value: Any) -> Any:
+    """A reference, or a flavor as `GET /flavors` shows it: openstacksdk can send nothing else."""
+    if not isinstance(value, dict):
+        return _reference(value)
+    found = value.get("str_id") or value.get("id")
+    if found is None:
+        raise ValueError("must be an id, or an object with an id")
+    return _reference(found)
+
+
 Whole = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=2**31 - 1)]
-Reference = Annotated[str, BeforeValidator(_reference)]
+Reference = Annotated[str, BeforeValidator(_reference), WithJsonSchema({"type": ["string", "integer"]})]
+FlavorReference = Annotated[str, BeforeValidator(_flavor), WithJsonSchema({"type": ["string", "integer", "object"]})]
 Text = Annotated[str, Field(min_length=1, max_length=255)]
+Zone = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_zone)]
 
 
 class Body(BaseModel):
-    """Unknown members are ignored, as Trove does in most places."""
+    """No member is ignored: one that is unknown is refused, for whoever sent it meant something by it."""
 
-    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid")
 
 
-class Exact(BaseModel):
-    """Unknown members are refused."""
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+def _listed(value: Any, plural: str, singular: str) -> Any:
+    """One thing in the place of a list, or under the singular name, becomes a list; other members stay."""
+    if not isinstance(value, dict) or (plural in value and singular in value):
+        return value
+    found = {plural if name == singular else name: each for name, each in value.items()}
+    return {**found, plural: [found[plural]]} if isinstance(found.get(plural), dict) else found
 
 
 class DatabaseName(Body):
@@ -78,7 +110,7 @@ class VolumeBody(Body):
     type: str | None = Field(default=None, max_length=255)
 
 
-class NicBody(Exact):
+class NicBody(Body):
     """The tenant's network."""
 
     network_id: str | None = Field(default=None, min_length=1, max_length=255)
@@ -127,6 +159,7 @@ class InstanceBody(Body):
 
     name: Text
     flavor_ref: Reference | None = Field(default=None, alias="flavorRef")
+    flavor: FlavorReference | None = None
     volume: VolumeBody | None = None
     databases: list[DatabaseBody] = Field(default_factory=list, max_length=1000)
     users: list[UserBody] = Field(default_factory=list, max_length=1000)
@@ -134,15 +167,32 @@ class InstanceBody(Body):
     nics: list[NicBody] | None = Field(default=None, max_length=1)
     access: AccessBody | None = None
     locality: str | None = None
-    availability_zone: str | None = Field(default=None, max_length=255)
+    availability_zone: Zone | None = None
     region_name: str | None = Field(default=None, max_length=255)
     configuration: Reference | None = None
     modules: list[ModuleReference] | None = None
     restore_point: BackupReference | None = Field(default=None, alias="restorePoint")
     replica_of: Reference | None = None
     slave_of: Reference | None = None
+    replica_count: Annotated[int | None, BeforeValidator(_whole), Field(ge=1, le=MOST_REPLICAS)] = None
 
     _check_name = field_validator("name")(_name)
+
+    @model_validator(mode="after")
+    def agree(self) -> "InstanceBody":
+        """Members that say the same must not differ, and none may be without what it belongs to."""
+        if self.flavor is not None and self.flavor_ref not in (None, self.flavor):
+            raise ValueError("flavorRef and flavor name two flavors")
+        if self.replica_of is not None and self.slave_of not in (None, self.replica_of):
+            raise ValueError("replica_of and slave_of name two instances")
+        if self.replica_count is not None and self.replica_of is None and self.slave_of is None:
+            raise ValueError("replica_count needs replica_of")
+        return self
+
+    @property
+    def wanted_flavor(self) -> str | None:
+        """The flavor's id, under whichever name it came."""
+        return self.flavor_ref if self.flavor_ref is not None else self.flavor
 
 
 class CreateInstanceBody(Body):
@@ -151,7 +201,7 @@ class CreateInstanceBody(Body):
     instance: InstanceBody
 
 
-class InstanceChange(Exact):
+class InstanceChange(Body):
     """`PUT` or `PATCH /instances/{id}`: the name and at most one other attribute."""
 
     name: Text | None = None
@@ -194,12 +244,9 @@ class CreateDatabasesBody(Body):
     @classmethod
     def lenient(cls, value: Any) -> Any:
         """Accept `{"database": {…}}` and the bare database."""
-        if isinstance(value, dict) and "databases" not in value:
-            one = value.get("database", value if "name" in value else None)
-            return value if one is None else {"databases": [one]}
-        if isinstance(value, dict) and isinstance(value["databases"], dict):
-            return {"databases": [value["databases"]]}
-        return value
+        if isinstance(value, dict) and "name" in value and "databases" not in value:
+            return {"databases": [value]}
+        return _listed(value, "databases", "database")
 
 
 class CreateUsersBody(Body):
@@ -211,10 +258,7 @@ class CreateUsersBody(Body):
     @classmethod
     def lenient(cls, value: Any) -> Any:
         """Accept a user where a list is expected, under `users` or `user`."""
-        if not isinstance(value, dict):
-            return value
-        found = value.get("users", value.get("user"))
-        return {"users": [found] if isinstance(found, dict) else found}
+        return _listed(value, "users", "user")
 
 
 class PasswordBody(Body):

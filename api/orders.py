@@ -19,7 +19,8 @@ async def spec_of(means: Means, body: CreateInstanceBody, seal: Callable[[str], 
     """Return what was ordered; Fault for what cannot be."""
     wanted = body.instance
     _refuse_what_is_not_there(wanted)
-    if wanted.flavor_ref is None:
+    flavor = wanted.wanted_flavor
+    if flavor is None:
         raise Fault(400, "flavorRef: is needed")
     if wanted.volume is None:
         raise Fault(400, "volume: is needed for this datastore")
@@ -38,7 +39,7 @@ async def spec_of(means: Means, body: CreateInstanceBody, seal: Callable[[str], 
         datastore=version.datastore,
         datastore_version=str(version.id),
         version=_catalogue_entry(version),
-        flavor=wanted.flavor_ref,
+        flavor=flavor,
         volume_gib=wanted.volume.size,
         volume_type=wanted.volume.type,
         nic=_nic(wanted.nics[0]) if wanted.nics else None,
@@ -148,12 +149,20 @@ def _nic(said: NicBody) -> Nic:
 
 
 def _access(said: AccessBody) -> Access:
-    for each in said.allowed_cidrs or ():
-        try:
-            ipaddress.IPv4Network(each, strict=False)
-        except ValueError:
-            raise Fault(400, f"access.allowed_cidrs: '{each[:80]}' is not an IPv4 address or CIDR") from None
-    return Access(is_public=said.is_public, allowed_cidrs=tuple(said.allowed_cidrs or ()))
+    cidrs = dict.fromkeys(_cidr(each) for each in said.allowed_cidrs or ())
+    return Access(is_public=said.is_public, allowed_cidrs=tuple(cidrs))
+
+
+def _cidr(said: str) -> str:
+    """As Neutron writes it: with the prefix's length, and no bits below it."""
+    address, _, length = said.partition("/")
+    try:
+        if length and not (length.isascii() and length.isdigit()):
+            raise ValueError(length)
+        ipaddress.IPv4Address(address)
+        return str(ipaddress.IPv4Network(said, strict=False))
+    except ValueError:
+        raise Fault(400, f"access.allowed_cidrs: '{said[:80]}' is not an IPv4 address or CIDR") from None
 
 
 def checked(where: str, check: Callable[..., None], *values: Any) -> None:

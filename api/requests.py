@@ -1,7 +1,8 @@
 """Reading a request: strict JSON, then a model; every mistake is a 400 that names the field."""
 
 import json
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
@@ -12,15 +13,25 @@ from api.context import Asker, Means
 from api.faults import Fault
 
 Model = TypeVar("Model", bound=BaseModel)
+CONTROLS = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories: control, surrogate, line and paragraph separator
 
 
 def parse(body: bytes) -> Any:
-    """Decode strict JSON; Fault 400 for anything else."""
+    """Decode strict JSON; Fault 400 for anything else, and for a text that holds a control character."""
     try:
-        found = json.loads(body.decode(), parse_constant=_constant, parse_float=_number)
-        _check_text(found)
+        found = json.loads(body.decode(), parse_constant=_constant, parse_float=_number, object_pairs_hook=_members)
+        unprintable = _unprintable(found, "")
     except (UnicodeDecodeError, ValueError, RecursionError):
         raise Fault(400, "The request body is not valid JSON.") from None
+    if unprintable is not None:
+        raise Fault(400, f"Validation error: {unprintable or 'the body'}: must not contain control characters")
+    return found
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):  # which of the two counts would be a guess
+        raise ValueError("a member comes twice")
     return found
 
 
@@ -35,19 +46,18 @@ def _number(word: str) -> float:
     return number
 
 
-def _check_text(found: Any) -> None:
-    """Refuse NUL and half surrogates, which neither the records nor an engine could keep."""
+def _unprintable(found: Any, place: str) -> str | None:
+    """Where a text has a control character, a line separator or half a surrogate; None where none has one."""
     if isinstance(found, str):
-        if "\0" in found:
-            raise ValueError("NUL")
-        found.encode()
-    elif isinstance(found, dict):
-        for key, value in found.items():
-            _check_text(key)
-            _check_text(value)
+        return place if any(unicodedata.category(each) in CONTROLS for each in found) else None
+    inside: Iterable[tuple[str, Any]] = ()
+    if isinstance(found, dict):
+        if any(_unprintable(name, "") is not None for name in found):
+            return place
+        inside = ((f"{place}.{name}" if place else name, each) for name, each in found.items())
     elif isinstance(found, list):
-        for each in found:
-            _check_text(each)
+        inside = ((f"{place}[{number}]", each) for number, each in enumerate(found))
+    return next((bad for name, each in inside if (bad := _unprintable(each, name)) is not None), None)
 
 
 def validated(model: type[Model], content: Any) -> Model:

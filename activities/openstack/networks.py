@@ -1,5 +1,6 @@
 """The port `Networks`, over Neutron."""
 
+import ipaddress
 from typing import Any
 from uuid import UUID
 
@@ -8,6 +9,7 @@ from openstack.connection import Connection
 
 from activities.openstack.connection import Connections, name_of
 from activities.openstack.errors import translated
+from activities.openstack.lookup import by_id_or_name
 from workflows.domain.errors import BadRequest, NotYet
 from workflows.domain.instance import Address
 from workflows.ports.cloud import FloatingIpOrder, Port, ResourceOrder
@@ -28,10 +30,10 @@ class NeutronNetworks:
                 name=name, description=f"database {order.instance_id}"
             )
             there = {
-                each.remote_ip_prefix
+                _canonical(each.remote_ip_prefix)
                 for each in network.security_group_rules(security_group_id=group.id, direction="ingress")
             }
-            for cidr in set(order.access.allowed_cidrs or ("0.0.0.0/0",)) - there:
+            for cidr in {_canonical(each) for each in order.access.allowed_cidrs or ("0.0.0.0/0",)} - there:
                 network.create_security_group_rule(
                     security_group_id=group.id,
                     direction="ingress",
@@ -70,7 +72,7 @@ class NeutronNetworks:
     def _external(self) -> str:
         network = self._connections.get().network
         if self._external_network:
-            found = network.find_network(self._external_network)
+            found = by_id_or_name(network.networks, self._external_network)
         else:
             found = _first(network.networks(is_router_external=True))
         if found is None:
@@ -102,6 +104,11 @@ class NeutronNetworks:
                     network.delete_security_group(each)
                 except said.ConflictException as error:
                     raise NotYet(f"security group {each.id} is in use") from error
+
+
+def _canonical(cidr: str | None) -> str:
+    """As Neutron writes it back: without bits below the prefix. A rule without a prefix lets everybody in."""
+    return str(ipaddress.ip_network(cidr or "0.0.0.0/0", strict=False))
 
 
 def _port(conn: Connection, order: ResourceOrder, name: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from openstack.connection import Connection
 
 from activities.openstack.connection import Connections
 from activities.openstack.errors import translated
+from activities.openstack.lookup import by_id_or_name
 from workflows.domain.errors import BadRequest
 from workflows.domain.instance import CloudOffer, DatastoreVersion, Flavor, InstanceSpec
 from workflows.ports.cloud import OfferRequest
@@ -24,6 +25,7 @@ class OrderChecks:
         conn, spec = self._connections.get(), request.spec
         with translated("check the order"):
             flavor = _flavor(conn, spec.flavor)
+            _check_zone(conn, spec.availability_zone)
             network = self._network(conn, request)
             subnet = _subnet(conn, network, spec)
             return CloudOffer(
@@ -40,11 +42,11 @@ class OrderChecks:
         if wanted is None:
             if not self._default_network:
                 raise BadRequest("no network was named, and there is no default network")
-            network = conn.network.find_network(self._default_network)
+            network = by_id_or_name(conn.network.networks, self._default_network)
             if network is None:
                 raise BadRequest(f"the default network '{self._default_network}' does not exist")
             return network
-        network = conn.network.find_network(wanted)
+        network = by_id_or_name(conn.network.networks, wanted)
         if network is None or not _visible(conn, network, request.project_id):
             raise BadRequest(f"network '{wanted}' cannot be found")
         return network
@@ -55,7 +57,7 @@ def _wanted_network(conn: Connection, spec: InstanceSpec) -> str | None:
         return None
     if spec.nic.network_id is not None or spec.nic.subnet_id is None:
         return spec.nic.network_id
-    subnet = conn.network.find_subnet(spec.nic.subnet_id)
+    subnet = by_id_or_name(conn.network.subnets, spec.nic.subnet_id)
     if subnet is None:
         raise BadRequest(f"subnet '{spec.nic.subnet_id}' cannot be found")
     return str(subnet.network_id)
@@ -73,7 +75,7 @@ def _subnet(conn: Connection, network: Any, spec: InstanceSpec) -> str | None:
     nic = spec.nic
     if nic is None or (nic.subnet_id is None and nic.ip_address is None):
         return None
-    subnet = conn.network.find_subnet(nic.subnet_id) if nic.subnet_id else None
+    subnet = by_id_or_name(conn.network.subnets, nic.subnet_id) if nic.subnet_id else None
     if subnet is None or subnet.network_id != network.id:
         raise BadRequest(f"subnet '{nic.subnet_id}' cannot be found on network '{network.id}'")
     if nic.ip_address and ipaddress.ip_address(nic.ip_address) not in ipaddress.ip_network(subnet.cidr):
@@ -82,9 +84,11 @@ def _subnet(conn: Connection, network: Any, spec: InstanceSpec) -> str | None:
 
 
 def _flavor(conn: Connection, wanted: str) -> Flavor:
-    found = conn.compute.find_flavor(wanted)
-    if found is None:
+    listed = list(conn.compute.flavors(is_public="None"))  # Nova's word for all; by its id it finds one in a path alone
+    named = [each for each in listed if each.id == wanted] or [each for each in listed if each.name == wanted]
+    if not named:
         raise BadRequest(f"flavor '{wanted}' cannot be found")
+    found = named[0]
     return Flavor(
         id=found.id,
         name=found.name,
@@ -95,12 +99,18 @@ def _flavor(conn: Connection, wanted: str) -> Flavor:
     )
 
 
+def _check_zone(conn: Connection, wanted: str | None) -> None:
+    """Raise BadRequest for what is no zone of Nova's: asked as an administrator, it takes a host in a zone's place."""
+    if wanted is not None and wanted not in {each.name for each in conn.compute.availability_zones()}:
+        raise BadRequest(f"availability zone '{wanted}' cannot be found")
+
+
 def _image(conn: Connection, version: DatastoreVersion | None) -> str:
     """Return the id of the version's image: by id or name, else the newest that has all of its tags."""
     if version is None:
         raise BadRequest("the order names no datastore version")
     if version.image:
-        found = conn.image.find_image(version.image)
+        found = by_id_or_name(conn.image.images, version.image)
         tagged = [found] if found is not None else []
     else:
         tagged = list(conn.image.images(tag=list(version.image_tags), sort="created_at:desc"))

@@ -149,9 +149,7 @@ ACTION: dict[str, Any] = {
 @router.post("/{instance_id}/action", **answers(202, faults=(*WRITE, 501)), **ACTION)
 async def act_on_instance(request: Request, means: MeansHere, instance_id: str) -> Response:
     """`restart`, `reset_status`; the others are not implemented yet."""
-    content = parse(request.state.body) if request.state.body else None
-    verb = next(iter(content)) if isinstance(content, dict) and len(content) == 1 else ""
-    argument = content[verb] if isinstance(content, dict) and verb else None
+    verb, argument = _action(request)
     asker = may(_rule(verb, argument))(request)
     row = await instance_named(means, asker, instance_id)
     if verb == "restart":
@@ -159,12 +157,22 @@ async def act_on_instance(request: Request, means: MeansHere, instance_id: str) 
     elif verb == "reset_status":
         reset = ResetStatus(instance_id=row.id, caller=asker.caller())
         await administer(means, asker, Administration.reset_status, reset)
-    elif verb in NOT_YET:
-        raise Fault(501, f"Action {verb} is not implemented yet.")
     else:
+        raise Fault(501, f"Action {verb} is not implemented yet.")
+    return empty(202)
+
+
+def _action(request: Request) -> tuple[str, Any]:
+    """The one action that the body names, with what it is given; 400 for anything else."""
+    content = parse(request.state.body) if request.state.body else None
+    verb, argument = next(iter(content.items())) if isinstance(content, dict) and len(content) == 1 else ("", None)
+    if verb not in RULES and verb != "resize":
         raise Fault(400, "The body must name exactly one action: restart, reset_status, resize, "
                          "promote_to_replica_source or eject_replica_source.")  # fmt: skip
-    return empty(202)
+    known = {"reset_status": {"force_delete"}}.get(verb, set())
+    if verb != "resize" and argument is not None and not (isinstance(argument, dict) and set(argument) <= known):
+        raise Fault(400, f"Validation error: {verb}: takes {' or '.join(known) or 'an empty object'} alone")
+    return verb, argument
 
 
 def _rule(verb: str, argument: Any) -> str:

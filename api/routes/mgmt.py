@@ -1,6 +1,6 @@
 """Management: for administrators; others get 401, as Trove has it."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
@@ -82,8 +82,10 @@ def _is_id(text: str) -> bool:
 async def show_quotas(request: Request, means: MeansHere, project: str) -> views.View:
     """A project's ceilings and use; its own for everybody."""
     asker = asker_of(request)
-    if project != asker.project_id and not asker.is_admin:
-        raise Fault(403, "The quotas of another project are for administrators.")
+    if project != asker.project_id:
+        if not asker.is_admin:
+            raise Fault(403, "The quotas of another project are for administrators.")
+        await _require_project(request, project)
     found = await means.reader.list_quotas(project)
     quotas = [{"resource": each.resource, "in_use": each.in_use, "reserved": 0, "limit": each.limit} for each in found]
     return {"quotas": quotas}
@@ -91,16 +93,27 @@ async def show_quotas(request: Request, means: MeansHere, project: str) -> views
 
 @router.put("/quotas/{project}", **answers(200, "quotas", faults=WRITE), **takes(QuotasBody))
 async def update_quotas(
-    means: MeansHere, asker: Admin, project: str, body: Annotated[QuotasBody, Depends(body_of(QuotasBody))]
+    request: Request,
+    means: MeansHere,
+    asker: Admin,
+    project: str,
+    body: Annotated[QuotasBody, Depends(body_of(QuotasBody))],
 ) -> views.View:
-    """Set a project's ceilings; -1 is unlimited."""
-    wanted: dict[str, Any] = {name: limit for name, limit in body.quotas.items() if limit is not None}
+    """Set a project's ceilings, and answer with those that were set; -1 is unlimited."""
+    await _require_project(request, project)
+    wanted = {name: limit for name, limit in body.quotas.items() if limit is not None}
     known = {each.resource for each in await means.reader.list_quotas(project)}
     unknown = sorted(set(wanted) - known)
     if unknown:
         raise Fault(404, f"Quota could not be found for resource {unknown[0][:80]}.")
     await administer(means, asker, Administration.set_quotas, QuotaChange(project_id=project, limits=wanted))
-    return {"quotas": {each.resource: each.limit for each in await means.reader.list_quotas(project)}}
+    return {"quotas": wanted}
+
+
+async def _require_project(request: Request, project: str) -> None:
+    """404 for a project that Keystone does not know; asked with the administrator's own token."""
+    if not await request.app.state.keystone.has_project(request.headers["x-auth-token"], project):
+        raise Fault(404, f"Project {project[:80]} cannot be found.")
 
 
 @router.get("/datastore-versions", **answers(200, "versions", "array"))

@@ -101,7 +101,8 @@ def test_what_is_no_order_is_400(demo: httpx.Client, content: bytes) -> None:
 def test_content_types(demo: httpx.Client) -> None:
     is_fault(demo.post("/instances", content=b"<a/>", headers={"Content-Type": "application/xml"}), 415)
     is_fault(demo.post("/instances", data={"a": "b"}), 415)
-    is_fault(demo.post("/instances", content=json.dumps(body("x", "mariadb")).encode()), 400)
+    without_a_type = json.dumps(wrong(volume={"size": 0})).encode()  # is read all the same
+    assert "volume" in is_fault(demo.post("/instances", content=without_a_type), 400)
     is_fault(demo.post("/instances", content=b" " * 300_000, headers={"Content-Type": "application/json"}), 413)
 
 
@@ -153,6 +154,22 @@ def wrong(**change: Any) -> dict[str, Any]:
         ({"databases": [{"name": "a"}, {"name": "a"}]}, 400, "twice"),
         ({"databases": [{"name": "mysql"}]}, 400, "reserved"),
         ({"replica_of": "00000000-0000-4000-8000-000000000000"}, 501, "Replicas"),
+        ({"replica_count": 1}, 400, "replica_count needs replica_of"),
+        ({"replica_count": 0}, 400, "replica_count"),
+        ({"replica_count": 0, "replica_of": "00000000-0000-4000-8000-000000000000"}, 400, "replica_count"),
+        ({"replica_count": 4, "replica_of": "00000000-0000-4000-8000-000000000000"}, 400, "replica_count"),
+        ({"replica_count": True, "replica_of": "00000000-0000-4000-8000-000000000000"}, 400, "replica_count"),
+        ({"replica_of": "00000000-0000-4000-8000-000000000000", "slave_of": "x"}, 400, "two instances"),
+        ({"flavor": "2"}, 400, "two flavors"),
+        ({"flavorRef": ..., "flavor": {"id": "no-such"}}, 400, "no-such"),
+        ({"flavorRef": ..., "flavor": {"name": "m1.tiny"}}, 400, "flavor"),
+        ({"flavorRef": ".."}, 400, "'..' cannot be found"),
+        ({"flavorRef": "?all_tenants=1"}, 400, "cannot be found"),
+        ({"availability_zone": "nova:host:node"}, 400, "availability_zone"),
+        ({"availability_zone": "nova/host"}, 400, "availability_zone"),
+        ({"availability_zone": "elsewhere"}, 400, "elsewhere"),
+        ({"access": {"allowed_cidrs": ["10.0.0.0/0.0.0.255"]}}, 400, "allowed_cidrs"),
+        ({"configuration_id": "x"}, 400, "configuration_id"),
     ],
 )
 def test_a_wrong_order_names_its_fault_and_leaves_nothing(
@@ -174,10 +191,14 @@ def test_a_foreign_network_is_refused(demo: httpx.Client, stack: RunningStack) -
         conn.network.delete_network(foreign)
 
 
-@pytest.mark.parametrize("action", [{}, {"explode": {}}, {"restart": {}, "resize": {}}, [], None, {"reset-status": {}}])
+@pytest.mark.parametrize(
+    "action",
+    [{}, {"explode": {}}, {"restart": {}, "resize": {}}, [], None, {"reset-status": {}}, {"restart": {"hard": True}},
+     {"restart": "now"}, {"reset_status": {"force": True}}, {"restart": []}],
+)  # fmt: skip
 def test_unknown_actions(demo: httpx.Client, instances: dict[str, Any], action: Any) -> None:
     is_fault(demo.post(f"/instances/{instances['mariadb']['id']}/action", json=action), 400)
-    is_fault(demo.post("/instances/00000000-0000-4000-8000-000000000000/action", json=action), 404)
+    is_fault(demo.post("/instances/00000000-0000-4000-8000-000000000000/action", json=action), 400)
 
 
 @pytest.mark.parametrize(

@@ -135,3 +135,37 @@ def test_a_subnet_names_its_network_and_bounds_the_address(
     assert refusal(cloud, site, project, nic=outside) == "address 127.201.8.77 is not in subnet 127.201.7.0/24"
     elsewhere = Nic(network_id=conn.network.find_network(site.network, ignore_missing=False).id, subnet_id=subnet.id)
     assert f"subnet '{subnet.id}' cannot be found on network" in refusal(cloud, site, project, nic=elsewhere)
+
+
+# in a path these would be other requests of the service user's
+PATHS = ("..", ".", "../servers", "?all_tenants=1", "detail", "1?limit=1", "#", "%2e%2e", "a/b", "\\", "%", " ", "é")
+
+
+@pytest.mark.parametrize("wanted", PATHS)
+def test_what_would_change_a_path_is_a_name_that_is_not_there(
+    site: Site, cloud: OpenStackCloud, project: str, wanted: str
+) -> None:
+    nics = (Nic(network_id=wanted), Nic(subnet_id=wanted), Nic(network_id=site.network, subnet_id=wanted))
+    orders: list[dict[str, Any]] = [{"nic": each} for each in nics]
+    for more in (*orders, {"flavor": wanted}, {"volume_type": wanted},
+                 {"availability_zone": wanted}, {"version": version(image=wanted)}):  # fmt: skip
+        assert "cannot be found" in (said := refusal(cloud, site, project, **more)) or "is missing" in said
+
+
+@pytest.mark.parametrize("zone", ["nova:host", "nova:host:node", "::node", "Nova", "nova ", ""])
+def test_only_a_zone_of_nova_s_is_taken(site: Site, cloud: OpenStackCloud, project: str, zone: str) -> None:
+    assert "availability zone" in refusal(cloud, site, project, availability_zone=zone)
+    cloud.check_order(offer_request(site, project, availability_zone="nova"))
+
+
+def test_a_name_that_several_have_is_no_choice(site: Site, cloud: OpenStackCloud, conn: Any, project: str) -> None:
+    name = f"contract-{uuid4()}"
+    twins = [conn.network.create_network(name=name) for _ in range(2)]
+    try:
+        assert "several" in refusal(cloud, site, project, nic=Nic(network_id=name))
+        assert (
+            cloud.check_order(offer_request(site, project, nic=Nic(network_id=twins[1].id))).network_id == twins[1].id
+        )
+    finally:
+        for each in twins:
+            conn.network.delete_network(each)

@@ -1,0 +1,23 @@
+"""Finding things by what a user has written, which never becomes a part of a path.
+
+openstacksdk's `find_…` puts it into one as it is: `..` or `?all_tenants=1` would be another request of the service user's.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from workflows.domain.errors import BadRequest
+
+
+def by_id_or_name(list_them: Callable[..., Iterable[Any]], wanted: str) -> Any:
+    """Return the thing of this id, else of this name, or None; BadRequest for a name that several have.
+
+    `list_them` lists by a filter in the query, as `conn.network.networks(name=…)` does.
+    """
+    for key in ("id", "name"):
+        found = [each for each in list_them(**{key: wanted}) if getattr(each, key) == wanted]
+        if len(found) > 1:
+            raise BadRequest(f"'{wanted}' is the name of several: use an id")
+        if found:
+            return found[0]
+    return None

@@ -1,24 +1,77 @@
-"""How each engine is reached from outside: the client of a tenant, over TCP, and the questions in its dialect."""
+"""How each engine is reached from outside: clients of tenants over TCP, the administrator over its socket, and SQL.
+
+What the suites ask is the same for every engine; what differs is in the tables of a dialect. A new engine fills them in.
+"""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 import psycopg
 import pymysql
+import pytest
+from psycopg import sql
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Something that a user makes in a database, and what another user who was granted that database must be able to do."""
+
+    name: str
+    make: tuple[str, ...]
+    use: tuple[str, ...]
+    change: tuple[str, ...]  # alter it, then drop it
+
+
+@dataclass(frozen=True)
+class Trap:
+    """Statements of a tenant's user which are meant to run with more rights when the administrator passes by.
+
+    Each ends in calling `attempt` of the dialect, which tries to make the user `amy` an administrator.
+    """
+
+    name: str
+    lay: tuple[str, ...]
+    by_root: bool = False  # laid while root was enabled
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A session that holds locks: who, where, and by which statements, in a transaction that stays open."""
+
+    name: str
+    statements: tuple[str, ...]
+    by_root: bool = False
 
 
 class Dialect(ABC):
     """One engine, seen by a tenant."""
 
-    manager: str
-    memory_question: str
-    create_row = "INSERT INTO t VALUES (1)"
+    manager: ClassVar[str]
+    memory_question: ClassVar[str]
+    refused: ClassVar[tuple[type[Exception], ...]]
+    create_row: ClassVar[str] = "INSERT INTO t VALUES (1)"
+    attempt: ClassVar[tuple[str, ...]] = ()  # makes what traps call
+    things: ClassVar[tuple[Thing, ...]] = ()
+    traps: ClassVar[tuple[Trap, ...]] = ()
+    holds: ClassVar[tuple[Hold, ...]] = ()
 
     @abstractmethod
     def connect(self, address: str, user: str, password: str, database: str) -> Any:
         """A connection in autocommit; raises `refused` when the engine says no."""
 
-    refused: tuple[type[Exception], ...]
+    @abstractmethod
+    def administer(self, data: Path, password: str, database: str = "") -> Any:
+        """The administrator's connection, to see what is true."""
+
+    @abstractmethod
+    def owned_by_administrator(self, connection: Any) -> list[str]:
+        """What a tenant could have made and is the administrator's, in the database of an administrator's connection."""
+
+    @abstractmethod
+    def powers(self, connection: Any, user: str) -> list[str]:
+        """Rights of a user that reach beyond databases, asked on an administrator's connection."""
 
     def ask(self, connection: Any, question: str) -> list[tuple[Any, ...]]:
         """Rows of an answer."""
@@ -40,6 +93,37 @@ class MariaDBDialect(Dialect):
             host=address, user=user, password=password, database=database or None, autocommit=True, connect_timeout=5
         )
 
+    def administer(self, data: Path, password: str, database: str = "") -> Any:
+        """Over the socket."""
+        socket = str(data / "mariadb" / "mariadb.sock")
+        return pymysql.connect(
+            unix_socket=socket, user="os_admin", password=password, database=database or None, autocommit=True
+        )
+
+    def owned_by_administrator(self, connection: Any) -> list[str]:
+        """Views, routines, triggers and events whose definer is the administrator."""
+        found = self.ask(
+            connection,
+            "SELECT CONCAT('view ', TABLE_NAME) FROM information_schema.VIEWS"
+            " WHERE TABLE_SCHEMA = DATABASE() AND DEFINER LIKE 'os\\_admin@%'"
+            " UNION ALL SELECT CONCAT('routine ', ROUTINE_NAME) FROM information_schema.ROUTINES"
+            " WHERE ROUTINE_SCHEMA = DATABASE() AND DEFINER LIKE 'os\\_admin@%'"
+            " UNION ALL SELECT CONCAT('trigger ', TRIGGER_NAME) FROM information_schema.TRIGGERS"
+            " WHERE TRIGGER_SCHEMA = DATABASE() AND DEFINER LIKE 'os\\_admin@%'"
+            " UNION ALL SELECT CONCAT('event ', EVENT_NAME) FROM information_schema.EVENTS"
+            " WHERE EVENT_SCHEMA = DATABASE() AND DEFINER LIKE 'os\\_admin@%'",
+        )
+        return [name for (name,) in found]
+
+    def powers(self, connection: Any, user: str) -> list[str]:
+        """Global privileges."""
+        found = self.ask(
+            connection,
+            "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES"
+            f" WHERE GRANTEE LIKE '''{user}''@%' AND PRIVILEGE_TYPE <> 'USAGE'",
+        )
+        return [name for (name,) in found]
+
 
 class PostgreSQLDialect(Dialect):
     """PostgreSQL over psycopg."""
@@ -59,5 +143,76 @@ class PostgreSQLDialect(Dialect):
             connect_timeout=5,
         )
 
+    def administer(self, data: Path, password: str, database: str = "") -> Any:
+        """Over the socket."""
+        return psycopg.connect(
+            host=str(data / "postgresql"),
+            user="os_admin",
+            password=password,
+            dbname=database or "postgres",
+            autocommit=True,
+            options="-c search_path=pg_catalog",
+        )
+
+    def owned_by_administrator(self, connection: Any) -> list[str]:
+        """Whatever has an owner, as the catalogs say; members of extensions are the extension's."""
+        found = ["the database"] if self.ask(connection, DATABASE_OF_ADMIN) else []
+        for table, owner in OWNERS.items():
+            question = sql.SQL(
+                "SELECT concat(obj.type, ' ', obj.identity) FROM {0} o,"
+                " LATERAL pg_identify_object({1}::regclass, o.oid, 0) obj"
+                " WHERE o.{2} = 'os_admin'::regrole AND o.oid >= 16384 AND NOT EXISTS (SELECT FROM pg_depend d"
+                " WHERE d.classid = {1}::regclass AND d.objid = o.oid AND d.deptype IN ('e', 'i'))"
+            ).format(sql.Identifier(table), sql.Literal(table), sql.Identifier(owner))
+            found += [name for (name,) in connection.execute(question).fetchall() if "pg_toast" not in name]
+        return found
+
+    def powers(self, connection: Any, user: str) -> list[str]:
+        """Attributes of roles, and memberships in the engine's own."""
+        found = self.ask(
+            connection,
+            "SELECT unnest(array_remove(ARRAY[CASE WHEN rolsuper THEN 'SUPERUSER' END,"
+            " CASE WHEN rolcreaterole THEN 'CREATEROLE' END, CASE WHEN rolcreatedb THEN 'CREATEDB' END,"
+            " CASE WHEN rolreplication THEN 'REPLICATION' END, CASE WHEN rolbypassrls THEN 'BYPASSRLS' END], NULL))"
+            f" FROM pg_roles WHERE rolname = '{user}' UNION ALL SELECT r.rolname FROM pg_roles u, pg_roles r"
+            f" WHERE u.rolname = '{user}' AND NOT u.rolsuper AND (r.rolname LIKE 'pg\\_%' OR r.rolsuper)"
+            " AND r.rolname <> 'pg_database_owner' AND pg_has_role(u.oid, r.oid, 'MEMBER')",
+        )
+        return [name for (name,) in found]
+
+
+DATABASE_OF_ADMIN = "SELECT 1 FROM pg_database WHERE datname = current_database() AND datdba = 'os_admin'::regrole"
+OWNERS = {
+    "pg_class": "relowner",
+    "pg_proc": "proowner",
+    "pg_namespace": "nspowner",
+    "pg_type": "typowner",
+    "pg_operator": "oprowner",
+    "pg_opclass": "opcowner",
+    "pg_opfamily": "opfowner",
+    "pg_collation": "collowner",
+    "pg_conversion": "conowner",
+    "pg_ts_dict": "dictowner",
+    "pg_ts_config": "cfgowner",
+    "pg_statistic_ext": "stxowner",
+    "pg_foreign_server": "srvowner",
+    "pg_foreign_data_wrapper": "fdwowner",
+    "pg_largeobject_metadata": "lomowner",
+    "pg_publication": "pubowner",
+    "pg_event_trigger": "evtowner",
+    "pg_subscription": "subowner",
+    "pg_language": "lanowner",
+    "pg_extension": "extowner",
+}
 
 DIALECTS: dict[str, Dialect] = {each.manager: each for each in (MariaDBDialect(), PostgreSQLDialect())}
+
+
+def each(table: str) -> pytest.MarkDecorator:
+    """Parametrise a test with every entry of one table (`things`, `traps`, `holds`) of every engine."""
+    found = [
+        pytest.param(manager, entry, id=f"{manager}-{entry.name.replace(' ', '_')}")
+        for manager, dialect in DIALECTS.items()
+        for entry in getattr(dialect, table)
+    ]
+    return pytest.mark.parametrize(("case", table.removesuffix("s")), found, indirect=["case"])

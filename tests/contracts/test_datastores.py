@@ -1,86 +1,19 @@
 """What every driver must be able to do, asked of the real engines over TCP."""
 
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from guest_worker.datastores import open_datastore
-from guest_worker.datastores.base import PlainUser, Surroundings
-from guest_worker.datastores.mariadb import MariaDB
-from guest_worker.datastores.postgresql import PostgreSQL
-from tests.contracts.engines import DIALECTS, Dialect
-from tests.elsewhere import Elsewhere, open_folder
-from tests.machine import loopback, processes_below
+from guest_worker.datastores.base import PlainUser
+from tests.contracts.conftest import AMY, ENGINES, PASSWORD, Case
+from tests.machine import processes_below
 from workflows.domain.accounts import NewDatabase, UserName
 from workflows.domain.datastores import DATASTORES
 from workflows.domain.errors import AlreadyExists, BadRequest, EngineFailed, NotFound
-
-ENGINES = (MariaDB.manager, PostgreSQL.manager)  # imported here, for the child cannot read a closed clone
-
-
-@dataclass
-class Case:
-    """An engine under test."""
-
-    engine: Any
-    dialect: Dialect
-    folder: Path
-    address: str
-
-    def connect(self, user: str = "amy", password: str = "pass word'\"`\\1", database: str = "app") -> Any:
-        """As a tenant, by TCP."""
-        return self.dialect.connect(self.address, user, password, database)
-
-    def ask(self, connection: Any, question: str) -> list[tuple[Any, ...]]:
-        """Rows."""
-        return self.dialect.ask(connection, question)
-
-
-AMY = UserName(name="amy")
-PASSWORD = "pass word'\"`\\1"
-
-
-@pytest.fixture(scope="module", params=ENGINES)
-def case(request: pytest.FixtureRequest) -> Iterator[Case]:
-    """One engine, initialised, configured for 1 GiB and started."""
-    manager = request.param
-    folder = Path(tempfile.mkdtemp(prefix=f"coffer-{manager}-"))
-    folder.chmod(0o755)
-    address = loopback()
-    around = Surroundings(open_folder(folder / "data"), open_folder(folder / "state"), bind_address=address)
-    engine = Elsewhere(open_datastore, manager, around)
-    try:
-        engine.initialise()
-        engine.configure(1024, {})
-        engine.start()
-        yield Case(engine, DIALECTS[manager], folder, address)
-        engine.stop()
-        assert processes_below(folder) == []
-    finally:
-        for pid in processes_below(folder):
-            os.kill(pid, signal.SIGKILL)
-        engine.end()
-        shutil.rmtree(folder)
-
-
-@pytest.fixture
-def app(case: Case) -> Iterator[Case]:
-    """With a database `app` and a user `amy`, gone afterwards."""
-    case.engine.accounts.create_database(NewDatabase(name="app"))
-    case.engine.accounts.create_user(PlainUser(AMY, PASSWORD, ("app",)))
-    yield case
-    for user in case.engine.accounts.list_users():
-        case.engine.accounts.delete_user(UserName(name=user.name, host=user.host))
-    for name in case.engine.accounts.list_databases():
-        case.engine.accounts.delete_database(name)
 
 
 def test_every_datastore_of_the_catalogue_has_a_driver() -> None:

@@ -1,0 +1,119 @@
+"""The engines under test. A suite that takes `case` or `app` is asked of every engine."""
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guest_worker.datastores import open_datastore
+from guest_worker.datastores.base import PlainUser, Surroundings
+from guest_worker.datastores.mariadb import MariaDB
+from guest_worker.datastores.postgresql import PostgreSQL
+from tests.contracts.engines import DIALECTS, Dialect
+from tests.elsewhere import Elsewhere, open_folder
+from tests.machine import loopback, processes_below
+from workflows.domain.accounts import NewDatabase, UserName
+from workflows.domain.errors import NotFound
+
+ENGINES = (MariaDB.manager, PostgreSQL.manager)  # imported here, for the child cannot read a closed clone
+AMY = UserName(name="amy")
+BOB = UserName(name="bob")
+PASSWORD = "pass word'\"`\\1"
+
+
+@dataclass
+class Case:
+    """An engine under test."""
+
+    engine: Any
+    dialect: Dialect
+    folder: Path
+    address: str
+
+    @property
+    def accounts(self) -> Any:
+        """The driver's accounts."""
+        return self.engine.accounts
+
+    def connect(self, user: str = "amy", password: str = PASSWORD, database: str = "app") -> Any:
+        """As a tenant, by TCP."""
+        return self.dialect.connect(self.address, user, password, database)
+
+    def administer(self, database: str = "") -> Any:
+        """As the administrator, to see what is true."""
+        password = (self.folder / "state/os_admin").read_text()
+        return self.dialect.administer(self.folder / "data", password, database)
+
+    def ask(self, connection: Any, question: str) -> list[tuple[Any, ...]]:
+        """Rows."""
+        return self.dialect.ask(connection, question)
+
+    def run(self, user: str, *statements: str, database: str = "app", password: str = PASSWORD) -> None:
+        """Do statements as a tenant's user, in a session that ends afterwards."""
+        with closing(self.connect(user, password, database)) as connection:
+            for statement in statements:
+                self.ask(connection, statement)
+
+    def owned_by_administrator(self) -> dict[str, list[str]]:
+        """What the administrator owns in tenants' databases, by database."""
+        found = {}
+        for database in self.accounts.list_databases():
+            with closing(self.administer(database)) as connection:
+                found[database] = self.dialect.owned_by_administrator(connection)
+        return {database: names for database, names in found.items() if names}
+
+    def powers(self, user: str) -> list[str]:
+        """Rights of a user beyond databases."""
+        with closing(self.administer()) as connection:
+            return self.dialect.powers(connection, user)
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def case(request: pytest.FixtureRequest) -> Iterator[Case]:
+    """One engine, initialised, configured for 1 GiB and started."""
+    manager = request.param
+    folder = Path(tempfile.mkdtemp(prefix=f"coffer-{manager}-"))
+    folder.chmod(0o755)
+    address = loopback()
+    around = Surroundings(open_folder(folder / "data"), open_folder(folder / "state"), bind_address=address)
+    engine = Elsewhere(open_datastore, manager, around)
+    try:
+        engine.initialise()
+        engine.configure(1024, {})
+        engine.start()
+        yield Case(engine, DIALECTS[manager], folder, address)
+        engine.stop()
+        assert processes_below(folder) == []
+    finally:
+        for pid in processes_below(folder):
+            os.kill(pid, signal.SIGKILL)
+        engine.end()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def app(case: Case) -> Iterator[Case]:
+    """With a database `app` and a user `amy`, gone afterwards."""
+    case.accounts.create_database(NewDatabase(name="app"))
+    case.accounts.create_user(PlainUser(AMY, PASSWORD, ("app",)))
+    yield case
+    with suppress(NotFound):
+        case.accounts.disable_root()
+    for user in case.accounts.list_users():
+        case.accounts.delete_user(UserName(name=user.name, host=user.host))
+    for name in case.accounts.list_databases():
+        case.accounts.delete_database(name)
+
+
+@pytest.fixture
+def shared(app: Case) -> Case:
+    """With a second user `bob`, who was granted the same database."""
+    app.accounts.create_user(PlainUser(BOB, PASSWORD, ("app",)))
+    return app

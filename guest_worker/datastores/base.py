@@ -3,22 +3,40 @@
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from guest_worker.engine_user import EngineUser, SameUser
 from workflows.domain.accounts import NewDatabase, User, UserName
 from workflows.files import write_private
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where the engine lives: its volume, the guest's own folder, the address to listen on."""
+    """Where the engine lives: its volume, the guest's own folder, the address to listen on, its OS user.
+
+    `config` is a folder that the guest writes and the engine reads, `sockets` one that the engine writes and the guest
+    enters; without them, it is the guest's own folder and the data directory.
+    """
 
     data: Path
     state: Path
     bind_address: str = "*"
     prefix: str = ""
+    engine: EngineUser = field(default_factory=SameUser)
+    config: Path | None = None
+    sockets: Path | None = None
+
+    def config_file(self, name: str) -> Path:
+        """Where a file of the engine's configuration lies."""
+        return (self.config or self.state) / name
+
+    def write_config(self, name: str, text: str) -> None:
+        """Write a file that the engine's user reads and cannot write."""
+        write_private(self.config_file(name), text)
+        if self.config is not None:
+            self.config_file(name).chmod(0o644)  # only guest and engine enter the folder
 
     def admin_password(self) -> str:
         """The administrator's secret: made once, never told."""

@@ -1,12 +1,12 @@
 """An engine's process: started detached, so that it outlives the guest worker, and found again by id and start time."""
 
-import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from guest_worker import host
+from guest_worker.engine_user import EngineUser, SameUser
 from workflows.domain.errors import EngineFailed, NotYet
 
 TELLING = ("ERROR", "FATAL", "PANIC", " LOG:  unrecognized")  # how engines mark the lines that say why they end
@@ -16,9 +16,10 @@ VAIN = ("Aborting", "contains errors")  # their last words that say nothing
 class EngineProcess:
     """The one server process of an engine and all that it starts."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, engine: EngineUser | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._name = name
+        self._engine = engine or SameUser()
         self._pid_file = folder / f"{name}.pid"
         self.log = folder / f"{name}.log"
 
@@ -35,7 +36,7 @@ class EngineProcess:
         """Start and wait until it answers; EngineFailed with the end of its log when it ends instead."""
         if self.pid() is None:
             self._rotate()
-            number = host.start(command, self.log)
+            number = self._engine.start(command, self.log)
             self._pid_file.write_text(f"{number} {host.started_at(number)}")
         deadline = time.monotonic() + patience
         while not answers():
@@ -51,7 +52,7 @@ class EngineProcess:
         if pid is None:
             return
         family = [pid, *_descendants(pid)]
-        os.kill(pid, number)
+        self._engine.signal(pid, number)
         deadline = time.monotonic() + patience
         while any(host.alive(each) for each in family):
             if time.monotonic() > deadline:

@@ -1,7 +1,6 @@
 """MariaDB on this machine: its data directory, its process, its configuration."""
 
 import os
-import shutil
 import signal
 from collections.abc import Mapping
 from typing import ClassVar
@@ -16,7 +15,8 @@ from guest_worker.datastores.mariadb.template import render
 from guest_worker.datastores.process import EngineProcess
 from workflows.domain.datastores.mariadb import MARIADB
 from workflows.domain.errors import EngineFailed
-from workflows.files import write_private
+
+CONFIG = "mariadb.cnf"
 
 
 class MariaDB(Datastore):
@@ -27,9 +27,10 @@ class MariaDB(Datastore):
     def __init__(self, around: Surroundings) -> None:
         super().__init__(around)
         self._folder = around.data / "mariadb"
-        self._config = around.state / "mariadb.cnf"
-        self._process = EngineProcess(around.state, "mariadb")
-        self._session = Session(self._folder, around.admin_password)
+        self._files = around.data / "mariadb_files"  # all that SQL may read and write; not the data directory
+        self._config = around.config_file(CONFIG)
+        self._process = EngineProcess(around.state, "mariadb", around.engine)
+        self._session = Session(around.sockets or self._folder, around.admin_password)
         self._accounts = MariaDBAccounts(self._session)
 
     @property
@@ -46,14 +47,14 @@ class MariaDB(Datastore):
         if self._folder.exists():
             return
         half = self._folder.with_name("mariadb.half")
-        shutil.rmtree(half, ignore_errors=True)
+        self.around.engine.remove(half)
         try:
-            host.run(
+            self.around.engine.run(
                 [self._program("mariadb-install-db"), "--no-defaults", f"--datadir={half}", "--skip-test-db",
                  "--skip-name-resolve", "--auth-root-authentication-method=normal"]
             )  # fmt: skip
             bootstrap = [self._program("mariadbd"), "--no-defaults", "--bootstrap", f"--datadir={half}"]
-            host.run(bootstrap, given=self._first_statements())
+            self.around.engine.run(bootstrap, given=self._first_statements())
         except host.CommandFailed as error:
             raise EngineFailed(f"mariadb could not be initialised: {error.output}") from error
         half.rename(self._folder)
@@ -70,16 +71,19 @@ class MariaDB(Datastore):
         )
 
     def configure(self, memory_mib: int, settings: Mapping[str, str]) -> None:
-        """Write my.cnf into the guest's own folder."""
+        """Write my.cnf, and make the only folder that SQL may read files from and write them to."""
         paths = {
             "datadir": str(self._folder),
-            "socket": "mariadb.sock",  # below the data directory: the whole path may be too long for a socket
-            "pid_file": str(self.around.state / "mariadbd.pid"),
+            # without a folder for sockets below the data directory: the whole path may be too long for a socket
+            "socket": str(self.around.sockets / "mariadb.sock") if self.around.sockets else "mariadb.sock",
+            "pid_file": "mariadbd.pid",
             "bind_address": self.around.bind_address,
             "port": str(MARIADB.port),
+            "secure_file_priv": str(self._files),
             "tmpdir": os.environ.get("TMPDIR", "/tmp"),  # noqa: S108 - the machine's own
         }
-        write_private(self._config, render(paths, memory_mib, settings))
+        self.around.engine.run([host.find_program("mkdir"), "-p", "--", str(self._files)])
+        self.around.write_config(CONFIG, render(paths, memory_mib, settings))
 
     def start(self) -> None:
         """Start mariadbd."""

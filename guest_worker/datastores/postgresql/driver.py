@@ -1,6 +1,5 @@
 """PostgreSQL on this machine: its data directory, its process, its configuration."""
 
-import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,8 @@ from guest_worker.datastores.postgresql.template import ACCESS, render
 from guest_worker.datastores.process import EngineProcess
 from workflows.domain.datastores.postgresql import POSTGRESQL
 from workflows.domain.errors import EngineFailed
-from workflows.files import write_private
+
+CONFIG, ACCESS_FILE = "postgresql.conf", "pg_hba.conf"
 
 
 class PostgreSQL(Datastore):
@@ -25,8 +25,8 @@ class PostgreSQL(Datastore):
     def __init__(self, around: Surroundings) -> None:
         super().__init__(around)
         self._folder = around.data / "postgresql"
-        self._process = EngineProcess(around.state, "postgresql")
-        self._session = Session(self._folder, around.admin_password)
+        self._process = EngineProcess(around.state, "postgresql", around.engine)
+        self._session = Session(around.sockets or self._folder, around.admin_password)
         self._accounts = PostgreSQLAccounts(self._session)
 
     @property
@@ -44,32 +44,35 @@ class PostgreSQL(Datastore):
         if self._folder.exists():
             return
         half = self._folder.with_name("postgresql.half")
-        shutil.rmtree(half, ignore_errors=True)
-        secret = self.around.state / "os_admin"
-        self.around.admin_password()
+        self.around.engine.remove(half)
         try:
-            host.run(
-                [self._program("initdb"), f"--pgdata={half}", f"--username={ADMIN}", f"--pwfile={secret}",
-                 "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums"]
+            self.around.engine.run(
+                [self._program("initdb"), f"--pgdata={half}", f"--username={ADMIN}", "--pwfile=/dev/stdin",
+                 "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums"],
+                given=self.around.admin_password() + "\n",
             )  # fmt: skip
         except host.CommandFailed as error:
             raise EngineFailed(f"postgresql could not be initialised: {error.output}") from error
-        write_private(half / "pg_hba.conf", ACCESS)
         half.rename(self._folder)
 
     def configure(self, memory_mib: int, settings: Mapping[str, str]) -> None:
-        """Write postgresql.conf into the data directory."""
+        """Write postgresql.conf and pg_hba.conf, which a superuser of the database cannot write."""
         address = self.around.bind_address
         paths = {
             "listen_addresses": address,
             "port": str(POSTGRESQL.port),
-            "unix_socket_directories": ".",  # the data directory: the whole path may be too long for a socket
+            # without a folder for sockets the data directory: the whole path may be too long for a socket
+            "unix_socket_directories": str(self.around.sockets or "."),
+            "hba_file": str(self.around.config_file(ACCESS_FILE)),
         }
-        write_private(self._folder / "postgresql.conf", render(paths, memory_mib, settings))
+        self.around.write_config(ACCESS_FILE, ACCESS)
+        self.around.write_config(CONFIG, render(paths, memory_mib, settings))
 
     def start(self) -> None:
         """Start the postmaster."""
-        self._process.start([self._program("postgres"), "-D", str(self._folder)], self.answers)
+        config = self.around.config_file(CONFIG)
+        command = [self._program("postgres"), "-D", str(self._folder), "-c", f"config_file={config}"]
+        self._process.start(command, self.answers)
 
     def stop(self) -> None:
         """SIGINT is PostgreSQL's fast shutdown: sessions end, what was committed is kept."""

@@ -30,6 +30,7 @@ CODES = {
     "QuotaExceeded": 413,
     "Expired": 503,
     "Unavailable": 503,
+    "NotYet": 503,
     "EngineFailed": 400,
     "Refused": 400,
 }

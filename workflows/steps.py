@@ -73,7 +73,10 @@ PING = Patience(attempts=2, attempt_seconds=15, pickup_seconds=20, once_more=Fal
 CALL = Patience(attempts=3, attempt_seconds=30, pickup_seconds=20)  # a tenant waits for it
 
 MAX_REASON = 2000  # characters
-GUEST_ERRORS = frozenset({"EngineFailed", "BadRequest", "NotFound", "AlreadyExists", "Unsupported", "FenceLost"})
+GUEST_ERRORS = frozenset(
+    {"EngineFailed", "BadRequest", "NotFound", "AlreadyExists", "Unsupported", "FenceLost", "Busy", "Expired", "Unavailable",
+     "NotYet"}
+)  # fmt: skip
 
 
 class Steps:

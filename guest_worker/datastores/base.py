@@ -63,15 +63,24 @@ class Accounts(ABC):
     def list_databases(self) -> tuple[str, ...]:
         """All databases but the engine's own, by name."""
 
+    def check_database(self, database: NewDatabase) -> None:  # noqa: B027 - an engine may have nothing to ask
+        """Ask the engine whether it would take this database, whose name is free; BadRequest if not. Changes nothing."""
+
     @abstractmethod
     def create_database(self, database: NewDatabase) -> None: ...
 
     @abstractmethod
     def delete_database(self, name: str) -> None: ...
 
+    def restore_database(self, name: str) -> None:  # noqa: B027 - a deletion may be one statement
+        """Put back what a deletion changed that was broken off before the database was dropped."""
+
     @abstractmethod
     def list_users(self) -> tuple[User, ...]:
         """All users but the engine's own, by name and host."""
+
+    def check_user(self, user: UserName) -> None:  # noqa: B027 - an engine may have nothing to ask
+        """Ask the engine whether it would take a user of this name, which is free; BadRequest if not. Changes nothing."""
 
     @abstractmethod
     def create_user(self, user: PlainUser) -> None: ...
@@ -79,12 +88,23 @@ class Accounts(ABC):
     @abstractmethod
     def delete_user(self, user: UserName) -> None: ...
 
+    def restore_user(self, user: User) -> None:  # noqa: B027 - a deletion may be one statement
+        """Put back what a deletion changed that was broken off before the user was dropped. `user`: as it was listed."""
+
     @abstractmethod
     def rename_user(self, user: UserName, new: UserName) -> None:
         """Rename, keeping password and grants."""
 
     @abstractmethod
     def set_password(self, user: UserName, password: str) -> None: ...
+
+    @abstractmethod
+    def credential(self, user: UserName) -> str | None:
+        """What the engine keeps of a user's password, root's included; None when there is no such user. It is a secret."""
+
+    @abstractmethod
+    def restore_credential(self, user: UserName, credential: str) -> None:
+        """Give a user the password that `credential` was read of."""
 
     @abstractmethod
     def grant(self, user: UserName, database: str) -> None: ...

@@ -226,3 +226,22 @@ def test_no_secret_is_in_a_process_s_arguments(app: Case) -> None:
     shown = subprocess.run(["ps", "axeww", "-o", "args"], capture_output=True, text=True).stdout
     assert secret not in shown
     assert PASSWORD not in shown
+
+
+def test_a_password_that_was_replaced_can_be_put_back(app: Case) -> None:
+    before = app.engine.accounts.credential(AMY)
+    assert PASSWORD not in before
+    app.engine.accounts.set_password(AMY, "another")
+    app.engine.accounts.restore_credential(AMY, before)
+    app.connect().close()
+    with pytest.raises(app.dialect.refused):
+        app.connect(password="another")
+    assert app.engine.accounts.credential(UserName(name="ghost")) is None
+
+
+def test_root_s_password_can_be_put_back(app: Case) -> None:
+    root = UserName(name=app.engine.accounts.enable_root("first"))
+    before = app.engine.accounts.credential(root)
+    app.engine.accounts.disable_root()
+    app.engine.accounts.restore_credential(root, before)
+    app.connect(root.name, "first", "app").close()

@@ -11,6 +11,7 @@
     │   ├── QuotaExceeded    the project's quota, ours or OpenStack's                   413
     │   ├── TicketRefused    the object store does not take a guest's ticket
     │   ├── Expired          the caller has stopped waiting before the admission        503
+    │   ├── Unavailable      whoever must do it is away; nothing was changed             503
     │   └── FenceLost        a newer operation has taken over; this one must stop
     ├── ResourceFailed       a server or volume went to ERROR; building goes no further
     ├── EngineFailed         the database engine refused to do its part
@@ -73,6 +74,10 @@ class TicketRefused(Refused):
 
 class Expired(Refused):
     """The caller gave up waiting before this operation was admitted; nothing was touched."""
+
+
+class Unavailable(Refused):
+    """Whoever must do it does not answer; nothing was changed, or what was is being undone."""
 
 
 class FenceLost(Refused):

@@ -109,6 +109,18 @@ class MariaDBAccounts(Accounts):
         self._require(user)
         self._do("ALTER USER %s@%s IDENTIFIED BY %s", (user.name, user.host, password))
 
+    def credential(self, user: UserName) -> str | None:
+        """The statement by which the engine would make the user anew, with the hash of its password."""
+        if not self._exists(user):
+            return None
+        return str(self._do("SHOW CREATE USER %s@%s", (user.name, user.host))[0][0])
+
+    def restore_credential(self, user: UserName, credential: str) -> None:
+        """Do it as a change; whatever plugin the user logs in with."""
+        head, _, rest = credential.partition(" USER ")
+        if head == "CREATE":
+            self._do(f"ALTER USER {rest}")
+
     def grant(self, user: UserName, database: str) -> None:
         """All rights on one database; `_` and `%` in its name are not wildcards."""
         self._require(user)

@@ -127,6 +127,16 @@ class PostgreSQLAccounts(Accounts):
         self._require(user)
         self._login("ALTER ROLE {} PASSWORD {}", user.name, password)
 
+    def credential(self, user: UserName) -> str | None:
+        """The verifier; of a role without a password an empty one."""
+        rows = self._do("SELECT coalesce(rolpassword, '') FROM pg_catalog.pg_authid WHERE rolname = %s", (user.name,))
+        return str(rows[0][0]) if rows else None
+
+    def restore_credential(self, user: UserName, credential: str) -> None:
+        """PostgreSQL takes a verifier in a password's place."""
+        secret = sql.Literal(credential) if credential else sql.SQL("NULL")
+        self._do(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(user.name), secret))
+
     def grant(self, user: UserName, database: str) -> None:
         """All rights on a database, and on what is and will be in its schema `public`."""
         self._require(user)

@@ -324,6 +324,8 @@ class Flavors:
             Route("/flavors/{id}", self.show, methods=["GET"]),
             Route("/flavors/{id}", self.delete, methods=["DELETE"]),
             Route("/flavors/{id}/os-extra_specs", self.extra_specs, methods=["GET"]),
+            Route("/flavors/{id}/os-flavor-access", self.access, methods=["GET"]),
+            Route("/flavors/{id}/action", self.act, methods=["POST"]),
             Route("/os-server-groups", self.list_groups, methods=["GET"]),
             Route("/os-server-groups", self.create_group, methods=["POST"]),
             Route("/os-server-groups/{id}", self.show_group, methods=["GET"]),
@@ -332,8 +334,32 @@ class Flavors:
         ]
 
     async def index(self, request: Request) -> Response:
-        """All flavors."""
-        return listing(request, "flavors", [_flavor_view(each) for each in self._store.all("flavor")])
+        """The flavors that the caller may use; of all projects for an administrator who asks for `is_public=None`."""
+        caller, asked = caller_of(request), request.query_params.get("is_public", "").lower()
+        found = [
+            each
+            for each in self._store.all("flavor")
+            if _may_use(each, caller) or (caller.is_admin and asked == "none")
+        ]
+        return listing(request, "flavors", [_flavor_view(each) for each in found])
+
+    async def access(self, request: Request) -> Response:
+        """The projects that may use a private flavor."""
+        flavor = self._get("flavor", request, "Flavor")
+        if _is_public(flavor):
+            raise Refusal(404, "Access list not available for public flavors.")
+        return JSONResponse({"flavor_access": _access_view(flavor)})
+
+    async def act(self, request: Request) -> Response:
+        """`addTenantAccess` and `removeTenantAccess`, by an administrator."""
+        if not caller_of(request).is_admin:
+            raise Refusal(403, "Policy doesn't allow os_compute_api:os-flavor-access to be performed.")
+        flavor, (verb, given) = self._get("flavor", request, "Flavor"), next(iter((await json_of(request)).items()))
+        projects = {*flavor.get("projects", [])} - {given["tenant"]}
+        if verb == "addTenantAccess":
+            projects |= {given["tenant"]}
+        flavor = self._store.put("flavor", {**flavor, "projects": sorted(projects)})
+        return JSONResponse({"flavor_access": _access_view(flavor)})
 
     def _get(self, kind: str, request: Request, what: str) -> Doc:
         found, caller = self._store.get(kind, request.path_params["id"]), caller_of(request)
@@ -361,6 +387,7 @@ class Flavors:
             "ram": int(wanted.get("ram") or 0),
             "vcpus": int(wanted.get("vcpus") or 1),
             "disk": int(wanted.get("disk") or 0),
+            "is_public": wanted.get("os-flavor-access:is_public", True) is not False,
         }
         if any(made["id"] == each["id"] or made["name"] == each["name"] for each in self._store.all("flavor")):
             raise Refusal(409, f"Flavor with name {made['name']} already exists.")
@@ -410,10 +437,22 @@ def _hints(body: Doc) -> Doc:
     return found
 
 
+def _is_public(flavor: Doc) -> bool:
+    return bool(flavor.get("is_public", True))
+
+
+def _may_use(flavor: Doc, caller: Caller) -> bool:
+    return _is_public(flavor) or caller.project_id in flavor.get("projects", [])
+
+
+def _access_view(flavor: Doc) -> list[Doc]:
+    return [{"flavor_id": flavor["id"], "tenant_id": each} for each in flavor.get("projects", [])]
+
+
 def _flavor_view(flavor: Doc) -> Doc:
     extra = {"swap": 0, "rxtx_factor": 1.0, "OS-FLV-EXT-DATA:ephemeral": 0, "OS-FLV-DISABLED:disabled": False,
-             "os-flavor-access:is_public": True, "extra_specs": {}, "description": None, "links": []}  # fmt: skip
-    shown = {key: value for key, value in flavor.items() if key != "updated_at"}
+             "os-flavor-access:is_public": _is_public(flavor), "extra_specs": {}, "description": None, "links": []}  # fmt: skip
+    shown = {key: value for key, value in flavor.items() if key not in ("updated_at", "is_public", "projects")}
     return {**shown, **extra}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from activities.openstack.connection import PREFIX, Connections
 from activities.openstack.errors import translated
+from activities.openstack.flavors import offered_flavors
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Leftovers:
                     "disk_gib": each.disk or 0,
                     "ephemeral_gib": each.ephemeral or 0,
                 }
-                for each in self._connections.get().compute.flavors(details=True)
+                for each in offered_flavors(self._connections.get())
             ]
 
     def list_volume_types(self) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from openstack.connection import Connection
 
 from activities.openstack.connection import Connections
 from activities.openstack.errors import translated
+from activities.openstack.flavors import offered_flavors
 from activities.openstack.lookup import by_id_or_name
 from workflows.domain.errors import BadRequest
 from workflows.domain.instance import CloudOffer, DatastoreVersion, Flavor, InstanceSpec
@@ -84,7 +85,7 @@ def _subnet(conn: Connection, network: Any, spec: InstanceSpec) -> str | None:
 
 
 def _flavor(conn: Connection, wanted: str) -> Flavor:
-    listed = list(conn.compute.flavors(is_public="None"))  # Nova's word for all; by its id it finds one in a path alone
+    listed = offered_flavors(conn)
     named = [each for each in listed if each.id == wanted] or [each for each in listed if each.name == wanted]
     if not named:
         raise BadRequest(f"flavor '{wanted}' cannot be found")

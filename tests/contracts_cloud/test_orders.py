@@ -169,3 +169,18 @@ def test_a_name_that_several_have_is_no_choice(site: Site, cloud: OpenStackCloud
     finally:
         for each in twins:
             conn.network.delete_network(each)
+
+
+def test_a_private_flavor_is_offered_where_the_service_may_use_it(
+    site: Site, cloud: OpenStackCloud, conn: Any, project: str
+) -> None:
+    private = conn.compute.create_flavor(name=f"contract-{uuid4()}", ram=512, vcpus=1, disk=1, is_public=False)
+    try:
+        for wanted in (private.id, private.name):
+            assert "cannot be found" in refusal(cloud, site, project, flavor=wanted)
+        conn.compute.flavor_add_tenant_access(private, ELSEWHERE)
+        assert "cannot be found" in refusal(cloud, site, ELSEWHERE, flavor=private.id)
+        conn.compute.flavor_add_tenant_access(private, conn.current_project_id)
+        assert cloud.check_order(offer_request(site, project, flavor=private.id)).flavor.name == private.name
+    finally:
+        conn.compute.delete_flavor(private)

@@ -45,7 +45,6 @@ def _temporal(settings: StackSettings) -> list[str]:
         temporal.binary(settings.embedded_python),
         settings.home / "temporal/temporal.db",
         port=settings.temporal_port,
-        http_port=settings.temporal_http_port,
         metrics_port=settings.temporal_metrics_port,
         ui=(settings.ui_port, settings.codec_port),
     )

@@ -33,8 +33,6 @@ class StackSettings(BaseSettings):
     """Temporal's frontend."""
     ui_port: int = 8233
     """Temporal's Web UI."""
-    temporal_http_port: int = 7243
-    """Temporal's HTTP API."""
     temporal_metrics_port: int = 7234
     """Temporal's metrics."""
     records_port: int = 7432

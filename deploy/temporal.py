@@ -17,6 +17,9 @@ SETTINGS = (
     "frontend.namespaceRPS.visibility=500",
     # Long polls of one namespace: one a guest, and for a moment two, when its gateway was killed. For 5,000 guests.
     "frontend.namespaceCount=12000",
+    # The development server always opens the HTTP API, on a port of its choice. It asks for no login, and a form on any
+    # web page could start runs through it: it answers to no host.
+    "frontend.httpAllowedHosts=[]",
 )
 
 
@@ -39,13 +42,10 @@ def version(program: str) -> tuple[int, ...]:
     return tuple(int(each) for each in found.groups()) if found else (0, 0)
 
 
-def command(
-    program: str, database: Path, *, port: int, http_port: int, metrics_port: int, ui: tuple[int, int] | None
-) -> list[str]:
+def command(program: str, database: Path, *, port: int, metrics_port: int, ui: tuple[int, int] | None) -> list[str]:
     """The command line; `ui` is the Web UI's port and the codec server's."""
-    words = [program, "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port), "--http-port", str(http_port),
-             "--metrics-port", str(metrics_port), "--namespace", NAMESPACE, "--db-filename", str(database),
-             "--log-level", "error"]  # fmt: skip
+    words = [program, "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port), "--metrics-port",
+             str(metrics_port), "--namespace", NAMESPACE, "--db-filename", str(database), "--log-level", "error"]  # fmt: skip
     if ui is None:
         words += ["--headless"]
     else:

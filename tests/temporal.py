@@ -64,7 +64,7 @@ def temporal_server(folder: Path, keyring: MasterKeyring) -> Iterator[TemporalSe
     """Run a server with its file in `folder`; it is gone afterwards."""
     port = free_port()
     command = temporal.command(
-        temporal.binary(Path(sys.executable)), folder / "temporal.db", port=port, http_port=free_port(),
+        temporal.binary(Path(sys.executable)), folder / "temporal.db", port=port,
         metrics_port=free_port(), ui=None,
     )  # fmt: skip
     with (folder / "temporal.log").open("wb") as log:

@@ -141,9 +141,7 @@ def _url(settings: StackSettings) -> str:
 @contextlib.contextmanager
 def _temporal(folder: Path) -> Iterator[tuple[Process, str]]:
     port = free_port()
-    words = temporal.command(
-        _binary(), folder / "temporal.db", port=port, http_port=free_port(), metrics_port=free_port(), ui=None
-    )
+    words = temporal.command(_binary(), folder / "temporal.db", port=port, metrics_port=free_port(), ui=None)
     with running(Process(words, folder / "temporal.log", environment())) as server:
         address = f"127.0.0.1:{port}"
         server.wait_until(lambda: asyncio.run(_answers(address)), "Temporal")

@@ -7,7 +7,7 @@ from temporalio import activity
 
 from records import guests
 from records.engine import AsyncEngine
-from workflows.ports.identities import EnrolmentNote, GuestExpectation, Identities, TokenChange
+from workflows.ports.identities import EnrolmentNote, GuestExpectation, Identities, TokenChange, TokenUse
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,11 @@ class PostgresIdentities(Identities):
             first = await guests.enrol(conn, note)
         if not first:  # only now that the report is committed
             raise guests.report_double(note)
+
+    @activity.defn
+    async def note_first_use(self, use: TokenUse) -> None:
+        async with self.engine.begin() as conn:
+            await guests.note_first_use(conn, use)
 
     @activity.defn
     async def change_token(self, change: TokenChange) -> None:

@@ -42,8 +42,11 @@ class Directory:
         self._about_guests = asyncio.Semaphore(QUESTIONS)
         self._about_strangers = asyncio.Semaphore(QUESTIONS)
 
-    async def guest_of(self, token: str) -> Guest:
-        """Return whose token it is; denied when it is nobody's, or while nobody can say."""
+    async def guest_of(self, token: str) -> tuple[Guest, bool]:
+        """Return whose token it is, and whether the records know it to be used; denied when it is nobody's.
+
+        Denied for now while nobody can say.
+        """
         instance_id, came = _claimed(token), time.monotonic()
         identity = await self._look(instance_id, came - self._seconds)
         if not _counts(token, identity):  # it may have been made a moment ago
@@ -53,7 +56,7 @@ class Directory:
                 raise away("the records do not answer")
         if identity is None or not _counts(token, identity):
             raise stranger()
-        return Guest(identity.instance_id, identity.generation)
+        return Guest(identity.instance_id, identity.generation), identity.used
 
     async def _look(self, instance_id: UUID, since: float) -> GuestIdentity | None:
         """What the records said at this time or later."""

@@ -20,20 +20,21 @@ from temporalio.common import ActivityIDConflictPolicy, RawValue, RetryPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from gateway.denied import away, forbidden, garbled, stranger, too_much
+from gateway.denied import Denied, away, forbidden, garbled, stranger, too_much
 from gateway.guest import Guest
 from gateway.limits import Bucket
 from workflows.domain.errors import innermost
 from workflows.domain.guest import Credentials, Enrolment, Renewal
-from workflows.enrolment import is_ticket
+from workflows.enrolment import hash_of_token, is_ticket, is_token
 from workflows.keyring import GuestsKeyring
 from workflows.names import RECORDS
-from workflows.ports.identities import EnrolmentNote, Identities, TokenChange
+from workflows.ports.identities import EnrolmentNote, Identities, TokenChange, TokenUse
 
 SECONDS = timedelta(seconds=8)
 MAX_BODY = 4096
 CHANGES_PER_SECOND = 2.0  # with a good ticket or token, of one instance: each is work for the control plane
 KEPT = 10_000
+PAUSE = 2.0  # seconds until a first call is noted again, where that failed
 ATTEMPTS = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_attempts=3)
 
 Asked = TypeVar("Asked", bound=BaseModel)
@@ -47,26 +48,45 @@ class IdentityService:
         self._client = client
         self._keyring = keyring
         self._ca = ca
+        self._noting: OrderedDict[Guest, asyncio.Task[None]] = OrderedDict()
         self._changes: OrderedDict[tuple[str, UUID], Bucket] = OrderedDict()
 
-    async def enrol(self, body: bytes, peer: str) -> bytes:
-        """Spend a ticket on the token whose hash comes with it; the same again is answered again."""
+    async def enrol(self, token: str, body: bytes, peer: str) -> bytes:
+        """Spend a ticket on the token that the call carries; the same again is answered again until the token is used."""
         asked = _parsed(Enrolment, body)
         if not is_ticket(self._keyring, asked.ticket, asked.instance_id, asked.generation):
             raise stranger("the ticket is not valid")
-        note = EnrolmentNote(instance_id=asked.instance_id, generation=asked.generation, token_hash=asked.token_hash,
-                             peer=peer)  # fmt: skip
+        _require_token(token, asked.instance_id)
+        note = EnrolmentNote(instance_id=asked.instance_id, generation=asked.generation,
+                             token_hash=hash_of_token(token), peer=peer)  # fmt: skip
         await self._record(Identities.enrol_guest, note, "enrol")
         log.info("guest %s of generation %s has enrolled from %s", asked.instance_id, asked.generation, peer)
         return self._credentials(asked.instance_id)
 
-    async def renew(self, guest: Guest, token_hash: str, body: bytes) -> bytes:
+    async def renew(self, guest: Guest, token: str, body: bytes) -> bytes:
         """Take another token for a guest that speaks with the one it has."""
         asked = _parsed(Renewal, body)
-        change = TokenChange(instance_id=guest.instance_id, generation=guest.generation, old_hash=token_hash,
-                             token_hash=asked.token_hash)  # fmt: skip
+        _require_token(asked.token, guest.instance_id)
+        change = TokenChange(instance_id=guest.instance_id, generation=guest.generation, old_hash=hash_of_token(token),
+                             token_hash=hash_of_token(asked.token))  # fmt: skip
         await self._record(Identities.change_token, change, "renew")
         return self._credentials(guest.instance_id)
+
+    def note_use(self, guest: Guest, token: str) -> None:
+        """Have the records end the ticket that this token was enrolled with. Until they have, each call asks again."""
+        if guest not in self._noting:
+            self._noting[guest] = asyncio.create_task(self._note_use(guest, hash_of_token(token)))
+        while len(self._noting) > KEPT:
+            self._noting.popitem(last=False)
+
+    async def _note_use(self, guest: Guest, token_hash: str) -> None:
+        use = TokenUse(instance_id=guest.instance_id, generation=guest.generation, token_hash=token_hash)
+        try:
+            await self._record(Identities.note_first_use, use, "use")
+        except Denied as denied:
+            log.warning("the first call of guest %s could not be noted: %s", guest.instance_id, denied.text)
+            await asyncio.sleep(PAUSE)
+            self._noting.pop(guest, None)
 
     async def keys(self, guest: Guest) -> bytes:
         """The guest's own keys, as they are now."""
@@ -86,7 +106,7 @@ class IdentityService:
         if not bucket.take():
             raise too_much("too many enrolments or renewals")
 
-    async def _record(self, verb: Any, note: EnrolmentNote | TokenChange, why: str) -> None:
+    async def _record(self, verb: Any, note: EnrolmentNote | TokenChange | TokenUse, why: str) -> None:
         """Have the records take it; denied for good where they refuse, for now where nobody answers.
 
         The same question, asked again meanwhile, is the same activity.
@@ -115,6 +135,11 @@ class IdentityService:
             raise away("the records do not answer") from None
         except (RPCError, TimeoutError):
             raise away("the records do not answer") from None
+
+
+def _require_token(token: str, instance_id: UUID) -> None:
+    if not is_token(token, instance_id):
+        raise garbled("this is no token for this instance")
 
 
 def _parsed(shape: type[Asked], body: bytes) -> Asked:

@@ -16,7 +16,6 @@ from gateway.identity_service import IdentityService
 from gateway.limits import Bucket, Limits
 from gateway.settings import GatewaySettings
 from gateway.worker_service import WorkerService
-from workflows.enrolment import hash_of_token
 
 WORKER = "/temporal.api.workflowservice.v1.WorkflowService/"
 IDENTITY = "/coffer.gateway.v1.Identity/"
@@ -82,11 +81,14 @@ class Door(grpc.GenericRpcHandler):
         self, method: str, body: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[bytes, bytes]"
     ) -> bytes:
         if method == f"{IDENTITY}Enrol":
+            token = _token(context)
             with self._limits.stranger(context.peer()):
                 ticket = await _whole(body)
-            return await self._identity.enrol(ticket, context.peer())
+            return await self._identity.enrol(token, ticket, context.peer())
         token = _token(context)
-        guest = await self._directory.guest_of(token)
+        guest, is_used = await self._directory.guest_of(token)
+        if not is_used:
+            self._identity.note_use(guest, token)
         if method == POLL:
             return await self._call(guest, method, body, context)
         with self._limits.call(guest):
@@ -107,7 +109,7 @@ class Door(grpc.GenericRpcHandler):
 
     async def _about_itself(self, guest: Guest, token: str, verb: str, body: AsyncIterator[bytes]) -> bytes:
         if verb == "Renew":
-            return await self._identity.renew(guest, hash_of_token(token), await _whole(body))
+            return await self._identity.renew(guest, token, await _whole(body))
         if verb == "Keys":
             return await self._identity.keys(guest)
         raise forbidden("guests may not call this")

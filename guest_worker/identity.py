@@ -5,7 +5,6 @@ is kept in a file for itself alone. Every verb may be repeated: what the gateway
 is asked, so an answer that was lost is simply asked for again.
 """
 
-import secrets
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from guest_worker.places import Places
 from guest_worker.settings import GuestSettings
 from workflows.domain.guest import Credentials, Enrolment, GuestBoot, Renewal
-from workflows.enrolment import hash_of_token
+from workflows.enrolment import new_token
 from workflows.files import write_private
 
 if TYPE_CHECKING:
@@ -112,9 +111,20 @@ class Exchange:
             return
         if not self._boot.ticket:
             raise Refused("this server was built before there was a gateway; order the instance anew")
-        asked = Enrolment(instance_id=self._boot.instance_id, generation=self._boot.generation, ticket=self._boot.ticket,
-                          token_hash=hash_of_token(known.token))  # fmt: skip
-        self._keep(known.model_copy(update={"credentials": self._gateway(known).ask("Enrol", asked)}))
+        asked = Enrolment(
+            instance_id=self._boot.instance_id, generation=self._boot.generation, ticket=self._boot.ticket
+        )
+        try:
+            credentials = self._gateway(known).ask("Enrol", asked, known.token)
+        except Refused as refused:  # an answer may have been lost so long ago that the ticket has ended
+            credentials = self._keys_or(known, refused)
+        self._keep(known.model_copy(update={"credentials": credentials}))
+
+    def _keys_or(self, known: Known, refused: Refused) -> Credentials:
+        try:
+            return self._gateway(known).ask("Keys", None, known.token)
+        except Refused:
+            raise refused from None
 
     def keys(self) -> None:
         """Fetch our keys as they are now; finds out which token counts where an answer was lost."""
@@ -134,7 +144,7 @@ class Exchange:
         known = require(self._places)
         token = known.next_token or self._new_token()
         self._keep(known.model_copy(update={"next_token": token}))
-        credentials = self._gateway(known).ask("Renew", Renewal(token_hash=hash_of_token(token)), known.token)
+        credentials = self._gateway(known).ask("Renew", Renewal(token=token), known.token)
         self._keep(Known(generation=known.generation, token=token, credentials=credentials))
 
     def _gateway(self, known: Known) -> Gateway:
@@ -142,7 +152,7 @@ class Exchange:
         return Gateway(self._boot, newer or self._boot.ca)
 
     def _new_token(self) -> str:
-        return f"{self._boot.instance_id}.{secrets.token_urlsafe(32)}"
+        return new_token(self._boot.instance_id)
 
     def _keep(self, known: Known) -> None:
         write_private(self._places.identity, known.model_dump_json())

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from records.operations import require_open
 from records.tables import guest_identities, instances
 from workflows.domain.errors import AlreadyExists, NotFound
-from workflows.ports.identities import EnrolmentNote, GuestExpectation, TokenChange
+from workflows.ports.identities import EnrolmentNote, GuestExpectation, TokenChange, TokenUse
 
 NOW = func.clock_timestamp()
 # The server may take a quarter of an hour to become ACTIVE and its guest ten minutes to boot (workflows.steps); twice,
@@ -28,11 +28,12 @@ _g = guest_identities.c
 
 @dataclass(frozen=True, slots=True)
 class GuestIdentity:
-    """What one guest is known by now: hashes that count, and its generation."""
+    """What one guest is known by now: hashes that count, its generation, and whether its token was ever used."""
 
     instance_id: UUID
     generation: int
     hashes: frozenset[str]
+    used: bool = True
 
 
 async def expect(conn: AsyncConnection, wanted: GuestExpectation) -> int:
@@ -44,7 +45,8 @@ async def expect(conn: AsyncConnection, wanted: GuestExpectation) -> int:
     generation = int(row.generation) + 1 if row is not None else 1
     fresh: dict[str, Any] = {
         "generation": generation, "operation_id": wanted.operation_id, "enrol_until": NOW + BOOT_TIME,
-        "token_hash": None, "previous_hash": None, "previous_until": None, "enrolled": None, "revoked": None,
+        "token_hash": None, "previous_hash": None, "previous_until": None, "enrolled": None, "first_used": None,
+        "revoked": None,
     }  # fmt: skip
     values = {"instance_id": wanted.instance_id, **fresh}
     statement = upsert(guest_identities).values(values)
@@ -53,19 +55,19 @@ async def expect(conn: AsyncConnection, wanted: GuestExpectation) -> int:
 
 
 async def enrol(conn: AsyncConnection, note: EnrolmentNote) -> bool:
-    """Spend the enrolment on a token; False, and counted, where another token was first."""
+    """Spend the enrolment on a token; False, and counted, where another token was first or this one was used already."""
     row = await _locked(conn, note.instance_id)
     if row is None or row.revoked is not None or row.generation != note.generation:
         raise NotFound(f"no guest of generation {note.generation} is expected for {note.instance_id}")
-    if row.token_hash is not None:
-        if note.token_hash == row.token_hash:  # a token that was changed does not bring keys again
-            return True
+    in_time = (await conn.execute(select(row.enrol_until >= NOW))).scalar_one()
+    if row.token_hash is not None and (note.token_hash != row.token_hash or row.first_used is not None):
         double = {"doubles": row.doubles + 1, "last_double": NOW, "last_double_from": note.peer[:200]}
         await _write(conn, note.instance_id, **double)
         return False
-    if (await conn.execute(select(row.enrol_until < NOW))).scalar_one():
+    if not in_time:
         raise NotFound(f"the time in which the guest of {note.instance_id} could enrol is over")
-    await _write(conn, note.instance_id, token_hash=note.token_hash, enrolled=NOW)
+    if row.token_hash is None:
+        await _write(conn, note.instance_id, token_hash=note.token_hash, enrolled=NOW)
     return True
 
 
@@ -78,6 +80,13 @@ def report_double(note: EnrolmentNote) -> AlreadyExists:
     return AlreadyExists(f"the guest of {note.instance_id} has enrolled already")
 
 
+async def note_first_use(conn: AsyncConnection, use: TokenUse) -> None:
+    """End the ticket that this token was enrolled with; content when the token does not count any more."""
+    where = (_g.instance_id == use.instance_id, _g.generation == use.generation, _g.token_hash == use.token_hash)
+    statement = update(guest_identities).where(*where, _g.first_used.is_(None))
+    await conn.execute(statement.values(first_used=NOW))
+
+
 async def change_token(conn: AsyncConnection, change: TokenChange) -> None:
     """Take the new token; a repeat changes nothing."""
     row = await _locked(conn, change.instance_id)
@@ -88,7 +97,7 @@ async def change_token(conn: AsyncConnection, change: TokenChange) -> None:
     if row.token_hash != change.old_hash:
         raise NotFound("the token that asks does not count any more")
     await _write(conn, change.instance_id, token_hash=change.token_hash, previous_hash=change.old_hash,
-                 previous_until=NOW + OLD_TOKEN_COUNTS)  # fmt: skip
+                 previous_until=NOW + OLD_TOKEN_COUNTS, first_used=func.coalesce(_g.first_used, NOW))  # fmt: skip
 
 
 async def revoke(conn: AsyncConnection, instance_id: UUID) -> None:
@@ -101,7 +110,7 @@ async def revoke(conn: AsyncConnection, instance_id: UUID) -> None:
 async def identities(conn: AsyncConnection, ids: Collection[UUID]) -> list[GuestIdentity]:
     """What these guests are known by; one that is not in the answer is nobody."""
     previous = func.coalesce(_g.previous_until > NOW, False).label("previous_counts")
-    statement = select(_g.instance_id, _g.generation, _g.token_hash, _g.previous_hash, previous)
+    statement = select(_g.instance_id, _g.generation, _g.token_hash, _g.previous_hash, _g.first_used, previous)
     statement = statement.join(instances, instances.c.id == _g.instance_id)
     # One array, not a parameter each: the gateway asks for thousands at once, every few seconds.
     wanted = any_(literal(list(ids), ARRAY(Uuid)))
@@ -111,6 +120,7 @@ async def identities(conn: AsyncConnection, ids: Collection[UUID]) -> list[Guest
             row.instance_id,
             row.generation,
             frozenset({row.token_hash, row.previous_hash} if row.previous_counts else {row.token_hash}),
+            row.first_used is not None,
         )
         for row in (await conn.execute(statement.where(*where))).all()
     ]

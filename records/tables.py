@@ -211,6 +211,7 @@ guest_identities = Table(
     Column("previous_hash", Text),  # counts until previous_until: the answer to a change may be lost
     _time("previous_until"),
     _time("enrolled"),
+    _time("first_used"),  # the ticket ends then
     _time("revoked"),
     Column("doubles", Integer, nullable=False, server_default="0"),  # refused enrolments with a good ticket
     _time("last_double"),

@@ -3,9 +3,24 @@
 import base64
 import hashlib
 import hmac
+import re
+import secrets
 from uuid import UUID
 
 from workflows.keyring import Keyring, NotOurs
+
+_SECRET = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 random bytes in base64
+
+
+def new_token(instance_id: UUID) -> str:
+    """A token for a guest: `INSTANCE_ID.BASE64`."""
+    return f"{instance_id}.{secrets.token_urlsafe(32)}"
+
+
+def is_token(token: str, instance_id: UUID) -> bool:
+    """Whether a token has the form of `new_token`. A shorter one could be found by its hash."""
+    whose, _, secret = token.partition(".")
+    return whose == str(instance_id) and _SECRET.fullmatch(secret) is not None
 
 
 def hash_of_token(token: str) -> str:

@@ -16,8 +16,9 @@ INSTANCES = """INSERT INTO instances (id, group_id, project_id, name, status, da
         volume_gib, region, access)
     SELECT wanted, wanted, 'bench', 'bench', 'ACTIVE', %(version)s, '1', '{}', 1, 'RegionOne', '{}'
     FROM unnest(%(ids)s::uuid[]) AS wanted"""
-IDENTITIES = """INSERT INTO guest_identities (instance_id, generation, operation_id, enrol_until, token_hash, enrolled)
-    SELECT id, 1, id, clock_timestamp(), hash, clock_timestamp()
+IDENTITIES = """INSERT INTO guest_identities (instance_id, generation, operation_id, enrol_until, token_hash, enrolled,
+        first_used)
+    SELECT id, 1, id, clock_timestamp(), hash, clock_timestamp(), clock_timestamp()
     FROM unnest(%(ids)s::uuid[], %(hashes)s::text[]) AS wanted(id, hash)"""
 
 

@@ -40,7 +40,7 @@ async def code_of(directory: Directory, token: str) -> grpc.StatusCode:
 
 async def test_a_known_token_is_believed_for_a_while(directory: Directory) -> None:
     token = known(directory, 30)
-    assert str((await directory.guest_of(token)).instance_id) == token.partition(".")[0]
+    assert str((await directory.guest_of(token))[0].instance_id) == token.partition(".")[0]
 
 
 async def test_a_known_token_is_not_believed_for_ever(directory: Directory) -> None:

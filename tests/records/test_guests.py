@@ -12,7 +12,7 @@ from records.reads import Reader
 from tests.records.desk import Desk
 from workflows.domain.errors import AlreadyExists, FenceLost, NotFound
 from workflows.domain.operation import Admission, OperationKind
-from workflows.ports.identities import EnrolmentNote, GuestExpectation, TokenChange
+from workflows.ports.identities import EnrolmentNote, GuestExpectation, TokenChange, TokenUse
 
 FIRST, SECOND, THIRD = "1" * 64, "2" * 64, "3" * 64
 
@@ -65,6 +65,45 @@ async def test_an_enrolment_is_good_once_and_its_repeat_is_content(desk: Desk, g
         await guests.enrol_guest(note(instance_id))
     assert await known(desk, instance_id) == {FIRST}
     assert (await row(desk, instance_id))["doubles"] == 0
+
+
+async def test_a_ticket_ends_with_the_first_use_of_its_token(desk: Desk, guests: PostgresIdentities) -> None:
+    instance_id = await expected(desk, guests)
+    use = TokenUse(instance_id=instance_id, generation=1, token_hash=FIRST)
+    await guests.note_first_use(use)  # nobody has enrolled
+    assert (await row(desk, instance_id))["first_used"] is None
+    await guests.enrol_guest(note(instance_id))
+    for other in ({"token_hash": SECOND}, {"generation": 2}):
+        await guests.note_first_use(use.model_copy(update=other))
+        assert (await row(desk, instance_id))["first_used"] is None
+    await guests.note_first_use(use)
+    noted = (await row(desk, instance_id))["first_used"]
+    await guests.note_first_use(use)
+    with pytest.raises(AlreadyExists):
+        await guests.enrol_guest(note(instance_id))
+    assert await known(desk, instance_id) == {FIRST}
+    assert ((await row(desk, instance_id))["first_used"], (await row(desk, instance_id))["doubles"]) == (noted, 1)
+
+
+async def test_a_changed_token_was_used(desk: Desk, guests: PostgresIdentities) -> None:
+    """Whoever renews has made a call; neither the old nor the new token enrols again."""
+    instance_id = await expected(desk, guests)
+    await guests.enrol_guest(note(instance_id))
+    await guests.change_token(TokenChange(instance_id=instance_id, generation=1, old_hash=FIRST, token_hash=SECOND))
+    for each in (FIRST, SECOND):
+        with pytest.raises(AlreadyExists):
+            await guests.enrol_guest(note(instance_id, each))
+
+
+async def test_a_ticket_ends_with_the_boot_time_for_its_own_token_too(desk: Desk, guests: PostgresIdentities) -> None:
+    instance_id = await expected(desk, guests)
+    await guests.enrol_guest(note(instance_id))
+    await desk.sql(
+        "UPDATE guest_identities SET enrol_until = clock_timestamp() WHERE instance_id = :id", id=instance_id
+    )
+    with pytest.raises(NotFound):
+        await guests.enrol_guest(note(instance_id))
+    assert await known(desk, instance_id) == {FIRST}
 
 
 async def test_a_second_one_is_refused_and_reported(

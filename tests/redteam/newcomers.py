@@ -1,7 +1,6 @@
 """Guests whose instances are in the records alone: cheap to expect, to enrol, to rebuild, and to throw away."""
 
-import hashlib
-import secrets
+import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -13,7 +12,7 @@ from guest_worker.identity import Known
 from tests.redteam.field import Got, Thief, open_channel
 from tests.runbooks.world import World
 from workflows.domain.guest import Credentials, Enrolment, Renewal
-from workflows.enrolment import ticket_for
+from workflows.enrolment import new_token, ticket_for
 from workflows.names import RECORDS, lock_id
 from workflows.ports.identities import GuestExpectation
 
@@ -82,10 +81,9 @@ class Newcomer:
         """A token as guests make them."""
         return new_token(self.instance_id)
 
-    def enrolment(self, token: str, **other: Any) -> bytes:
-        """The request by which a guest enrols with a token; `other`: what is different about it."""
-        said = {"instance_id": self.instance_id, "generation": self.generation, "ticket": self.ticket,
-                "token_hash": digest(token), **other}  # fmt: skip
+    def enrolment(self, **other: Any) -> bytes:
+        """The request by which a guest enrols with its bearer token; `other`: what is different about it."""
+        said = {"instance_id": self.instance_id, "generation": self.generation, "ticket": self.ticket, **other}
         return Enrolment(**said).model_dump_json().encode()
 
     async def enrol(self, token: str | None = None) -> Thief:
@@ -93,10 +91,19 @@ class Newcomer:
         known = Known(generation=self.generation, token=token or self.new_token())
         guest = Thief(known, self.instance_id, self.world, open_channel(self.world))
         self.guests.append(guest)
-        got = await guest.identify("Enrol", self.enrolment(known.token), token=None)
+        got = await guest.identify("Enrol", self.enrolment())
         assert got.code is grpc.StatusCode.OK, got
         guest.known = known.model_copy(update={"credentials": credentials(got)})
         return guest
+
+    async def used(self, guest: Thief) -> None:
+        """Its guest makes its first call, and the records have noted that."""
+        assert (await guest.call("GetSystemInfo", b"")).code is grpc.StatusCode.OK
+        for _ in range(100):
+            if self.known_by("first_used") is not None:
+                return
+            await asyncio.sleep(0.1)
+        raise AssertionError("the first call was not noted")
 
     async def renew(self, guest: Thief) -> str:
         """Its guest changes its token; return the old one."""
@@ -117,19 +124,9 @@ class Newcomer:
         self.sql("UPDATE operations SET state = 'DONE' WHERE instance_id = %s", self.instance_id)
 
 
-def new_token(instance_id: UUID) -> str:
-    """A token as guests make them."""
-    return f"{instance_id}.{secrets.token_urlsafe(32)}"
-
-
-def digest(token: str) -> str:
-    """What the records keep of a token."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
 def renewal(token: str) -> bytes:
     """The request by which a guest changes to a token."""
-    return Renewal(token_hash=digest(token)).model_dump_json().encode()
+    return Renewal(token=token).model_dump_json().encode()
 
 
 def known_by(world: World, instance_id: UUID, column: str) -> Any:

@@ -15,8 +15,8 @@ from temporalio.common import RetryPolicy
 from guest_worker import identity
 from tests.redteam.field import Field, Got, Thief, ask
 from tests.redteam.inside import polling
-from tests.redteam.newcomers import Newcomer, credentials, known_by, new_token, renewal
-from workflows.domain.guest import Renewal
+from tests.redteam.newcomers import Newcomer, credentials, known_by, renewal
+from workflows.enrolment import new_token
 from workflows.names import guest_queue
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -155,18 +155,19 @@ async def test_renewing_the_victims_token(field: Field, thief: Thief) -> None:
         loot.got = str(got)
 
 
-async def test_taking_the_victims_hash_for_ones_own(field: Field, other: Thief) -> None:
-    """Were tokens found by their hash alone, the victim's would now be the thief's."""
+async def test_taking_the_victims_token_for_ones_own(field: Field, other: Thief) -> None:
+    """Neither its hash nor the token itself: a token names its instance."""
     victim = field.victim.instance_id
+    honest = identity.require(field.victim.guest.settings.places)
     async with field.attack() as loot:
-        stolen = known_by(field.world, victim, "token_hash")
-        got = await other.identify("Renew", Renewal(token_hash=stolen).model_dump_json().encode())
-        assert got.code is OK
-        assert known_by(field.world, other.instance_id, "token_hash") == stolen
-        honest = identity.require(field.victim.guest.settings.places)
-        same = await field.thief.identify("Keys", b"{}", token=honest.token)
-        assert honest.credentials is not None and credentials(same).keys == honest.credentials.keys
-        loot.got = "a token that it cannot use"
+        before, stolen = (known_by(field.world, each, "token_hash") for each in (other.instance_id, victim))
+        wanted = [honest.token, stolen, f"{other.instance_id}.{stolen}"]
+        bodies = [renewal(each) for each in wanted] + [f'{{"token_hash": "{stolen}"}}'.encode()]
+        for body in bodies:
+            got = await other.identify("Renew", body)
+            assert got.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert known_by(field.world, other.instance_id, "token_hash") == before
+        loot.got = str(got)
 
 
 async def test_naming_the_victim_in_a_renewal(field: Field, other: Thief) -> None:
@@ -200,7 +201,7 @@ async def test_a_revoked_guests_own_doings(field: Field, newcomer: Newcomer, oth
         await newcomer.revoke()
         await until_not_heard(other, other.known.token)
         got = [await other.identify("Keys", b"{}"), await other.identify("Renew", renewal(newcomer.new_token()))]
-        got += [await other.identify("Enrol", newcomer.enrolment(other.known.token), token=None)]
+        got += [await other.identify("Enrol", newcomer.enrolment(), token=other.known.token)]
         assert [each.code for each in got] == [STRANGER, STRANGER, DENIED]
         loot.got = str(got[0])
 
@@ -271,7 +272,9 @@ async def test_a_flood_of_renewals(field: Field, other: Thief) -> None:
     async with field.attack() as loot:
         codes: list[Any] = []
         for _ in range(4):
-            got: list[Got] = await asyncio.gather(*(other.identify("Renew", renewal(str(each))) for each in range(10)))
+            got: list[Got] = await asyncio.gather(
+                *(other.identify("Renew", renewal(new_token(other.instance_id))) for each in range(10))
+            )
             codes += [each.code for each in got]
         assert codes.count(TOO_MUCH) >= 20
         loot.got = f"{codes.count(TOO_MUCH)} of 40 not looked at"
@@ -279,8 +282,8 @@ async def test_a_flood_of_renewals(field: Field, other: Thief) -> None:
 
 async def test_renewals_that_cannot_be_read(field: Field, other: Thief) -> None:
     before = known_by(field.world, other.instance_id, "token_hash")
-    bodies = [b"", b"{}", b"null", b"[" * 2_000, b'{"token_hash": ""}', b'{"token_hash": "' + b"A" * 64 + b'"}',
-              b'{"token_hash": "' + b"a" * 64 + b'\\n"}', b" " * 100_000]  # fmt: skip
+    bodies = [b"", b"{}", b"null", b"[" * 2_000, b'{"token": ""}', b'{"token_hash": "' + b"a" * 64 + b'"}',
+              b'{"token": "' + b"a" * 43 + b'"}', renewal(f"{new_token(other.instance_id)}\n"), b" " * 100_000]  # fmt: skip
     async with field.attack() as loot:
         for each in bodies:
             got = await other.identify("Renew", each)

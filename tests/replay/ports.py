@@ -41,7 +41,7 @@ from workflows.ports.guest import (
     VolumeOrder,
     VolumeReport,
 )
-from workflows.ports.identities import EnrolmentNote, GuestExpectation, Identities, TokenChange
+from workflows.ports.identities import EnrolmentNote, GuestExpectation, Identities, TokenChange, TokenUse
 from workflows.ports.records import Records, RootNote, Sweeps, Watches
 from workflows.sealing import SecretBox
 
@@ -247,6 +247,10 @@ class PlainRecords(Records, Identities, Watches, Sweeps):
 
     @activity.defn
     async def enrol_guest(self, note: EnrolmentNote) -> None:
+        raise _nobody_asks()
+
+    @activity.defn
+    async def note_first_use(self, use: TokenUse) -> None:
         raise _nobody_asks()
 
     @activity.defn

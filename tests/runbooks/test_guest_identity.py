@@ -12,8 +12,10 @@ from guest_worker import __main__ as guest_main
 from guest_worker import identity
 from guest_worker.identity import Away, Exchange, Gateway, Refused
 from guest_worker.membership import Membership
+from guest_worker.places import Places
 from guest_worker.settings import GuestSettings
 from tests.guests import TestGuest
+from tests.redteam.newcomers import Newcomer
 from tests.runbooks.world import World
 from workflows.domain.guest import Credentials, GuestBoot
 from workflows.enrolment import hash_of_token
@@ -53,16 +55,59 @@ def hashes(world: World, guest: TestGuest) -> tuple[Any, ...]:
                            guest.instance_id, database=world.database)[0]  # fmt: skip
 
 
-async def test_lose_the_answer_of_an_enrolment_and_there_is_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    guest = await enrolled(world)
-    before = identity.require(guest.settings.places)
-    write_private(guest.settings.places.identity, before.model_copy(update={"credentials": None}).model_dump_json())
+async def test_lose_the_answer_of_an_enrolment_and_there_is_one(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await enrolled(world)
+    newcomer = await Newcomer.expected(world)
+    places = booted(world, newcomer, tmp_path)
+    exchange = Exchange(places)
     lose_one_answer(monkeypatch, "Enrol")
     with pytest.raises(Away):
-        await do(guest, "enrol")
-    await do(guest, "enrol")
-    assert identity.require(guest.settings.places) == before
-    assert hashes(world, guest) == (hash_of_token(before.token), None)
+        await asyncio.to_thread(exchange.enrol)
+    chosen = identity.require(places).token
+    await asyncio.to_thread(exchange.enrol)
+    known = identity.require(places)
+    assert (known.token, known.credentials is not None) == (chosen, True)
+    assert newcomer.known_by("token_hash") == hash_of_token(chosen)
+    assert newcomer.known_by("doubles") == 0
+    await newcomer.leave()
+
+
+async def test_an_enrolment_whose_answer_was_lost_until_the_ticket_had_ended(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The token counts, so the guest is let in with it."""
+    await enrolled(world)
+    newcomer = await Newcomer.expected(world)
+    places = booted(world, newcomer, tmp_path)
+    exchange = Exchange(places)
+    lose_one_answer(monkeypatch, "Enrol")
+    with pytest.raises(Away):
+        await asyncio.to_thread(exchange.enrol)
+    newcomer.sql("UPDATE guest_identities SET enrol_until = now() WHERE instance_id = %s", newcomer.instance_id)
+    await asyncio.to_thread(exchange.enrol)
+    assert identity.require(places).credentials is not None
+    await newcomer.leave()
+
+
+async def test_a_guest_that_was_never_enrolled_is_refused_for_its_ticket(world: World, tmp_path: Path) -> None:
+    await enrolled(world)
+    newcomer = await Newcomer.expected(world)
+    newcomer.sql("UPDATE guest_identities SET enrol_until = now() WHERE instance_id = %s", newcomer.instance_id)
+    with pytest.raises(Refused, match="does not count"):
+        await asyncio.to_thread(Exchange(booted(world, newcomer, tmp_path)).enrol)
+    await newcomer.leave()
+
+
+def booted(world: World, newcomer: Newcomer, folder: Path) -> Places:
+    """The places of a server that was built for a newcomer and has not enrolled yet."""
+    settings = GuestSettings(root=folder)
+    boot = GuestBoot(instance_id=newcomer.instance_id, gateway=world.gateway.address, namespace="coffer",
+                     datastore="postgresql", version="15", generation=newcomer.generation, ca=world.gateway.ca,
+                     ticket=newcomer.ticket)  # fmt: skip
+    write_private(settings.places.boot_file, boot.model_dump_json())
+    return settings.places
 
 
 async def test_lose_the_answer_of_a_change_and_the_token_is_changed_once(

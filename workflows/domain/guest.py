@@ -13,7 +13,8 @@ class GuestBoot(Fact):
     """The file that user data writes in a new server.
 
     Nova's user data stays readable for as long as the server lives. So what it carries is worthless afterwards: the
-    ticket is good for one enrolment of this generation, within the boot time. `ca` is PEM, and no secret.
+    ticket is good for one enrolment of this generation, until its token is first used and within the boot time. `ca` is
+    PEM, and no secret.
     """
 
     instance_id: UUID
@@ -27,18 +28,20 @@ class GuestBoot(Fact):
 
 
 class Enrolment(Fact):
-    """A guest's first word at the gateway: the ticket of its boot file, and the SHA-256 of the token it has made."""
+    """A guest's first request at the gateway: the ticket of its boot file. The token it has made is the call's bearer token.
+
+    The token itself, not its hash: the hash can be read in the records and in Temporal's histories, so it proves nothing.
+    """
 
     instance_id: UUID
     generation: int
     ticket: str = Field(repr=False, max_length=200)
-    token_hash: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class Renewal(Fact):
-    """The SHA-256 of the token that a guest will speak with from now on."""
+    """The token that a guest will use from now on; the call's bearer token is the one that it uses now."""
 
-    token_hash: str = Field(pattern=r"^[0-9a-f]{64}$")
+    token: str = Field(repr=False, max_length=200)
 
 
 class Credentials(Fact):

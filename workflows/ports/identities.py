@@ -34,6 +34,14 @@ class TokenChange(Fact):
     token_hash: str
 
 
+class TokenUse(Fact):
+    """A guest has made its first call with the token that it enrolled with."""
+
+    instance_id: UUID
+    generation: int
+    token_hash: str
+
+
 class Identities(ABC):
     """Opening, spending and revoking what guests are known by."""
 
@@ -48,10 +56,16 @@ class Identities(ABC):
     @abstractmethod
     @activity.defn
     async def enrol_guest(self, note: EnrolmentNote) -> None:
-        """Spend the enrolment on this token. The same token again is content: an answer was lost.
+        """Spend the enrolment on this token. The same token again is content until it is used: an answer was lost.
 
-        NotFound when nobody is expected (any more), AlreadyExists for another token: that is reported.
+        NotFound when nobody is expected (any more). AlreadyExists, which is reported, for another token and for one that
+        was used already.
         """
+
+    @abstractmethod
+    @activity.defn
+    async def note_first_use(self, use: TokenUse) -> None:
+        """End the ticket: its token has arrived where it should. A repeat changes nothing."""
 
     @abstractmethod
     @activity.defn

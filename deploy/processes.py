@@ -94,6 +94,7 @@ def guest_key_file(settings: StackSettings) -> Path:
 
 
 def _localcloud(settings: StackSettings) -> dict[str, str]:
+    gateway = f"{settings.gateway_for_guests}:{settings.gateway_port}=127.0.0.1:{settings.gateway_port}"
     return {
         **said_to_us("LOCALCLOUD_"),
         "LOCALCLOUD_STATE": str(settings.open_home / "cloud"),
@@ -101,6 +102,7 @@ def _localcloud(settings: StackSettings) -> dict[str, str]:
         "LOCALCLOUD_PORT": str(settings.localcloud_port),
         "LOCALCLOUD_KEYSTONE": settings.keystone_url,
         "LOCALCLOUD_PASSWORD_FILE": str(settings.secrets / "admin"),
+        "LOCALCLOUD_ENDPOINTS": ",".join(each for each in (gateway, settings.guest_endpoints) if each),
         "LOCALCLOUD_FIRST_UID": str(settings.first_uid),
         "LOCALCLOUD_SERVER_DELAY": str(settings.server_delay),
         "LOCALCLOUD_VOLUME_DELAY": str(settings.volume_delay),
@@ -123,7 +125,7 @@ def control_environment(settings: StackSettings) -> dict[str, str]:
         "PGPASSFILE": str(settings.secrets / "pgpass"),
         "OS_CLIENT_CONFIG_FILE": str(settings.secrets / "clouds.yaml"),
         "COFFER_CLOUD": "coffer",
-        "COFFER_GUEST_GATEWAY": f"127.0.0.1:{settings.gateway_port}",
+        "COFFER_GUEST_GATEWAY": f"{settings.gateway_for_guests}:{settings.gateway_port}",
         "COFFER_GUEST_GATEWAY_CA": str(gateway_folder(settings) / "ca.pem"),
         "COFFER_DEFAULT_NETWORK": "databases",
         "COFFER_EXTERNAL_NETWORK": "public",

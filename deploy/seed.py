@@ -1,11 +1,13 @@
 """What the embedded cloud offers when it is new: flavors, networks, a volume type; found before made."""
 
+from ipaddress import IPv4Network
 from typing import Any
 
 import yaml
 from openstack.config import OpenStackConfig
 from openstack.connection import Connection
 
+from deploy.ranges import guest_subnets
 from deploy.settings import StackSettings
 
 FLAVORS = (("1", "m1.tiny", 1024, 1), ("2", "m1.small", 2048, 1), ("3", "m1.medium", 4096, 2))
@@ -29,16 +31,16 @@ def seed_cloud(settings: StackSettings) -> None:
             admin.compute.create_flavor(id=flavor_id, name=name, ram=ram, vcpus=cpus, disk=10)
     if not any(each.name == "standard" for each in admin.block_storage.types()):
         admin.block_storage.create_type(name="standard")
-    prefix = settings.guest_range
-    _network(connect(settings, "demo"), "private", f"{prefix}.1.0/24")
-    _network(admin, "public", f"{prefix}.2.0/24", is_shared=True, is_router_external=True)
-    _network(connect(settings, "coffer"), "databases", f"{prefix}.3.0/24")
+    private, public, databases = guest_subnets(settings)[1:4]
+    _network(connect(settings, "demo"), "private", private)
+    _network(admin, "public", public, is_shared=True, is_router_external=True)
+    _network(connect(settings, "coffer"), "databases", databases)
 
 
-def _network(conn: Connection, name: str, cidr: str, **more: Any) -> None:
+def _network(conn: Connection, name: str, cidr: IPv4Network, **more: Any) -> None:
     network = conn.network.find_network(name) or conn.network.create_network(name=name, **more)
     if not network.subnet_ids:
-        conn.network.create_subnet(name=name, network_id=network.id, ip_version=4, cidr=cidr)
+        conn.network.create_subnet(name=name, network_id=network.id, ip_version=4, cidr=str(cidr))
 
 
 def write_catalogue(settings: StackSettings) -> str:

@@ -49,8 +49,12 @@ class StackSettings(BaseSettings):
     """The codec server."""
     api_port: int = 8779
     """The API."""
-    guest_range: str = "127.24"
-    """First two numbers of the addresses that database servers get; inside 127.0.0.0/8."""
+    guest_range: str = ""
+    """Network (a /20 or larger) of the addresses that database servers get; empty: as root a free /20 of
+    10.160.0.0/11, chosen at the first start and kept, otherwise 127.24.0.0/20."""
+    guest_endpoints: str = ""
+    """Where database servers reach this machine besides the gateway: `ADDRESS:PORT=ADDRESS:PORT,…`, what they dial and
+    where it leads."""
     server_delay: float = 0.5
     """Seconds that localcloud's Nova takes."""
     volume_delay: float = 0.2
@@ -112,6 +116,17 @@ class StackSettings(BaseSettings):
     def codec_url(self) -> str:
         """The codec server's address."""
         return f"http://127.0.0.1:{self.codec_port}"
+
+    @property
+    def isolated(self) -> bool:
+        """Whether database servers have a network of their own."""
+        said = os.environ.get("LOCALCLOUD_UNPRIVILEGED", "").lower()
+        return os.geteuid() == 0 and said not in ("1", "true", "yes", "on")
+
+    @property
+    def gateway_for_guests(self) -> str:
+        """The address at which guests dial the gateway; isolated it leads nowhere else, and nobody else has it."""
+        return "169.254.169.253" if self.isolated else "127.0.0.1"
 
     @property
     def first_uid(self) -> int:

@@ -24,6 +24,8 @@ PACKAGES: dict[str, Callable[[], bool]] = {
     "python3-venv": lambda: python_can("ensurepip"),
     "e2fsprogs": lambda: bool(shutil.which("mkfs.ext4", path="/usr/sbin:/sbin")),
     "util-linux": lambda: bool(shutil.which("losetup", path="/usr/sbin:/sbin")),
+    "iproute2": lambda: unprivileged() or bool(shutil.which("ip", path="/usr/sbin:/sbin:/usr/bin:/bin")),
+    "nftables": lambda: unprivileged() or bool(shutil.which("nft", path="/usr/sbin:/sbin")),
     "procps": lambda: bool(shutil.which("ps")),
 }
 ENVIRONMENTS = {"demo": ("control", "embedded"), "test": ("dev",), "lint": ("dev",)}
@@ -42,6 +44,11 @@ def open_home() -> Path:
     if os.geteuid() != 0:
         return home() / "open"
     return Path("/var/lib") / f"coffer-{hashlib.sha256(str(home()).encode()).hexdigest()[:10]}"
+
+
+def unprivileged() -> bool:
+    """Whether servers of the embedded cloud share the host's network."""
+    return os.geteuid() != 0
 
 
 def python() -> str:
@@ -186,6 +193,7 @@ def clean() -> None:
     """Forget all: the state, the environments, and what lies in the open place."""
     if os.geteuid() == 0:
         detach_volumes(open_home())
+        remove_network(open_home() / "cloud")
     for folder in (open_home(), home()):
         shutil.rmtree(folder, ignore_errors=True)
         if folder.exists():
@@ -199,6 +207,12 @@ def detach_volumes(folder: Path) -> None:
         device, _, file = line.strip().partition(" ")
         if file.strip().startswith(f"{folder}/"):
             subprocess.run(["losetup", "--detach", device], check=False)
+
+
+def remove_network(state: Path) -> None:
+    """Namespaces and bridges outlive a cloud that was killed, and so do the servers in them."""
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([python(), "-m", "localcloud.links", str(state)], cwd=HERE, env=environment, check=False)
 
 
 def main() -> None:

@@ -77,7 +77,8 @@ class Stack:
     def _make_gateway_secrets(self) -> None:
         """The gateway's part of the keys, and a private CA for it: made once, brought up to date at each start."""
         self._ours("workflows.keys", "guests", COFFER_GUEST_KEY_FILE=str(guest_key_file(self.settings)))
-        self._ours("gateway.certificates", str(gateway_folder(self.settings)), "127.0.0.1", "localhost")
+        hosts = dict.fromkeys(["127.0.0.1", "localhost", self.settings.gateway_for_guests])
+        self._ours("gateway.certificates", str(gateway_folder(self.settings)), *hosts)
 
     def _refuse_taken_ports(self) -> None:
         taken = taken_ports(self.settings)

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 from localcloud.disks import Disks
 from localcloud.faults import Faults
+from localcloud.hostnetwork import HostNetwork
 from localcloud.identity import Caller, Identity
 from localcloud.machine import Blueprint, Machine
 from localcloud.settings import Settings
@@ -27,6 +29,9 @@ class Cloud:
         self.faults = Faults()
         self.identity = Identity(settings)
         self.disks = Disks(settings.state / "volumes", loops=not settings.unprivileged)
+        self.host_network = HostNetwork(
+            self.store, settings.state, endpoints=settings.endpoints, isolated=not settings.unprivileged
+        )
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- who sees what -----------------------------------------------------------------------------------------------
@@ -55,6 +60,8 @@ class Cloud:
 
     async def wake(self) -> None:
         """Go on where the last process stopped: running servers run, half-done work is done."""
+        running = {each["id"] for each in self.store.all("server") if self.machine(each["id"]).runs()}
+        await self.host_network.wake(running)
         for volume in self.store.all("volume"):
             if volume["status"] == "creating":
                 self.later(self.make_volume(volume["id"]))
@@ -78,6 +85,7 @@ class Cloud:
         for volume in self.store.all("volume"):
             with contextlib.suppress(OSError):  # still mounted somewhere: the next start finds the device
                 await asyncio.to_thread(self.disks.detach, volume["id"])
+        await self.host_network.shut_down()
 
     # -- volumes -----------------------------------------------------------------------------------------------------
 
@@ -129,7 +137,8 @@ class Cloud:
         current = self.store.get("server", server["id"])
         if current is None or current["task_state"] == "deleting":
             return
-        await asyncio.to_thread(machine.start, plan)
+        namespace = await self.host_network.plug(server, running=machine.runs())
+        await asyncio.to_thread(machine.start, replace(plan, network_namespace=namespace))
         self._set("server", server["id"], status="ACTIVE", task_state=None, vm_state="active")
 
     def _plan(self, server: Doc) -> Blueprint | None:
@@ -160,6 +169,7 @@ class Cloud:
     async def stop_server(self, server_id: str) -> None:
         """The fence: SHUTOFF is only said when no process of the server is left."""
         await asyncio.to_thread(self.machine(server_id).stop, self.settings.stop_grace)
+        await self.host_network.unplug(server_id)
         self._set("server", server_id, status="SHUTOFF", task_state=None, vm_state="stopped")
 
     async def start_server(self, server_id: str) -> None:
@@ -180,6 +190,7 @@ class Cloud:
             return
         machine = self.machine(server_id)
         await asyncio.to_thread(machine.stop, min(self.settings.stop_grace, 5))
+        await self.host_network.unplug(server_id)
         for volume_id in server["volumes"]:
             await asyncio.to_thread(self.disks.detach, volume_id)
             volume = self.store.get("volume", volume_id)
@@ -199,10 +210,15 @@ class Cloud:
         else:
             self.store.put("port", {**port, "device_id": "", "device_owner": "", "status": "DOWN"})
 
+    async def _unplug_idle(self, server_id: str) -> None:
+        if not self.machine(server_id).runs():
+            await self.host_network.unplug(server_id)
+
     def check_power(self, server: Doc) -> Doc:
         """Show a server whose init has died as SHUTOFF, as Nova's power sync does."""
         idle = server["status"] == "ACTIVE" and server["task_state"] is None
         if idle and not self.machine(server["id"]).runs():
+            self.later(self._unplug_idle(server["id"]))
             return self.store.put("server", {**server, "status": "SHUTOFF", "vm_state": "stopped"})
         return server
 

@@ -32,6 +32,7 @@ class Blueprint:
     uid: int
     user_data: str | None
     volume_folder: str = ""
+    network_namespace: str = ""
 
 
 class Machine:
@@ -81,7 +82,7 @@ class Machine:
         command = [python, "-I", str(Path(__file__).with_name("init.py")), str(spec)]
         if self._isolated:
             spaces = ["--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--propagation", "private"]
-            command = ["unshare", *spaces, *command]
+            command = [*_inside(plan.network_namespace), "unshare", *spaces, *command]
         self.console.touch(mode=0o640)
         with self.console.open("ab") as console:
             process = subprocess.Popen(
@@ -186,6 +187,10 @@ class Machine:
             return ""
         text = self.console.read_text(errors="replace")
         return "\n".join(text.splitlines()[-lines:]) if lines else text
+
+
+def _inside(network_namespace: str) -> list[str]:
+    return ["nsenter", f"--net={network_namespace}"] if network_namespace else []
 
 
 def _filled(text: str, known: dict[str, str]) -> str:

@@ -1,8 +1,7 @@
 """Neutron v2.0: networks, subnets, ports, security groups, floating IPs, RBAC policies."""
 
-import ipaddress
-import random
 from collections.abc import Callable
+from ipaddress import ip_network
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +9,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from localcloud import addresses, rules
 from localcloud.cloud import Cloud
+from localcloud.hostnetwork import taken_by_host
 from localcloud.http import Refusal, caller_of, empty, json_of, listing
 from localcloud.identity import Caller
 from localcloud.store import Doc, precise_now
@@ -24,6 +25,13 @@ COLLECTIONS = {
     "floatingips": "floatingip",
     "rbac-policies": "rbac_policy",
 }
+FIXED = {  # attributes that no update changes
+    "subnet": ("cidr", "network_id", "ip_version", "gateway_ip", "allocation_pools"),
+    "port": ("network_id", "mac_address", "device_id", "device_owner", "status"),
+    "floatingip": ("floating_network_id", "floating_ip_address", "fixed_ip_address", "status"),
+    "security_group_rule": ("security_group_id", *rules.DEFAULTS),
+}
+DEFAULT_GROUP = "default"
 ADMIN_ONLY = {"shared", "router:external"}
 CONTROLS = {"limit", "marker", "sort_key", "sort_dir", "fields", "page_reverse"}
 
@@ -42,6 +50,11 @@ class Networks:
             "security_group_rule": self._rule,
             "floatingip": self._floating_ip,
             "rbac_policy": self._rbac_policy,
+        }
+        self._changes: dict[str, Callable[[Caller, Doc, Doc], Doc]] = {
+            "port": self._changed_port,
+            "floatingip": self._changed_floating_ip,
+            "security_group": self._changed_group,
         }
 
     def routes(self) -> list[Route]:
@@ -103,6 +116,8 @@ class Networks:
     async def index(self, request: Request) -> Response:
         """A collection, filtered by attributes as Neutron does."""
         kind, key = self._kind(request)
+        if kind == "security_group":
+            self._default_group(caller_of(request).project_id)
         found = self._visible(kind, caller_of(request))
         for name in set(request.query_params) - CONTROLS:
             wanted = set(request.query_params.getlist(name))
@@ -137,7 +152,9 @@ class Networks:
                 "project_id": project if caller.is_admin else caller.project_id}  # fmt: skip
         made = self._makers[kind](caller, {**base, **{key: value for key, value in wanted.items() if key not in base}})
         made.pop("tenant_id", None)
-        return JSONResponse({kind: self._view(kind, self._store.put(kind, made))}, 201)
+        made = self._store.put(kind, made)
+        await self._cloud.host_network.sync()
+        return JSONResponse({kind: self._view(kind, made)}, 201)
 
     def _own(self, request: Request) -> tuple[str, Doc]:
         """What the caller may change: a thing that is seen because it is shared is not its own."""
@@ -154,8 +171,16 @@ class Networks:
         """New values for the attributes that are sent."""
         kind, found = self._own(request)
         changes = (await json_of(request)).get(kind) or {}
-        kept = {key: value for key, value in changes.items() if key not in ("id", "project_id", "tenant_id")}
-        return JSONResponse({kind: self._view(kind, self._store.put(kind, {**found, **kept}))})
+        fixed = {"id", "project_id", "tenant_id", *FIXED.get(kind, ())}
+        for key in fixed & changes.keys() - {"tenant_id"}:
+            if changes[key] != found.get(key):
+                raise Refusal(400, f"Attribute '{key}' not allowed in PUT", "HTTPBadRequest")
+        kept = {key: value for key, value in changes.items() if key not in fixed}
+        check = self._changes.get(kind)
+        changed = check(caller_of(request), found, kept) if check else kept
+        current = self._store.put(kind, {**found, **changed})
+        await self._cloud.host_network.sync()
+        return JSONResponse({kind: self._view(kind, current)})
 
     async def tag(self, request: Request) -> Response:
         """Replace the tags."""
@@ -181,10 +206,19 @@ class Networks:
                 if each["port_id"] == found["id"]:
                     self._store.put("floatingip", {**each, "port_id": None, "fixed_ip_address": None})
         self._store.drop(kind, found["id"])
+        await self._cloud.host_network.sync()
         return empty()
 
     def _refuse_used(self, kind: str, found: Doc) -> None:
         ports = list(self._store.all("port"))
+        if kind == "security_group" and found["name"] == DEFAULT_GROUP:
+            raise Refusal(409, "Insufficient rights for removing default security group.",
+                          "SecurityGroupCannotRemoveDefault")  # fmt: skip
+        used = {ip["subnet_id"] for port in ports for ip in port["fixed_ips"]}
+        if kind == "subnet" and found["id"] in used:
+            text = "One or more ports have an IP allocation from this subnet."
+            text = f"Unable to complete operation on subnet {found['id']}: {text}"
+            raise Refusal(409, text, "SubnetInUse")
         if kind == "security_group" and any(found["id"] in each["security_groups"] for each in ports):
             raise Refusal(409, f"Security Group {found['id']} in use.", "SecurityGroupInUse")
         if kind == "network" and any(each["network_id"] == found["id"] for each in ports):
@@ -203,21 +237,18 @@ class Networks:
     # -- the makers --------------------------------------------------------------------------------------------------
 
     def _network(self, caller: Caller, wanted: Doc) -> Doc:
-        defaults = {"shared": False, "router:external": False, "admin_state_up": True, "status": "ACTIVE", "mtu": 65536,
+        defaults = {"shared": False, "router:external": False, "admin_state_up": True, "status": "ACTIVE", "mtu": 1500,
                     "port_security_enabled": True, "availability_zones": ["nova"]}  # fmt: skip
         return {**defaults, **wanted}
 
     def _subnet(self, caller: Caller, wanted: Doc) -> Doc:
-        self._require("network", wanted.get("network_id"))
-        try:
-            cidr = ipaddress.ip_network(str(wanted.get("cidr")))
-        except ValueError as error:
-            raise Refusal(400, f"Invalid input for cidr. Reason: {error}.", "HTTPBadRequest") from error
-        pool = {"start": str(cidr[10]), "end": str(cidr[-2])}
-        defaults = {"gateway_ip": None, "enable_dhcp": True, "dns_nameservers": [], "host_routes": [],
-                    "ip_version": cidr.version, "allocation_pools": [pool], "ipv6_ra_mode": None,
-                    "ipv6_address_mode": None, "subnetpool_id": None}  # fmt: skip
-        return {**defaults, **wanted}
+        network = self._require("network", wanted.get("network_id"))
+        self._refuse_foreign("network", network, caller)
+        subnet = addresses.subnet_of(wanted)
+        if self._cloud.host_network.isolated:
+            overlapping = taken_by_host(ip_network(subnet["cidr"]))
+            addresses.refuse_unroutable(subnet, list(self._store.all("subnet")), overlapping)
+        return subnet
 
     def _require(self, kind: str, key: Any) -> Doc:
         found = self._store.get(kind, key) if isinstance(key, str) else None
@@ -233,64 +264,98 @@ class Networks:
         mine = [each for each in self._store.all("port") if each["project_id"] == wanted["project_id"]]
         if len(mine) >= self._cloud.settings.quota_ports:
             raise Refusal(409, "Quota exceeded for resources: ['port'].", "OverQuota")
-        for group in wanted.get("security_groups") or []:
-            self._refuse_foreign("security_group", self._require("security_group", group), caller)
+        mac = addresses.mac_of(wanted.get("mac_address") or addresses.new_mac())
+        self._refuse_taken_mac(network, mac)
         defaults = {"device_id": "", "device_owner": "", "status": "DOWN", "admin_state_up": True,
-                    "mac_address": _mac(), "security_groups": wanted.get("security_groups") or [],
                     "allowed_address_pairs": [], "binding:vnic_type": "normal", "port_security_enabled": True}  # fmt: skip
-        fixed = self._fixed_ips(network, wanted.get("fixed_ips") or [{}])
-        return {**defaults, **wanted, "fixed_ips": fixed}
+        port = {**defaults, **wanted, "mac_address": mac}
+        if "security_groups" not in wanted and port["port_security_enabled"]:
+            port["security_groups"] = [self._default_group(port["project_id"])["id"]]
+        self._check_security(caller, network, port)
+        return {**port, "fixed_ips": self._fixed_ips(network, wanted.get("fixed_ips") or [{}])}
 
-    def _fixed_ips(self, network: Doc, wanted: list[Doc]) -> list[Doc]:
+    def _refuse_taken_mac(self, network: Doc, mac: str) -> None:
+        if any(each["mac_address"] == mac and each["network_id"] == network["id"] for each in self._store.all("port")):
+            text = f"Unable to complete operation for network {network['id']}. The mac address {mac} is in use."
+            raise Refusal(409, text, "MacAddressInUse")
+
+    def _check_security(self, caller: Caller, network: Doc, port: Doc) -> None:
+        """The port's groups are there and the caller's; only the network's owner may do without."""
+        port["security_groups"] = list(dict.fromkeys(port.get("security_groups") or []))
+        for group in port["security_groups"]:
+            self._refuse_foreign("security_group", self._require("security_group", group), caller)
+        if port["port_security_enabled"] is True:
+            return
+        if network["project_id"] != caller.project_id and not caller.is_admin:
+            text = "((rule:create_port and rule:create_port:port_security_enabled) is disallowed by policy"
+            raise Refusal(403, text, "PolicyNotAuthorized")
+        if port["security_groups"]:
+            text = "Port Security must be enabled in order to have allowed address pairs or security groups on a port."
+            raise Refusal(409, text, "PortSecurityAndIPRequiredForSecurityGroups")
+
+    def _changed_port(self, caller: Caller, port: Doc, changes: Doc) -> Doc:
+        network = self._require("network", port["network_id"])
+        self._check_security(caller, network, changed := {**port, **changes})
+        if "fixed_ips" in changes:
+            own = {each["ip_address"] for each in port["fixed_ips"]}
+            changed["fixed_ips"] = self._fixed_ips(network, changes["fixed_ips"] or [], but=own)
+        return changed
+
+    def _fixed_ips(self, network: Doc, wanted: list[Doc], but: set[str] | None = None) -> list[Doc]:
         subnets = [each for each in self._store.all("subnet") if each["network_id"] == network["id"]]
-        return [self._fixed_ip(subnets, each) for each in wanted] if subnets else []
-
-    def _fixed_ip(self, subnets: list[Doc], wanted: Doc) -> Doc:
-        chosen = [each for each in subnets if wanted.get("subnet_id") in (None, each["id"])]
-        if not chosen:
-            raise Refusal(400, f"Invalid input for operation: Subnet {wanted.get('subnet_id')} is not on the network.",
-                          "InvalidInput")  # fmt: skip
-        taken, address = self._taken(), wanted.get("ip_address")
-        if address is not None:
-            subnet = next((each for each in chosen if _inside(address, each["cidr"])), None)
-            if subnet is None:
-                raise Refusal(
-                    400, f"IP address {address} is not a valid IP for the specified subnet.", "InvalidIpForSubnet"
-                )
-            if address in taken:
-                text = f"Unable to complete operation for network. The IP address {address} is in use."
-                raise Refusal(409, text, "IpAddressInUse")
-            return {"subnet_id": subnet["id"], "ip_address": address}
-        for subnet in chosen:
-            for free in _pool(subnet):
-                if free not in taken:
-                    return {"subnet_id": subnet["id"], "ip_address": free}
-        raise Refusal(409, "No more IP addresses available on network.", "IpAddressGenerationFailure")
+        taken = self._taken() - (but or set())
+        found: list[Doc] = []
+        for each in wanted if subnets else []:
+            found.append(_fixed_ip(subnets, each, taken))
+            taken.add(found[-1]["ip_address"])
+        return found
 
     def _taken(self) -> set[str]:
         ports = {ip["ip_address"] for port in self._store.all("port") for ip in port["fixed_ips"]}
-        return ports | {each["floating_ip_address"] for each in self._store.all("floatingip")}
+        gateways = {each["gateway_ip"] for each in self._store.all("subnet") if each["gateway_ip"]}
+        return ports | gateways | {each["floating_ip_address"] for each in self._store.all("floatingip")}
 
     def _security_group(self, caller: Caller, wanted: Doc) -> Doc:
+        self._default_group(wanted["project_id"])
+        if wanted["name"] == DEFAULT_GROUP:
+            raise Refusal(409, "Default security group already exists.", "SecurityGroupDefaultAlreadyExists")
+        return self._new_group(wanted)
+
+    def _new_group(self, wanted: Doc) -> Doc:
         for version in ("IPv4", "IPv6"):
-            rule = {"id": str(uuid4()), "project_id": wanted["project_id"], "security_group_id": wanted["id"],
-                    "direction": "egress", "ethertype": version, "protocol": None, "port_range_min": None,
-                    "port_range_max": None, "remote_ip_prefix": None, "remote_group_id": None,
-                    "description": "", "created_at": precise_now(), "tags": []}  # fmt: skip
-            self._store.put("security_group_rule", rule)
+            self._put_rule(wanted, direction="egress", ethertype=version)
         return {"stateful": True, "shared": False, **wanted}
+
+    def _put_rule(self, group: Doc, **said: Any) -> None:
+        rule = {"id": str(uuid4()), "project_id": group["project_id"], "security_group_id": group["id"],
+                "description": "", "created_at": precise_now(), "tags": [], **rules.DEFAULTS, **said}  # fmt: skip
+        self._store.put("security_group_rule", rule)
+
+    def _default_group(self, project_id: str) -> Doc:
+        """The group of ports for which none was said: its members reach each other. Made when it is first needed."""
+        for each in self._store.all("security_group"):
+            if each["project_id"] == project_id and each["name"] == DEFAULT_GROUP:
+                return each
+        group = {"id": str(uuid4()), "name": DEFAULT_GROUP, "description": "Default security group",
+                 "created_at": precise_now(), "tags": [], "project_id": project_id}  # fmt: skip
+        for version in ("IPv4", "IPv6"):
+            self._put_rule(group, direction="ingress", ethertype=version, remote_group_id=group["id"])
+        return self._store.put("security_group", self._new_group(group))
+
+    def _changed_group(self, caller: Caller, group: Doc, changes: Doc) -> Doc:
+        if (
+            DEFAULT_GROUP in (group["name"], changes.get("name"))
+            and changes.get("name", group["name"]) != group["name"]
+        ):
+            raise Refusal(409, "Updating default security group not allowed.", "SecurityGroupCannotUpdateDefault")
+        return changes
 
     def _rule(self, caller: Caller, wanted: Doc) -> Doc:
         self._refuse_foreign("security_group", self._require("security_group", wanted.get("security_group_id")), caller)
-        defaults = {"direction": "ingress", "ethertype": "IPv4", "protocol": None, "port_range_min": None,
-                    "port_range_max": None, "remote_ip_prefix": None, "remote_group_id": None}  # fmt: skip
-        rule = {**defaults, **wanted}
-        prefix = rule["remote_ip_prefix"]
-        try:
-            ipaddress.ip_network(prefix or "0.0.0.0/0", strict=False)
-        except ValueError as error:
-            raise Refusal(400, f"Invalid input for remote_ip_prefix. Reason: {error}", "HTTPBadRequest") from error
-        same = ("security_group_id", *defaults)
+        rule = rules.checked(wanted)
+        if rule["remote_group_id"]:
+            self._refuse_foreign("security_group", self._require("security_group", rule["remote_group_id"]), caller)
+        same = ("security_group_id", *rules.DEFAULTS)
         for each in self._store.all("security_group_rule"):
             if all(each[key] == rule[key] for key in same):
                 raise Refusal(409, f"Security group rule already exists. Rule id is {each['id']}.",
@@ -302,15 +367,34 @@ class Networks:
         if not network["router:external"]:
             raise Refusal(400, f"Bad floatingip request: Network {network['id']} is not a valid external network.",
                           "BadRequest")  # fmt: skip
-        port = self._require("port", wanted["port_id"]) if wanted.get("port_id") else None
-        if port is not None:
-            self._refuse_foreign("port", port, caller)
         address = self._fixed_ips(network, [{}])
         if not address:
             raise Refusal(409, "No more IP addresses available on network.", "ExternalIpAddressExhausted")
-        fixed = port["fixed_ips"][0]["ip_address"] if port and port["fixed_ips"] else None
-        return {**wanted, "port_id": port["id"] if port else None, "fixed_ip_address": fixed, "router_id": None,
-                "floating_ip_address": address[0]["ip_address"], "status": "ACTIVE" if port else "DOWN"}  # fmt: skip
+        floating = {**wanted, "router_id": None, "floating_ip_address": address[0]["ip_address"]}
+        return {**floating, **self._bound(caller, floating, wanted.get("port_id"))}
+
+    def _bound(self, caller: Caller, floating: Doc, port_id: str | None) -> Doc:
+        """What binding a floating IP to a port changes, or to none."""
+        if not port_id:
+            return {"port_id": None, "fixed_ip_address": None, "status": "DOWN"}
+        port = self._require("port", port_id)
+        self._refuse_foreign("port", port, caller)
+        if not port["fixed_ips"]:
+            text = f"Bad floatingip request: Cannot add floating IP to port {port_id} that has no fixed IPv4 addresses."
+            raise Refusal(400, text, "BadRequest")
+        fixed = port["fixed_ips"][0]["ip_address"]
+        others = [each for each in self._store.all("floatingip") if each["id"] != floating["id"]]
+        if any(each["fixed_ip_address"] == fixed for each in others):
+            public, network = floating["floating_ip_address"], floating["floating_network_id"]
+            text = (
+                f"Cannot associate floating IP {public} with port {port_id} using fixed IP {fixed}, as that fixed IP"
+                f" already has a floating IP on external network {network}."
+            )
+            raise Refusal(409, text, "FloatingIPPortAlreadyAssociated")
+        return {"port_id": port_id, "fixed_ip_address": fixed, "status": "ACTIVE"}
+
+    def _changed_floating_ip(self, caller: Caller, floating: Doc, changes: Doc) -> Doc:
+        return {**changes, **(self._bound(caller, floating, changes["port_id"]) if "port_id" in changes else {})}
 
     def _rbac_policy(self, caller: Caller, wanted: Doc) -> Doc:
         self._require("network", wanted.get("object_id"))
@@ -332,19 +416,22 @@ def _matches(doc: Doc, name: str, wanted: set[str]) -> bool:
     return ("" if value is None else str(value)) in wanted
 
 
-def _inside(address: str, cidr: str) -> bool:
-    try:
-        return ipaddress.ip_address(address) in ipaddress.ip_network(cidr)
-    except ValueError:
-        return False
-
-
-def _pool(subnet: Doc) -> Any:
-    for pool in subnet["allocation_pools"]:
-        first, last = ipaddress.ip_address(pool["start"]), ipaddress.ip_address(pool["end"])
-        for number in range(int(first), int(last) + 1):
-            yield str(ipaddress.ip_address(number))
-
-
-def _mac() -> str:
-    return "fa:16:3e:" + ":".join(f"{random.randrange(256):02x}" for _ in range(3))
+def _fixed_ip(subnets: list[Doc], wanted: Doc, taken: set[str]) -> Doc:
+    chosen = [each for each in subnets if wanted.get("subnet_id") in (None, each["id"])]
+    if not chosen:
+        text = f"Invalid input for operation: Subnet {wanted.get('subnet_id')} is not on the network."
+        raise Refusal(400, text, "InvalidInput")
+    address = wanted.get("ip_address")
+    if address is None:
+        for subnet in chosen:
+            if free := addresses.free_in(subnet, taken):
+                return {"subnet_id": subnet["id"], "ip_address": free}
+        raise Refusal(409, "No more IP addresses available on network.", "IpAddressGenerationFailure")
+    for subnet in chosen:
+        if addresses.inside(address, subnet["cidr"]):
+            if address in taken:
+                text = f"Unable to complete operation for network. The IP address {address} is in use."
+                raise Refusal(409, text, "IpAddressInUse")
+            return {"subnet_id": subnet["id"], "ip_address": address}
+    text = f"IP address {address} is not a valid IP for the specified subnet."
+    raise Refusal(400, text, "InvalidIpForSubnet")

@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     """Sum of volume sizes per project."""
     quota_ports: int = 200
     """Ports per project."""
+    endpoints: str = ""
+    """Where servers reach the host: `ADDRESS:PORT=ADDRESS:PORT,…`, what they dial and where it leads (TCP, IPv4)."""
     unprivileged: bool = os.geteuid() != 0
     """Run servers without namespaces and loop devices; forced where this process is not root."""
     log_level: str = "info"

@@ -20,6 +20,7 @@ from deploy.seed import connect
 from deploy.settings import StackSettings
 from deploy.stack import Stack
 from deploy.supervisor import leftovers
+from localcloud.links import tag_of
 from tests.temporal import free_port
 
 DOMAIN = {"id": "default"}
@@ -115,7 +116,7 @@ def test_settings(home: Path) -> StackSettings:
         images=home / "open/images",
         control_venv="dev",
         embedded_venv="dev",
-        guest_range=f"127.{random.randrange(81, 250)}",  # two test runs on one machine must not meet
+        guest_range="" if StackSettings().isolated else f"127.{random.randrange(81, 250)}.0.0/20",  # runs must not meet
         server_delay=0.05,
         volume_delay=0.05,
         **ports,
@@ -131,6 +132,16 @@ def lay_out_images(folder: Path) -> None:
     (folder / "quiet/manifest.yaml").write_text(QUIET)
     for each in (folder.parent, folder, folder / "quiet"):
         each.chmod(0o755)
+
+
+def network_of(settings: StackSettings) -> list[str]:
+    """What the host's own tools show of a stack's network: links, namespaces, tables of the packet filter."""
+    if not settings.isolated:
+        return []
+    tag = tag_of(settings.open_home / "cloud")
+    commands = (["ip", "-o", "link"], ["ip", "netns"], ["nft", "list", "tables"])
+    shown = [subprocess.run(each, capture_output=True, text=True, check=True).stdout for each in commands]
+    return [line for text in shown for line in text.splitlines() if tag in line]
 
 
 @contextlib.contextmanager
@@ -149,6 +160,7 @@ def running_stack() -> Iterator[RunningStack]:
         left = leftovers(settings)
         loops = subprocess.run(["losetup", "-a"], capture_output=True, text=True).stdout
         assert not left, f"processes left behind: {left}"
+        assert not (there := network_of(settings)), f"left behind on the host: {there}"
         for line in loops.splitlines():
             if str(folder) in line:  # volumes of instances that tests left on purpose
                 subprocess.run(["losetup", "-d", line.split(":")[0]], check=False)

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import time
+from ipaddress import IPv4Address
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import psycopg
 import pymysql
 import pytest
 
+from deploy.ranges import guest_subnets
 from tests.api.conftest import body, order, wait_for, wait_until_gone
 from tests.stack import RunningStack
 
@@ -33,7 +35,7 @@ def test_from_the_order_to_nothing(stack: RunningStack, demo: httpx.Client, data
     first = demo.get(f"/instances/{instance_id}").json()["instance"]
     assert (first["status"], first["operating_status"]) == ("BUILD", "")
     found = wait_for(demo, instance_id, "ACTIVE")
-    assert found["ip"][0].startswith(f"{stack.settings.guest_range}.1.")
+    assert IPv4Address(found["ip"][0]) in guest_subnets(stack.settings)[1]
     with connect(datastore, found["ip"][0], "amy", "pa ss'word", "app") as connection, connection.cursor() as cursor:
         cursor.execute("CREATE TABLE t (n int)")
         cursor.execute("INSERT INTO t VALUES (7)")

@@ -1,12 +1,14 @@
 """`check_order`: names become ids, and what OpenStack has not, or not for the caller, is refused by name."""
 
 from collections.abc import Iterator
+from ipaddress import IPv4Network
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from activities.openstack.cloud import OpenStackCloud
+from deploy.ranges import guest_subnets
 from tests.contracts_cloud.site import Site, offer_request, version
 from workflows.domain.errors import BadRequest
 from workflows.domain.instance import Nic
@@ -21,10 +23,11 @@ def project(conn: Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def subnet(conn: Any) -> Iterator[Any]:
+def subnet(site: Site, conn: Any) -> Iterator[Any]:
     """A subnet on a network that only our project sees."""
+    cidr = guest_subnets(site.stack.settings)[7] if site.stack else "10.201.7.0/24"
     network = conn.network.create_network(name=f"contract-{uuid4()}")
-    yield conn.network.create_subnet(name=network.name, network_id=network.id, ip_version=4, cidr="127.201.7.0/24")
+    yield conn.network.create_subnet(name=network.name, network_id=network.id, ip_version=4, cidr=str(cidr))
     conn.network.delete_network(network)
 
 
@@ -128,11 +131,12 @@ def test_a_network_that_is_shared_with_the_caller_is_his_to_use(
 def test_a_subnet_names_its_network_and_bounds_the_address(
     site: Site, cloud: OpenStackCloud, conn: Any, project: str, subnet: Any
 ) -> None:
-    nic = Nic(subnet_id=subnet.id, ip_address="127.201.7.77")
+    cidr = IPv4Network(subnet.cidr)
+    nic = Nic(subnet_id=subnet.id, ip_address=str(cidr[77]))
     offer = cloud.check_order(offer_request(site, project, nic=nic))
     assert (offer.network_id, offer.subnet_id) == (subnet.network_id, subnet.id)
-    outside = Nic(subnet_id=subnet.id, ip_address="127.201.8.77")
-    assert refusal(cloud, site, project, nic=outside) == "address 127.201.8.77 is not in subnet 127.201.7.0/24"
+    outside = Nic(subnet_id=subnet.id, ip_address=str(cidr[-1] + 77))
+    assert refusal(cloud, site, project, nic=outside) == f"address {cidr[-1] + 77} is not in subnet {cidr}"
     elsewhere = Nic(network_id=conn.network.find_network(site.network, ignore_missing=False).id, subnet_id=subnet.id)
     assert f"subnet '{subnet.id}' cannot be found on network" in refusal(cloud, site, project, nic=elsewhere)
 

@@ -65,7 +65,9 @@ def clone() -> Iterator[Clone]:
     first = free_port(len(names) + 3)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("COFFER_", "OS_"))}
     ports = {f"COFFER_{name.upper()}": str(first + number) for number, name in enumerate(names)}
-    made = Clone(folder, {**kept, **ports, "COFFER_GUEST_RANGE": f"127.{random.randrange(30, 70)}"})
+    if os.geteuid() != 0:  # as root the stack looks for a free range
+        ports["COFFER_GUEST_RANGE"] = f"127.{random.randrange(30, 70)}.0.0/20"
+    made = Clone(folder, {**kept, **ports})
     try:
         yield made
     finally:

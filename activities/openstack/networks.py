@@ -108,7 +108,10 @@ class NeutronNetworks:
 
 def _canonical(cidr: str | None) -> str:
     """As Neutron writes it back: without bits below the prefix. A rule without a prefix lets everybody in."""
-    return str(ipaddress.ip_network(cidr or "0.0.0.0/0", strict=False))
+    try:
+        return str(ipaddress.ip_network(cidr or "0.0.0.0/0", strict=False))
+    except ValueError:
+        return str(cidr)  # for Neutron to refuse
 
 
 def _port(conn: Connection, order: ResourceOrder, name: str) -> dict[str, Any]:

@@ -10,12 +10,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from temporalio.service import RPCError
 
 from api import models
 from api.context import Means
 from api.docs_page import docs_page
 from api.documented import schemas
-from api.edge import Edge
+from api.edge import Edge, fault_of
 from api.faults import Fault, answer_fault, answer_http_exception
 from api.keystone import Keystone
 from api.policy import Policy
@@ -55,6 +56,13 @@ def build(settings: ApiSettings) -> Edge:
     app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_exception_handler(RequestValidationError, _as_bad_request)
     app.add_exception_handler(Fault, answer_fault)
+    for kind in (
+        RPCError,
+        TimeoutError,
+        ConnectionError,
+        Exception,
+    ):  # Exception's answer is sent by the framework itself
+        app.add_exception_handler(kind, _as_what_it_is)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return Edge(app, settings, lambda: app.state.keystone)
 
@@ -109,6 +117,10 @@ def _add_front_page(app: FastAPI) -> None:
         except Exception:  # noqa: BLE001 - whatever it is, we are not healthy
             return JSONResponse({"status": "unavailable", "records": "away"}, status_code=503)
         return JSONResponse({"status": "ok", "records": "ok"})
+
+
+async def _as_what_it_is(request: Request, error: Exception) -> JSONResponse:
+    return await answer_fault(request, fault_of(error, request.state.request_id))
 
 
 async def _as_bad_request(request: Request, error: Exception) -> JSONResponse:

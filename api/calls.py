@@ -1,20 +1,30 @@
 """Short calls: the guest's answer is the API's answer. Standalone activities on the guest's own queue."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, get_type_hints
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar, get_type_hints
 
 from temporalio.client import ActivityFailureError, Client, WorkflowFailureError
-from temporalio.common import RawValue, RetryPolicy, SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
-from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError
+from temporalio.common import (
+    ActivityIDReusePolicy,
+    RawValue,
+    RetryPolicy,
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import ActivityAlreadyStartedError, ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
 
 from api.context import Asker, Means
 from api.faults import Fault, of_refusal, unavailable
 from records.views import InstanceView
 from workflows.answers import from_guest
-from workflows.domain.accounts import RootAccount, Sealed
+from workflows.domain.accounts import Expiring, RootAccount, Sealed
 from workflows.domain.datastores import DATASTORES
 from workflows.domain.datastores.base import Datastore
 from workflows.domain.errors import GuestProtocolError, innermost
@@ -23,9 +33,13 @@ from workflows.names import RECORDS, RUNBOOKS, call_id, guest_queue, root_id
 from workflows.sealing import NotOurs, SecretBox
 from workflows.steps import GUEST_ERRORS
 
+Answer = TypeVar("Answer")
 SERVING = ("ACTIVE", "RESTART_REQUIRED", "BACKUP")
 ANSWERING = ("", "HEALTHY", "BLOCKED")
 ATTEMPTS = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_attempts=3)
+READ_SECONDS = 4.0  # one attempt of a read: one that was lost on its way is asked again
+MARGIN = 0.6  # seconds that we wait beyond a call's expiry: whoever was done in time is answered
+LAST_LOOK = 0.3  # seconds of them, for the verdict on a call that was just taken back
 
 
 @dataclass(frozen=True)
@@ -58,31 +72,47 @@ class Guests:
             raise Fault(422, f"Instance {self.instance.id} is not ready, status: {self.instance.operating_status}.")
 
     async def ask(self, verb: Any, *arguments: Any) -> Any:
-        """Ask, and decode the answer as what the port promises; 503 when the guest does not answer in time."""
+        """Ask, and decode the answer as what the port promises; 503 when the guest does not answer in time.
+
+        After a 503 nothing happens any more: the guest refuses a call after its expiry, and undoes one whose answer
+        Temporal does not take.
+        """
         self.check_ready()
-        request = call_id(self.instance.id, self.asker.request_id)
-        handle = await self.temporal.start_activity(
-            verb.__name__,
-            args=list(arguments),
-            id=request,
-            task_queue=guest_queue(self.instance.id),
-            result_type=RawValue,
-            schedule_to_close_timeout=timedelta(seconds=self.seconds),
-            start_to_close_timeout=timedelta(seconds=self.seconds),
-            retry_policy=ATTEMPTS,
-            search_attributes=_attributes(self.asker, self.instance),
-            summary=f"{verb.__name__} on {self.instance.name}",
-        )
+        expiry = _Expiry(self.seconds)
+        changes = [each for each in arguments if isinstance(each, Expiring)]
         try:
-            raw = await asyncio.wait_for(handle.result(), self.seconds + 2)
+            raw = await expiry.bounded(self._answer(verb, [expiry.told(each) for each in arguments], bool(changes)))
             return from_guest(raw, self.instance.id, get_type_hints(verb)["return"])
         except ActivityFailureError as error:
             raise self._of(error) from None
         except GuestProtocolError:
             raise self._nonsense() from None
         except TimeoutError:
-            await _terminate(handle)
             raise self._silent() from None
+
+    async def _answer(self, verb: Any, arguments: list[Any], changes: bool) -> RawValue | None:
+        request = call_id(self.instance.id, self.asker.request_id)
+        handle: Any = self.temporal.get_activity_handle(request, result_type=RawValue)
+        try:
+            with suppress(ActivityAlreadyStartedError):  # by ourselves: an answer was lost
+                await insist(
+                    lambda: self.temporal.start_activity(
+                        verb.__name__,
+                        args=arguments,
+                        id=request,
+                        task_queue=guest_queue(self.instance.id),
+                        result_type=RawValue,
+                        schedule_to_close_timeout=timedelta(seconds=self.seconds),
+                        start_to_close_timeout=timedelta(seconds=self.seconds if changes else READ_SECONDS),
+                        id_reuse_policy=ActivityIDReusePolicy.REJECT_DUPLICATE,
+                        retry_policy=ATTEMPTS,
+                        search_attributes=_attributes(self.asker, self.instance),
+                        summary=f"{verb.__name__} on {self.instance.name}",
+                    )
+                )
+            return await insist(handle.result)
+        except asyncio.CancelledError:
+            return await _take_back(handle)
 
     def _of(self, error: ActivityFailureError) -> Fault:
         cause = innermost(error.cause)
@@ -110,25 +140,58 @@ class Guests:
 
     async def _root(self, runbook: Any, password: Sealed | None, shape: type | None) -> Any:
         self.check_ready()
-        request_id = self.asker.request_id
+        expiry, request_id = _Expiry(self.seconds), self.asker.request_id
         request = RootRequest(instance_id=self.instance.id, request_id=request_id, caller=self.asker.caller(),
-                              password=password)  # fmt: skip
+                              password=password, expires_at=expiry.at)  # fmt: skip
         try:
-            return await asyncio.wait_for(
-                self.temporal.execute_workflow(
-                    runbook,
-                    request,
-                    id=root_id(self.instance.id, request_id),
-                    task_queue=RUNBOOKS,
-                    result_type=shape,
-                    search_attributes=_attributes(self.asker, self.instance),
-                    static_summary=f"root of {self.instance.name}",
-                ),
-                self.seconds * 3,
-            )
+            return await expiry.bounded(self._root_runbook(runbook, request, shape))
         except WorkflowFailureError as error:
             cause = innermost(error.cause)
             raise (of_refusal(cause) if isinstance(cause, ApplicationError) else self._silent()) from None
+        except TimeoutError:
+            raise self._silent() from None
+
+    async def _root_runbook(self, runbook: Any, request: RootRequest, shape: type | None) -> Any:
+        name = root_id(self.instance.id, request.request_id)
+        with suppress(WorkflowAlreadyStartedError):  # by ourselves: an answer was lost
+            await insist(
+                lambda: self.temporal.start_workflow(
+                    runbook,
+                    request,
+                    id=name,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    task_queue=RUNBOOKS,
+                    search_attributes=_attributes(self.asker, self.instance),
+                    static_summary=f"root of {self.instance.name}",
+                )
+            )
+        return await insist(self.temporal.get_workflow_handle(name, result_type=shape).result)
+
+
+class _Expiry:
+    """Until when a caller is kept waiting; whoever does the call is told, and does not do it afterwards."""
+
+    def __init__(self, seconds: float) -> None:
+        self.at = datetime.now(UTC) + timedelta(seconds=seconds)
+        self._seconds = seconds
+
+    def told(self, argument: Any) -> Any:
+        """An argument of a call, with the expiry if it has one."""
+        return argument.model_copy(update={"expires_at": self.at}) if isinstance(argument, Expiring) else argument
+
+    async def bounded(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        """Wait for the work, and cancel it at the end; TimeoutError unless it has an answer nevertheless."""
+        task = asyncio.ensure_future(work)
+        await asyncio.wait([task], timeout=self._seconds + MARGIN - LAST_LOOK)
+        if not task.done():
+            task.add_done_callback(
+                lambda ended: ended.cancelled() or ended.exception()
+            )  # it may end after we have left
+            task.cancel()
+            await asyncio.wait([task], timeout=LAST_LOOK)
+        if not task.done() or task.cancelled():
+            raise TimeoutError
+        return task.result()
 
 
 def guests_of(means: Means, asker: Asker, instance: InstanceView) -> Guests:
@@ -138,20 +201,28 @@ def guests_of(means: Means, asker: Asker, instance: InstanceView) -> Guests:
 
 
 async def administer(means: Means, asker: Asker, verb: Any, argument: Any) -> None:
-    """Have the records change something that needs no runbook."""
+    """Have the records change something that needs no runbook; the activity expires before we stop waiting."""
+    seconds = means.settings.call_seconds
+    name = f"records/{verb.__name__}/{asker.request_id}"
+
+    async def work() -> None:
+        with suppress(ActivityAlreadyStartedError):  # by ourselves: an answer was lost
+            await insist(
+                lambda: means.temporal.start_activity(
+                    verb.__name__,
+                    argument,
+                    id=name,
+                    id_reuse_policy=ActivityIDReusePolicy.REJECT_DUPLICATE,
+                    task_queue=RECORDS,
+                    schedule_to_close_timeout=timedelta(seconds=seconds),
+                    start_to_close_timeout=timedelta(seconds=seconds),
+                    retry_policy=ATTEMPTS,
+                )
+            )
+        await insist(means.temporal.get_activity_handle(name).result)
+
     try:
-        await asyncio.wait_for(
-            means.temporal.execute_activity(
-                verb.__name__,
-                argument,
-                id=f"records/{verb.__name__}/{asker.request_id}",
-                task_queue=RECORDS,
-                schedule_to_close_timeout=timedelta(seconds=means.settings.admission_seconds),
-                start_to_close_timeout=timedelta(seconds=means.settings.admission_seconds),
-                retry_policy=ATTEMPTS,
-            ),
-            means.settings.admission_seconds + 2,
-        )
+        await asyncio.wait_for(work(), seconds + MARGIN)
     except ActivityFailureError as error:
         cause = innermost(error.cause)
         raise (of_refusal(cause) if isinstance(cause, ApplicationError) else unavailable()) from None
@@ -168,9 +239,23 @@ def _attributes(asker: Asker, instance: InstanceView) -> TypedSearchAttributes:
     return TypedSearchAttributes(pairs)
 
 
-async def _terminate(handle: Any) -> None:
-    """One whose client gave up must not run later, when the guest appears."""
+async def insist(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Ask Temporal again while it is away; the caller bounds it. What is asked has an id, so that it is done once."""
+    while True:
+        try:
+            return await ask()
+        except RPCError as error:
+            if error.status in (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.PERMISSION_DENIED):
+                raise
+            await asyncio.sleep(0.2)
+
+
+async def _take_back(handle: Any) -> RawValue | None:
+    """Nobody waits any more: tell Temporal, so that the guest undoes it. One that was just done has its answer."""
     try:
         await handle.terminate(reason="the client has stopped waiting")
-    except RPCError:
-        return
+    except RPCError as error:
+        if error.status is RPCStatusCode.FAILED_PRECONDITION:  # it has ended
+            answer: RawValue | None = await handle.result()
+            return answer
+    raise TimeoutError

@@ -98,7 +98,10 @@ def raw_path(scope: Scope) -> bytes:
 
 
 def normal_path(scope: Scope) -> str:
-    """Collapse slashes and decode each segment once, keeping an encoded slash encoded; 400 for what is not UTF-8."""
+    """Collapse slashes and decode each segment once; 400 for what is not UTF-8.
+
+    A slash and a percent sign within a segment stay encoded, so that nothing is decoded twice: see `routes.common.segment`.
+    """
     segments = [each for each in raw_path(scope).split(b"/") if each]
     try:
         decoded = [unquote_to_bytes(each).decode() for each in segments]
@@ -106,7 +109,7 @@ def normal_path(scope: Scope) -> str:
         raise Fault(400, "The path is not UTF-8.") from None
     if any("\0" in each for each in decoded) or b"%00" in scope.get("query_string", b""):
         raise Fault(400, "The path or the query contains a NUL.")
-    return "/" + "/".join(each.replace("/", "%2F") for each in decoded)
+    return "/" + "/".join(each.replace("%", "%25").replace("/", "%2F") for each in decoded)
 
 
 def _readable(method: str, headers: Mapping[str, str], body: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """Reading a request: strict JSON, then a model; every mistake is a 400 that names the field."""
 
+import base64
 import json
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from api.context import Asker, Means
 from api.faults import Fault
 
+MARKED = "~"  # what the markers that we give begin with; no name that the API takes does
 Model = TypeVar("Model", bound=BaseModel)
 CONTROLS = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories: control, surrogate, line and paragraph separator
 
@@ -144,12 +146,27 @@ def paging(request: Request) -> Paging:
     """A dependency: limit and marker of the query, capped at the page size."""
     largest = means_of(request).settings.page_size
     said = request.query_params.get("limit")
-    marker = request.query_params.get("marker") or None
+    marker = name_of(request.query_params.get("marker", "")) or None
     if said is None or said == "":
         return Paging(limit=largest, marker=marker)
     if not (said.isascii() and said.isdigit()):
         raise Fault(400, f"limit '{said[:40]}' is not a number that is 0 or more.")
     return Paging(limit=min(largest, int(said[:10])), marker=marker)  # ten digits are more than any page has
+
+
+def marker_of(name: str) -> str:
+    """A name as the marker of a page: of characters alone that a client may paste into a URL as they are."""
+    return MARKED + base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
+
+
+def name_of(marker: str) -> str:
+    """The name that a marker stands for. A client may write the name itself, too, if it does not look like a marker."""
+    encoded = marker.removeprefix(MARKED)
+    try:
+        name = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
+    except ValueError:
+        return marker
+    return name if marker_of(name) == marker else marker
 
 
 def uuid_or_missing(wanted: str) -> UUID:

@@ -1,8 +1,8 @@
 """The records' rows in Trove's JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -11,6 +11,8 @@ from records.views import DatastoreView, FlavorView, GuestView, InstanceView, Op
 
 GIB = 2**30
 View = dict[str, Any]
+Item = TypeVar("Item")
+Key = TypeVar("Key", str, tuple[str, str])
 
 
 def moment(when: datetime | None) -> str | None:
@@ -36,11 +38,10 @@ def paged(asker: Asker, path: str, name: str, items: Sequence[Any], limit: int, 
     return body
 
 
-def cut(items: Sequence[str], limit: int, marker: str | None) -> tuple[list[str], str | None]:
-    """A page of sorted names behind a marker, and the next marker."""
-    rest = [each for each in items if marker is None or each > marker]
-    page = rest[:limit]
-    return page, page[-1] if page and len(rest) > limit else None
+def cut(items: Iterable[Item], key: Callable[[Item], Key], limit: int, after: Key | None) -> tuple[list[Item], bool]:
+    """A page in the order of the keys, of what comes after one of them; and whether there is more."""
+    rest = sorted((each for each in items if after is None or key(each) > after), key=key)
+    return rest[:limit], len(rest) > limit
 
 
 def instance(asker: Asker, row: InstanceView) -> View:

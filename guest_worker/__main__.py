@@ -78,7 +78,7 @@ async def main(stop: asyncio.Event) -> None:
     log_to_stderr(settings.guest_log_level)
     membership = Membership(settings, identity.read_boot(settings.places))
     guest = build_guest(membership)
-    guest.keeper.start()
+    guest.start()
     client = await dial(membership, stop)
     if client is not None:
         worker = build_worker(client, guest, guest_queue(membership.boot.instance_id))
@@ -87,7 +87,7 @@ async def main(stop: asyncio.Event) -> None:
         async with worker:
             await stop.wait()
         await asyncio.gather(renewing, believing)
-    guest.keeper.end()
+    guest.end()
 
 
 if __name__ == "__main__":

@@ -5,20 +5,22 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeVar
 
 from temporalio import activity
 
 from guest_worker import __version__, disk
+from guest_worker.calls import Calls, asked
+from guest_worker.changes import Change, Changes
 from guest_worker.datastores.base import Accounts, Datastore, PlainUser
 from guest_worker.host import CommandFailed
 from guest_worker.identity import Away, Refused
-from guest_worker.journal import Journal, call_key
+from guest_worker.journal import Journal
 from guest_worker.keeper import Keeper
 from guest_worker.memory import Memory
 from guest_worker.settings import GuestSettings
-from workflows.domain.accounts import Grant, NewUser, RootAccount, Sealed, User, UserChange, UserName
-from workflows.domain.errors import AlreadyExists, BadRequest, EngineFailed, FenceLost, NotFound, NotYet, Unsupported
+from workflows.domain.accounts import Expiring, Grant, RootAccount, User, UserChange, UserName
+from workflows.domain.datastores import DATASTORES
+from workflows.domain.errors import AlreadyExists, EngineFailed, FenceLost, NotFound, NotYet, Unsupported
 from workflows.ports.guest import (
     DatabaseList,
     DatabaseName,
@@ -34,13 +36,15 @@ from workflows.ports.guest import (
     PasswordChanges,
     RootOrder,
     UserList,
+    UserToDelete,
     VolumeOrder,
     VolumeReport,
 )
-from workflows.sealing import NotOurs, SecretBox
+from workflows.sealing import SecretBox
 
 LOOK_EVERY = 1.0  # seconds between looks at the engine while it is watched
-Answer = TypeVar("Answer")
+Wanted = Callable[[bytes, float], bool]
+change = activity.defn(no_thread_cancel_exception=True)  # an exception between two statements would leave half a change
 
 
 class DatabaseGuest(Guest):
@@ -57,7 +61,18 @@ class DatabaseGuest(Guest):
         state = settings.places.state
         self.keeper = Keeper(datastore, state)
         self._fences = Memory(state / "fence.json")
-        self._journal = Journal(state / "calls.json")
+        self._calls = Calls(Journal(state / "calls.db"), lambda: self._changes)
+        self.wanted: Wanted = lambda token, seconds: True
+
+    def start(self) -> None:
+        """Look after the engine, and undo what a process before this one left half done."""
+        self.keeper.start()
+        self._calls.start()
+
+    def end(self) -> None:
+        """Stop looking; the engine goes on."""
+        self._calls.end()
+        self.keeper.end()
 
     @contextmanager
     def _changing(self, order: Fenced) -> Iterator[None]:
@@ -107,19 +122,27 @@ class DatabaseGuest(Guest):
 
     @activity.defn
     def stop_datastore(self, order: Fenced) -> None:
-        with self._changing(order):
+        with self._calls.drained(), self._changing(order):
             self.keeper.want(False)
             self._datastore.stop()
 
     @activity.defn
     def create_first_accounts(self, order: FirstAccounts) -> None:
-        with self._changing(order):
+        with self._changing(order), self._calls.turn():
             for database in order.databases:
                 with suppress(AlreadyExists):
                     self._accounts.create_database(database)
             for user in order.users:
-                with suppress(AlreadyExists):
-                    self._create_user(user)
+                self._assert_user(self._changes.plain(user))
+
+    def _assert_user(self, user: PlainUser) -> None:
+        """Make it, or what of it an attempt before this one did not come to."""
+        try:
+            self._accounts.create_user(user)
+        except AlreadyExists:
+            self._accounts.set_password(user.name, user.password)
+            for each in user.databases:
+                self._accounts.grant(user.name, each)
 
     # -- health ------------------------------------------------------------------------------------------------------
 
@@ -163,7 +186,7 @@ class DatabaseGuest(Guest):
         except (Refused, Away) as error:
             raise NotYet(f"the token could not be changed: {error}") from error
 
-    # -- short calls -------------------------------------------------------------------------------------------------
+    # -- account calls -----------------------------------------------------------------------------------------------
 
     @property
     def _accounts(self) -> Accounts:
@@ -172,39 +195,24 @@ class DatabaseGuest(Guest):
             raise Unsupported(f"{self._datastore.manager} has no users and databases")
         return accounts
 
-    def _once(self, shape: type[Answer], work: Callable[[], Answer]) -> Answer:
-        with self.keeper.change:
-            return self._journal.once(call_key(), shape, work)
+    @property
+    def _changes(self) -> Changes:
+        return Changes(self._accounts, self._box)
 
-    def _opened(self, sealed: Sealed) -> str:
-        try:
-            return self._box.open(sealed)
-        except NotOurs as error:
-            raise BadRequest("the password is not sealed for this instance") from error
-
-    def _create_user(self, user: NewUser) -> None:
-        name = UserName(name=user.name, host=user.host)
-        self._accounts.create_user(PlainUser(name, self._opened(user.password), user.databases))
+    def _change(self, call: Expiring, plan: Callable[[], list[Change]]) -> None:
+        self._calls.change(asked(self.wanted), call.expires_at, type(None), lambda: (plan(), None))
 
     @activity.defn
     def list_databases(self) -> DatabaseList:
         return DatabaseList(databases=self._accounts.list_databases())
 
-    @activity.defn
+    @change
     def create_databases(self, order: NewDatabases) -> None:
-        def work() -> None:
-            there = set(self._accounts.list_databases())
-            for each in order.databases:
-                if each.name in there:
-                    raise AlreadyExists(f"Database {each.name} already exists.")
-            for each in order.databases:
-                self._accounts.create_database(each)
+        self._change(order, lambda: self._changes.create_databases(order))
 
-        self._once(type(None), work)
-
-    @activity.defn
+    @change
     def delete_database(self, order: DatabaseName) -> None:
-        self._once(type(None), lambda: self._accounts.delete_database(order.name))
+        self._change(order, lambda: self._changes.delete_database(order.name))
 
     @activity.defn
     def list_users(self) -> UserList:
@@ -217,73 +225,46 @@ class DatabaseGuest(Guest):
                 return each
         raise NotFound(f"User {user.name} cannot be found on the instance.")
 
-    @activity.defn
+    @change
     def create_users(self, order: NewUsers) -> None:
-        def work() -> None:
-            there = {(each.name, each.host) for each in self._accounts.list_users()}
-            for each in order.users:
-                if (each.name, each.host) in there:
-                    raise AlreadyExists(f"User {each.name} already exists.")
-            for each in order.users:
-                self._create_user(each)
+        self._change(order, lambda: self._changes.create_users(order))
 
-        self._once(type(None), work)
-
-    @activity.defn
+    @change
     def update_user(self, change: UserChange) -> None:
-        self._once(type(None), lambda: self._update(change))
+        self._change(change, lambda: self._changes.update_user(change))
 
-    def _update(self, change: UserChange) -> None:
-        user = change.user
-        if change.new_password is not None:
-            self._accounts.set_password(user, self._opened(change.new_password))
-        new = UserName(name=change.new_name or user.name, host=change.new_host or user.host)
-        if new != user:
-            self._accounts.rename_user(user, new)
-
-    @activity.defn
+    @change
     def change_passwords(self, order: PasswordChanges) -> None:
-        def work() -> None:
-            there = {(each.name, each.host) for each in self._accounts.list_users()}
-            for each in order.changes:
-                if (each.user.name, each.user.host) not in there:
-                    raise NotFound(f"User {each.user.name} cannot be found on the instance.")
-            for each in order.changes:
-                self._update(each)
+        self._change(order, lambda: self._changes.change_passwords(order))
 
-        self._once(type(None), work)
+    @change
+    def delete_user(self, order: UserToDelete) -> None:
+        self._change(order, lambda: self._changes.delete_user(order.user))
 
-    @activity.defn
-    def delete_user(self, user: UserName) -> None:
-        self._once(type(None), lambda: self._accounts.delete_user(user))
-
-    @activity.defn
+    @change
     def grant_access(self, grant: Grant) -> None:
-        def work() -> None:
-            for each in grant.databases:
-                self._accounts.grant(grant.user, each)
+        self._change(grant, lambda: self._changes.grant_access(grant))
 
-        self._once(type(None), work)
-
-    @activity.defn
+    @change
     def revoke_access(self, grant: Grant) -> None:
-        def work() -> None:
-            for each in grant.databases:
-                self._accounts.revoke(grant.user, each)
+        self._change(grant, lambda: self._changes.revoke_access(grant))
 
-        self._once(type(None), work)
+    @property
+    def _root(self) -> UserName:
+        return UserName(name=DATASTORES[self._datastore.manager].root_name)
 
-    @activity.defn
+    @change
     def enable_root(self, order: RootOrder) -> RootAccount:
-        def work() -> RootAccount:
-            password = self._opened(order.password) if order.password else secrets.token_urlsafe(24)
-            return RootAccount(name=self._accounts.enable_root(password), password=self._box.seal(password))
+        def plan() -> tuple[list[Change], RootAccount]:
+            password = self._changes.opened(order.password) if order.password else secrets.token_urlsafe(24)
+            account = RootAccount(name=self._root.name, password=self._box.seal(password))
+            return self._changes.enable_root(self._root, password), account
 
-        return self._once(RootAccount, work)
+        return self._calls.change(asked(self.wanted), order.expires_at, RootAccount, plan)
 
-    @activity.defn
-    def disable_root(self) -> None:
-        self._once(type(None), self._accounts.disable_root)
+    @change
+    def disable_root(self, order: RootOrder) -> None:
+        self._change(order, lambda: self._changes.disable_root())
 
 
 async def _pause(seconds: float) -> None:

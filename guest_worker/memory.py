@@ -7,8 +7,6 @@ from typing import Any
 
 from workflows.files import write_private
 
-CALLS_KEPT = 500
-
 
 class Memory:
     """One JSON file."""
@@ -23,11 +21,8 @@ class Memory:
         """Return a value or None."""
         return self._values.get(key)
 
-    def put(self, key: str, value: Any, *, keep: int | None = None) -> None:
-        """Write a value; it is on disk when this returns. `keep`: forget the oldest beyond so many."""
+    def put(self, key: str, value: Any) -> None:
+        """Write a value; it is on disk when this returns."""
         with self._lock:
-            self._values.pop(key, None)
             self._values[key] = value
-            while keep is not None and len(self._values) > keep:
-                self._values.pop(next(iter(self._values)))
             write_private(self._path, json.dumps(self._values))

@@ -1,10 +1,14 @@
 """The guest's Temporal worker: activities alone, one poller, its own queue."""
 
+import asyncio
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-from temporalio.client import Client
+from temporalio.client import AsyncActivityCancelledError, Client
 from temporalio.common import WorkerDeploymentVersion
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Interceptor, PollerBehaviorSimpleMaximum, Worker, WorkerDeploymentConfig
 
 from guest_worker import __version__
@@ -17,7 +21,7 @@ from workflows.process import die_of
 from workflows.registration import verbs
 from workflows.sealing import SecretBox
 
-SLOTS = 4
+SLOTS = 12  # one for the watch, four for changes (one runs, three wait), the rest for lists and health
 
 
 def build_guest(membership: Membership, datastore: Datastore | None = None) -> DatabaseGuest:
@@ -38,7 +42,7 @@ def build_worker(
 ) -> Worker:
     """The worker of `guest/<instance id>`; unversioned, but it says its version."""
     version = WorkerDeploymentVersion("guest", __version__)
-    return Worker(
+    worker = Worker(
         client,
         task_queue=queue,
         activities=verbs(Guest, guest),
@@ -52,3 +56,27 @@ def build_worker(
         interceptors=interceptors,
         on_fatal_error=die_of,
     )
+    guest.wanted = _asking(worker, asyncio.get_running_loop())
+    return worker
+
+
+def _asking(worker: Worker, loop: asyncio.AbstractEventLoop) -> Callable[[bytes, float], bool]:
+    """Whether Temporal takes an answer to a task still; not knowing within so many seconds is as good as no."""
+
+    def is_wanted(task_token: bytes, seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            handle = worker.client.get_async_activity_handle(task_token=task_token)
+            try:
+                asyncio.run_coroutine_threadsafe(handle.heartbeat(), loop).result(left)
+            except (AsyncActivityCancelledError, TimeoutError):
+                return False
+            except RPCError as error:
+                if error.status is RPCStatusCode.NOT_FOUND:
+                    return False
+                time.sleep(min(0.1, left))
+            else:
+                return True
+        return False
+
+    return is_wanted

@@ -89,7 +89,7 @@ class TestGuest:
         exchange = Exchange(self.settings.places)
         self.membership = membership = Membership(self.settings, boot, lambda verb: getattr(exchange, verb)())
         self.guest = build_guest(membership, datastore=_driver(self.engine))
-        self.guest.keeper.start()
+        self.guest.start()
         client = await membership.dial(await asyncio.to_thread(membership.join))
         self.worker = build_worker(client, self.guest, guest_queue(self.instance_id), interceptors)
         await self.worker.__aenter__()
@@ -104,7 +104,7 @@ class TestGuest:
         """Stop polling and end the engine; return the processes that were still there."""
         await self.faint()
         if self.guest is not None:
-            self.guest.keeper.end()
+            self.guest.end()
         running = processes_below(self.folder)
         for pid in running:
             os.kill(pid, signal.SIGKILL)

@@ -39,6 +39,7 @@ class Patience:
     growth: float = 2
     pickup_seconds: int | None = None
     heartbeat_seconds: int | None = None
+    total_seconds: float | None = None  # all attempts together, for a caller who stops waiting
     once_more: bool = True  # where time ran out: an outage of Temporal or of a worker is nobody's fault
 
     def options(self) -> dict[str, Any]:
@@ -47,6 +48,7 @@ class Patience:
         return {
             "heartbeat_timeout": timedelta(seconds=heartbeat) if heartbeat else None,
             "start_to_close_timeout": timedelta(seconds=self.attempt_seconds),
+            "schedule_to_close_timeout": timedelta(seconds=self.total_seconds) if self.total_seconds else None,
             "schedule_to_start_timeout": timedelta(seconds=pickup) if pickup else None,
             "retry_policy": RetryPolicy(
                 initial_interval=timedelta(seconds=self.interval_seconds),
@@ -70,7 +72,7 @@ GUEST = Patience(attempts=5, attempt_seconds=60, pickup_seconds=60)
 # silence is what these two are to find out, soon
 WATCH = Patience(attempts=1, attempt_seconds=3900, pickup_seconds=90, heartbeat_seconds=90, once_more=False)
 PING = Patience(attempts=2, attempt_seconds=15, pickup_seconds=20, once_more=False)
-CALL = Patience(attempts=3, attempt_seconds=30, pickup_seconds=20)  # a tenant waits for it
+CALL = Patience(attempts=3, attempt_seconds=9, once_more=False)  # a tenant waits for it
 
 MAX_REASON = 2000  # characters
 GUEST_ERRORS = frozenset(

@@ -18,10 +18,10 @@ from api.models import (
     RootBody,
 )
 from api.orders import checked, database_of, unique, user_of
-from api.requests import Paging, body_of, may, optional_body_of, paging
-from api.routes.common import PREFIX, MeansHere, guests, instance_named, user_named
+from api.requests import Paging, body_of, marker_of, may, optional_body_of, paging
+from api.routes.common import PREFIX, MeansHere, guests, instance_named, segment, user_named, user_of_text
 from workflows.domain.accounts import Grant, User, UserChange, UserName
-from workflows.ports.guest import Accounts, DatabaseName, NewDatabases, NewUsers, PasswordChanges
+from workflows.ports.guest import Accounts, DatabaseName, NewDatabases, NewUsers, PasswordChanges, UserToDelete
 
 router = APIRouter(prefix=f"{PREFIX}/instances/{{instance_id}}")
 Page = Annotated[Paging, Depends(paging)]
@@ -41,9 +41,10 @@ async def list_databases(
 ) -> views.View:
     """The instance's databases, by name."""
     found = await guest.ask(Accounts.list_databases)
-    names, marker = views.cut(found.databases, page.limit, page.marker)
-    path = f"instances/{guest.instance.id}/databases"
-    return views.paged(guest.asker, path, "databases", [{"name": each} for each in names], page.limit, marker)
+    names, more = views.cut(found.databases, str, page.limit, page.marker)
+    path, items = f"instances/{guest.instance.id}/databases", [{"name": each} for each in names]
+    marker = marker_of(names[-1]) if more and names else None
+    return views.paged(guest.asker, path, "databases", items, page.limit, marker)
 
 
 @router.post("/databases", tags=["databases"], **answers(202, faults=WRITE), **takes(CreateDatabasesBody))
@@ -63,7 +64,7 @@ async def show_database(
     guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:database:show"))], name: str
 ) -> views.View:
     """Whether a database is there (beyond Trove, which answers 501)."""
-    found = await guest.ask(Accounts.list_databases)
+    name, found = segment(name), await guest.ask(Accounts.list_databases)
     if name not in found.databases:
         raise Fault(404, f"Database {name} cannot be found on the instance.")
     return {"database": {"name": name}}
@@ -74,6 +75,7 @@ async def delete_database(
     guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:database:delete"))], name: str
 ) -> Response:
     """Drop a database with all that is in it."""
+    name = segment(name)
     if name in guest.facts.reserved_databases:
         raise Fault(400, f"Database {name} is reserved.")
     await guest.ask(Accounts.delete_database, DatabaseName(name=name))
@@ -87,10 +89,15 @@ async def delete_database(
 async def list_users(guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user:index"))], page: Page) -> views.View:
     """The instance's users, by name and host."""
     found = await guest.ask(Accounts.list_users)
-    by_name = {f"{each.name}@{each.host}": each for each in found.users}
-    names, marker = views.cut(sorted(by_name), page.limit, page.marker)
-    path, items = f"instances/{guest.instance.id}/users", [_view(by_name[each]) for each in names]
+    after = user_of_text(page.marker) if page.marker else None
+    users, more = views.cut(found.users, _key, page.limit, _key(after) if after else None)
+    path, items = f"instances/{guest.instance.id}/users", [_view(each) for each in users]
+    marker = marker_of("@".join(_key(users[-1]))) if more and users else None
     return views.paged(guest.asker, path, "users", items, page.limit, marker)
+
+
+def _key(user: User | UserName) -> tuple[str, str]:
+    return user.name, user.host
 
 
 @router.post("/users", tags=["users"], **answers(202, faults=WRITE), **takes(CreateUsersBody))
@@ -125,7 +132,7 @@ async def change_passwords(
 @router.get("/users/{name}", tags=["users"], **answers(200, "user", faults=WRITE))
 async def show_user(guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user:show"))], name: str) -> views.View:
     """One user, `name` or `name@host`."""
-    return {"user": _view(await guest.ask(Accounts.get_user, user_named(name)))}
+    return {"user": _view(await guest.ask(Accounts.get_user, user_named(guest, name)))}
 
 
 @router.put("/users/{name}", tags=["users"], **answers(202, faults=WRITE), **takes(ChangeUserBody))
@@ -135,7 +142,7 @@ async def update_user(
     body: Annotated[ChangeUserBody, Depends(body_of(ChangeUserBody))],
 ) -> Response:
     """Rename a user, or change its host or password."""
-    user, wanted = user_named(name), body.user
+    user, wanted = user_named(guest, name), body.user
     _refuse_reserved(guest, user)
     if wanted.name or wanted.host:
         checked("user", guest.facts.check_user, wanted.name or user.name, wanted.host or user.host)
@@ -150,9 +157,9 @@ async def update_user(
 @router.delete("/users/{name}", tags=["users"], **answers(202, faults=WRITE))
 async def delete_user(guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user:delete"))], name: str) -> Response:
     """Delete a user; what it made stays."""
-    user = user_named(name)
+    user = user_named(guest, name)
     _refuse_reserved(guest, user)
-    await guest.ask(Accounts.delete_user, user)
+    await guest.ask(Accounts.delete_user, UserToDelete(user=user))
     return empty(202)
 
 
@@ -169,7 +176,7 @@ async def list_grants(
     guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user_access:index"))], name: str
 ) -> views.View:
     """The databases that a user may use."""
-    user = await guest.ask(Accounts.get_user, user_named(name))
+    user = await guest.ask(Accounts.get_user, user_named(guest, name))
     return {"databases": [{"name": each} for each in user.databases]}
 
 
@@ -180,7 +187,7 @@ async def grant_access(
     body: Annotated[GrantBody, Depends(body_of(GrantBody))],
 ) -> Response:
     """Let a user use databases."""
-    grant = Grant(user=user_named(name), databases=tuple(each.name for each in body.databases))
+    grant = Grant(user=user_named(guest, name), databases=tuple(each.name for each in body.databases))
     await guest.ask(Accounts.grant_access, grant)
     return empty(202)
 
@@ -190,7 +197,7 @@ async def revoke_access(
     guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user_access:delete"))], name: str, database: str
 ) -> Response:
     """Take a user's right to a database back, in open sessions too."""
-    await guest.ask(Accounts.revoke_access, Grant(user=user_named(name), databases=(database,)))
+    await guest.ask(Accounts.revoke_access, Grant(user=user_named(guest, name), databases=(segment(database),)))
     return empty(202)
 
 

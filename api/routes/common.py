@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from typing import Annotated
-from urllib.parse import unquote
 
 from fastapi import Depends, Request
 
@@ -19,6 +18,7 @@ MeansHere = Annotated[Means, Depends(means_of)]
 
 async def instance_named(means: Means, asker: Asker, wanted: str) -> InstanceView:
     """The instance of an id, or of a name that is unique in the project; 404 otherwise."""
+    wanted = segment(wanted)
     found = await means.reader.get_instance(wanted, asker.scope)
     if found is None:
         raise missing(wanted[:255])
@@ -39,9 +39,19 @@ def guests(rule: str) -> Callable[..., object]:
     return find
 
 
-def user_named(path: str) -> UserName:
-    """The user of a path's last segment: split at the last `@`; encoded once or twice."""
-    name, at, host = unquote(path).rpartition("@")
+def segment(text: str) -> str:
+    """A segment of the path as the client meant it: decoded, but for the two characters that `api.edge` leaves encoded."""
+    return text.replace("%2F", "/").replace("%25", "%")
+
+
+def user_named(guest: Guests, text: str) -> UserName:
+    """The user of a path's segment."""
+    return user_of_text(segment(text))
+
+
+def user_of_text(text: str) -> UserName:
+    """`name@host`, split at the last `@`; without a host any."""
+    name, at, host = text.rpartition("@")
     if not at:
         name, host = host, ""
     return UserName(name=name, host=host or "%")

@@ -38,6 +38,7 @@ from workflows.ports.guest import (
     PasswordChanges,
     RootOrder,
     UserList,
+    UserToDelete,
     VolumeOrder,
     VolumeReport,
 )
@@ -342,7 +343,7 @@ class PlainGuest(Guest):
         return RootAccount(name="root", password=order.password or self._box.seal(str(uuid4())))
 
     @activity.defn
-    def disable_root(self) -> None:
+    def disable_root(self, order: RootOrder) -> None:
         self._script.play()
 
     # -- short calls: no runbook asks for these ------------------------------------------------------------------------
@@ -380,7 +381,7 @@ class PlainGuest(Guest):
         raise _nobody_asks()
 
     @activity.defn
-    def delete_user(self, user: UserName) -> None:
+    def delete_user(self, order: UserToDelete) -> None:
         raise _nobody_asks()
 
     @activity.defn

@@ -1,5 +1,7 @@
 """Databases (schemas), users, grants and root, as every engine understands them."""
 
+from datetime import datetime
+
 from pydantic import Field, model_validator
 
 from workflows.domain.fact import Fact
@@ -21,6 +23,12 @@ class Sealed(Fact):
         if isinstance(value, str):
             raise ValueError("is in clear; seal it with `python -m workflows.seal INSTANCE_ID`, see docs/programs.md")
         return value
+
+
+class Expiring(Fact):
+    """A call that must not be done any more when its caller has stopped waiting. None: it always may."""
+
+    expires_at: datetime | None = None
 
 
 class NewDatabase(Fact):
@@ -55,7 +63,7 @@ class User(Fact):
     databases: tuple[str, ...] = ()
 
 
-class UserChange(Fact):
+class UserChange(Expiring):
     """New attributes of a user; None keeps what is there."""
 
     user: UserName
@@ -64,7 +72,7 @@ class UserChange(Fact):
     new_password: Sealed | None = None
 
 
-class Grant(Fact):
+class Grant(Expiring):
     """A user's right to use databases."""
 
     user: UserName

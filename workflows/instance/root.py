@@ -1,22 +1,24 @@
 """Runbooks: hand the administrator account to the tenant, and take it back."""
 
+from dataclasses import replace
 from uuid import UUID
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError, FailureError
 
-from workflows.domain.accounts import RootAccount, Sealed
-from workflows.domain.errors import Refused, innermost
-from workflows.domain.fact import Fact
+from workflows.domain.accounts import Expiring, RootAccount, Sealed
+from workflows.domain.errors import Expired, Refused, innermost
 from workflows.domain.operation import Caller
 from workflows.names import RECORDS, root_id
 from workflows.ports.guest import Accounts, RootOrder
 from workflows.ports.records import Records, RootNote
 from workflows.steps import CALL, SURE, GuestOf, Steps, ask_guest
 
+LONGEST = 9.0  # seconds
 
-class RootRequest(Fact):
-    """Who wants which instance's root account, under which request."""
+
+class RootRequest(Expiring):
+    """Who wants which instance's root account, under which request, and until when."""
 
     instance_id: UUID
     request_id: str
@@ -35,6 +37,8 @@ class _RootRunbook:
     async def change(self, request: RootRequest) -> RootAccount | None:
         if workflow.info().workflow_id != root_id(request.instance_id, request.request_id):
             raise Refused(f"must run under the workflow id {root_id(request.instance_id, request.request_id)}")
+        if _seconds_left(request) <= 0:
+            raise Expired("the caller has stopped waiting; nothing was changed")
         await self._note(request, None)
         try:
             answer = await self._ask(request)
@@ -49,12 +53,15 @@ class _RootRunbook:
         return answer
 
     async def _ask(self, request: RootRequest) -> RootAccount | None:
-        guest = GuestOf(self._steps, request.instance_id)
-        if not self.wanted:
-            await ask_guest(guest, CALL, Accounts.disable_root)
-            return None
-        order = RootOrder(password=request.password)
-        return await ask_guest(guest, CALL, Accounts.enable_root, order)
+        seconds = _seconds_left(request)
+        if seconds <= 0:
+            raise Expired("the caller has stopped waiting; nothing was changed")
+        guest, patience = GuestOf(self._steps, request.instance_id), replace(CALL, total_seconds=seconds)
+        order = RootOrder(password=request.password, expires_at=request.expires_at)
+        if self.wanted:
+            return await ask_guest(guest, patience, Accounts.enable_root, order)
+        await ask_guest(guest, patience, Accounts.disable_root, order)
+        return None
 
     async def _note(self, request: RootRequest, done: bool | None) -> None:
         note = RootNote(
@@ -65,6 +72,11 @@ class _RootRunbook:
             done=done,
         )
         await self._steps.ask(RECORDS, SURE, Records.note_root, note)
+
+
+def _seconds_left(request: RootRequest) -> float:
+    """How long the caller waits for the guest's answer; one that does not say waits as long as the API."""
+    return LONGEST if request.expires_at is None else (request.expires_at - workflow.now()).total_seconds()
 
 
 @workflow.defn

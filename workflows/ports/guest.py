@@ -9,7 +9,17 @@ from abc import ABC, abstractmethod
 from pydantic import Field
 from temporalio import activity
 
-from workflows.domain.accounts import Grant, NewDatabase, NewUser, RootAccount, Sealed, User, UserChange, UserName
+from workflows.domain.accounts import (
+    Expiring,
+    Grant,
+    NewDatabase,
+    NewUser,
+    RootAccount,
+    Sealed,
+    User,
+    UserChange,
+    UserName,
+)
 from workflows.domain.fact import Fact
 from workflows.domain.instance import OperatingStatus
 
@@ -127,32 +137,38 @@ class UserList(Fact):
     users: tuple[User, ...] = ()
 
 
-class NewDatabases(Fact):
-    """Databases to create; all or none is not promised, the first that fails ends the call."""
+class NewDatabases(Expiring):
+    """Databases to create."""
 
     databases: tuple[NewDatabase, ...]
 
 
-class NewUsers(Fact):
+class NewUsers(Expiring):
     """Users to create."""
 
     users: tuple[NewUser, ...]
 
 
-class DatabaseName(Fact):
+class DatabaseName(Expiring):
     """Which database."""
 
     name: str
 
 
-class PasswordChanges(Fact):
+class PasswordChanges(Expiring):
     """New passwords for users that exist."""
 
     changes: tuple[UserChange, ...]
 
 
-class RootOrder(Fact):
-    """Enable root with this password, or with one that the guest makes."""
+class UserToDelete(Expiring):
+    """Which user is to be deleted."""
+
+    user: UserName
+
+
+class RootOrder(Expiring):
+    """Enable root with this password, or with one that the guest makes; or disable it."""
 
     password: Sealed | None = None
 
@@ -160,8 +176,9 @@ class RootOrder(Fact):
 class Accounts(ABC):
     """Short calls: standalone activities with the id `call/<instance id>/<request id>`.
 
-    The answer is the API's answer. Errors: NotFound, AlreadyExists, BadRequest, Unsupported, EngineFailed. Outcomes are
-    journalled by activity id, and a retry is answered from there.
+    The answer is the API's answer. Errors: NotFound, AlreadyExists, BadRequest, Unsupported, EngineFailed, Busy, Expired,
+    Unavailable. Each call changes all of what it says, or nothing. Outcomes are journalled by activity id, and a retry is
+    answered from there. A call is refused after its `expires_at`, and undone when Temporal takes no answer to it any more.
     """
 
     @abstractmethod
@@ -198,7 +215,7 @@ class Accounts(ABC):
 
     @abstractmethod
     @activity.defn
-    def delete_user(self, user: UserName) -> None: ...
+    def delete_user(self, order: UserToDelete) -> None: ...
 
     @abstractmethod
     @activity.defn
@@ -215,7 +232,7 @@ class Accounts(ABC):
 
     @abstractmethod
     @activity.defn
-    def disable_root(self) -> None: ...
+    def disable_root(self, order: RootOrder) -> None: ...
 
 
 class Tokens(ABC):

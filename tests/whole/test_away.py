@@ -1,0 +1,124 @@
+"""Whatever process is away, a call is answered within ten seconds, in Trove's fault format, and a 503 is the last word."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.conftest import order, wait_for
+from tests.stack import RunningStack
+from tests.whole.test_kill import until_it_answers
+
+CALLS: tuple[tuple[str, str, Any], ...] = (
+    ("GET", "/databases", None),
+    ("GET", "/databases/app", None),
+    ("POST", "/databases", {"databases": [{"name": "new1"}, {"name": "new2"}]}),
+    ("DELETE", "/databases/app", None),
+    ("GET", "/users", None),
+    ("GET", "/users/amy", None),
+    ("POST", "/users", {"users": [{"name": "eve", "password": "secret", "databases": [{"name": "app"}]}]}),
+    ("PUT", "/users", {"users": [{"name": "amy", "password": "new"}]}),
+    ("PUT", "/users/amy", {"user": {"name": "anna", "password": "new"}}),
+    ("DELETE", "/users/amy", None),
+    ("GET", "/users/amy/databases", None),
+    ("PUT", "/users/amy/databases", {"databases": [{"name": "web"}]}),
+    ("DELETE", "/users/amy/databases/app", None),
+    ("GET", "/root", None),
+    ("POST", "/root", {"password": "another"}),
+    ("DELETE", "/root", None),
+    ("PUT", "", {"instance": {"name": "renamed"}}),
+)
+
+
+@pytest.fixture(scope="module")
+def demo(stack: RunningStack) -> Iterator[httpx.Client]:
+    """A client of its own."""
+    with stack.api("demo") as client:
+        yield client
+
+
+@pytest.fixture(scope="module", params=["mariadb", "postgresql"])
+def path(request: pytest.FixtureRequest, stack: RunningStack, demo: httpx.Client) -> str:
+    """An instance with databases, a user and root."""
+    instance_id = order(
+        demo, f"away-{request.param}", request.param, databases=[{"name": "app"}, {"name": "web"}],
+        users=[{"name": "amy", "password": "secret", "databases": [{"name": "app"}]}],
+    )  # fmt: skip
+    wait_for(demo, instance_id, "ACTIVE", patience=120)
+    demo.post(f"/instances/{instance_id}/root", json={"password": "mine"}).raise_for_status()
+    return f"/instances/{instance_id}"
+
+
+@contextmanager
+def away(stack: RunningStack, part: str) -> Iterator[None]:
+    """One process of the stack is stopped, or frozen."""
+    name, _, frozen = part.partition(" ")
+    rpc = stack.stack.supervisor._rpc()
+    if frozen:
+        pid = stack.stack.supervisor.states()[name]["pid"]
+        os.kill(pid, signal.SIGSTOP)
+    else:
+        rpc.stopProcess(name)
+    try:
+        yield
+    finally:
+        if frozen:
+            os.kill(pid, signal.SIGCONT)
+        else:
+            rpc.startProcess(name)
+        until_it_answers(stack)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "temporal",
+        "temporal frozen",
+        "workflow-worker",
+        "activity-worker",
+        "activity-worker frozen",
+        "gateway",
+        "gateway frozen",
+    ],
+)
+def test_a_part_is_away(stack: RunningStack, demo: httpx.Client, path: str, part: str) -> None:
+    before = everything(demo, path)
+    with away(stack, part), ThreadPoolExecutor(len(CALLS)) as pool:
+        answers = list(pool.map(lambda call: timed(demo, path, call), CALLS))
+    time.sleep(3)
+    for call, (answer, seconds) in zip(CALLS, answers, strict=True):
+        assert seconds < 10, (call, seconds)
+        if answer.status_code >= 400:
+            assert answer.status_code in (404, 422, 503), (call, answer.text)
+            (fault,) = answer.json().values()
+            assert fault["code"] == answer.status_code
+            assert fault["message"]
+    if all(
+        answer.status_code >= 400 for (verb, _, _), (answer, _) in zip(CALLS, answers, strict=True) if verb != "GET"
+    ):
+        assert everything(demo, path) == before
+
+
+def timed(demo: httpx.Client, path: str, call: tuple[str, str, Any]) -> tuple[httpx.Response, float]:
+    """Ask, and say how long it took."""
+    verb, rest, body = call
+    began = time.monotonic()
+    answer = demo.request(verb, path + rest, **({"json": body} if body is not None else {}))
+    return answer, time.monotonic() - began
+
+
+def everything(demo: httpx.Client, path: str) -> list[Any]:
+    """What the API shows, once it answers again."""
+    deadline = time.monotonic() + 60
+    while True:
+        answers = [demo.get(path + rest) for rest in ("/databases", "/users", "/root")]
+        if all(answer.status_code == 200 for answer in answers):
+            return [answer.json() for answer in answers] + [demo.get(path).json()["instance"]["name"]]
+        assert time.monotonic() < deadline, [answer.text for answer in answers]
+        time.sleep(0.5)

@@ -4,9 +4,10 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,21 @@ class Case:
             return self.dialect.powers(connection, user)
 
 
-@pytest.fixture(scope="module", params=ENGINES)
-def case(request: pytest.FixtureRequest) -> Iterator[Case]:
+@pytest.fixture(scope="module")
+def engines() -> Iterator[Callable[[str], Case]]:
+    """One engine of each kind for a module, started when it is asked for first."""
+    with ExitStack() as running:
+        yield cache(lambda manager: running.enter_context(_running(manager)))
+
+
+@pytest.fixture(params=ENGINES)
+def case(request: pytest.FixtureRequest, engines: Callable[[str], Case]) -> Case:
     """One engine, initialised, configured for 1 GiB and started."""
-    manager = request.param
+    return engines(request.param)
+
+
+@contextmanager
+def _running(manager: str) -> Iterator[Case]:
     folder = Path(tempfile.mkdtemp(prefix=f"coffer-{manager}-"))
     folder.chmod(0o755)
     address = loopback()

@@ -4,7 +4,6 @@ What the suites ask is the same for every engine; what differs is in the tables 
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,36 +12,8 @@ import pymysql
 import pytest
 from psycopg import sql
 
-
-@dataclass(frozen=True)
-class Thing:
-    """Something that a user makes in a database, and what another user who was granted that database must be able to do."""
-
-    name: str
-    make: tuple[str, ...]
-    use: tuple[str, ...]
-    change: tuple[str, ...]  # alter it, then drop it
-
-
-@dataclass(frozen=True)
-class Trap:
-    """Statements of a tenant's user which are meant to run with more rights when the administrator passes by.
-
-    Each ends in calling `attempt` of the dialect, which tries to make the user `amy` an administrator.
-    """
-
-    name: str
-    lay: tuple[str, ...]
-    by_root: bool = False  # laid while root was enabled
-
-
-@dataclass(frozen=True)
-class Hold:
-    """A session that holds locks: who, where, and by which statements, in a transaction that stays open."""
-
-    name: str
-    statements: tuple[str, ...]
-    by_root: bool = False
+from tests.contracts.postgresql import POSTGRESQL_ATTEMPT, POSTGRESQL_THINGS, POSTGRESQL_TRAPS
+from tests.contracts.tables import Hold, Thing, Trap
 
 
 class Dialect(ABC):
@@ -129,6 +100,9 @@ class PostgreSQLDialect(Dialect):
     """PostgreSQL over psycopg."""
 
     manager = "postgresql"
+    attempt = POSTGRESQL_ATTEMPT
+    things = POSTGRESQL_THINGS
+    traps = POSTGRESQL_TRAPS
     memory_question = "SELECT setting::bigint * 8192 FROM pg_settings WHERE name = 'shared_buffers'"
     refused = (psycopg.Error,)
 
@@ -151,7 +125,7 @@ class PostgreSQLDialect(Dialect):
             password=password,
             dbname=database or "postgres",
             autocommit=True,
-            options="-c search_path=pg_catalog",
+            options=" ".join(f"-c {setting}" for setting in UNTOUCHED),
         )
 
     def owned_by_administrator(self, connection: Any) -> list[str]:
@@ -181,6 +155,10 @@ class PostgreSQLDialect(Dialect):
         return [name for (name,) in found]
 
 
+# what a tenant may have set for a database, or root for the administrator
+UNTOUCHED = ("search_path=pg_catalog", "role=none", "local_preload_libraries=", "session_preload_libraries=",
+             "default_transaction_read_only=off", "statement_timeout=0", "lock_timeout=0", "idle_session_timeout=0",
+             "client_encoding=UTF8", "standard_conforming_strings=on")  # fmt: skip
 DATABASE_OF_ADMIN = "SELECT 1 FROM pg_database WHERE datname = current_database() AND datdba = 'os_admin'::regrole"
 OWNERS = {
     "pg_class": "relowner",

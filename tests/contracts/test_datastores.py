@@ -113,12 +113,8 @@ def test_a_wildcard_in_a_name_grants_nothing_else(app: Case) -> None:
         app.connect("bob", PASSWORD, "axb")
 
 
-def test_what_is_there_is_not_made_again_and_what_is_not_is_not_found(app: Case) -> None:
+def test_what_is_not_there_is_not_found(app: Case) -> None:
     accounts = app.engine.accounts
-    with pytest.raises(AlreadyExists):
-        accounts.create_database(NewDatabase(name="app"))
-    with pytest.raises(AlreadyExists):
-        accounts.create_user(PlainUser(AMY, "other"))
     app.connect().close()
     ghost = UserName(name="ghost")
     calls: list[Callable[[], Any]] = [

@@ -4,7 +4,10 @@ import pytest
 
 from guest_worker.datastores.base import PlainUser
 from tests.contracts.conftest import AMY, BOB, PASSWORD, Case
-from tests.contracts.engines import Thing, each
+from tests.contracts.engines import each
+from tests.contracts.tables import Thing
+from tests.contracts.verbs import VERBS
+from workflows.domain.errors import NotFound
 
 
 @each("things")
@@ -37,3 +40,13 @@ def test_whoever_is_granted_later_has_all(shared: Case, thing: Thing) -> None:
     shared.run("amy", *thing.make)
     shared.accounts.grant(BOB, "app")
     shared.run("bob", *thing.use, *thing.change)
+
+
+@each("things")
+def test_nothing_is_the_administrator_s_after_any_verb(shared: Case, thing: Thing) -> None:
+    shared.run("amy", *thing.make)
+    for name, verb in VERBS.items():
+        verb(shared.accounts)
+        assert shared.owned_by_administrator() == {}, f"after {name}"
+    with pytest.raises(NotFound):
+        shared.accounts.revoke(BOB, "app")

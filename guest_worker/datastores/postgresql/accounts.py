@@ -1,61 +1,160 @@
 """Databases and users of PostgreSQL. Names are quoted by the driver; passwords become verifiers before any statement."""
 
 import secrets
+import threading
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
 
 from guest_worker.datastores.base import Accounts, PlainUser
-from guest_worker.datastores.postgresql.session import ADMIN, Session, Statement
+from guest_worker.datastores.postgresql import objects
+from guest_worker.datastores.postgresql.owners import FAILURES, ROOT, Owners, admit, dismiss
+from guest_worker.datastores.postgresql.session import LOCK_SECONDS, Change, Session
 from workflows.domain.accounts import NewDatabase, User, UserName
-from workflows.domain.datastores.postgresql import POSTGRESQL
-from workflows.domain.errors import AlreadyExists, BadRequest, EngineFailed, NotFound
+from workflows.domain.datastores.postgresql import (
+    DELETED_PREFIX,
+    POSTGRESQL,
+    encoding_of,
+    is_reserved_user,
+    same_locale,
+)
+from workflows.domain.errors import AlreadyExists, BadRequest, Busy, EngineFailed, NotFound
 
-ROOT = "root"
+ENDING_SECONDS = 3.0  # how long sessions may take to end
+POWERS = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 
 
 class PostgreSQLAccounts(Accounts):
-    """Users have no hosts; grants are per database, with its schema `public`."""
+    """Users have no hosts. A granted user is a member of the database's owning role, see `owners`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._owners = Owners(session)
+        self._turn = threading.RLock()
+        self._adopted = False
 
-    def _do(self, statement: Statement, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def _rows(self, statement: LiteralString, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with _translated():
             return self._session.rows(statement, values)
 
-    def _inside(self, database: str, statement: Statement) -> None:
-        with _translated():
-            self._session.rows_in(database, statement)
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        """One call that changes something: alone, in limited time, after what older guests left was put right."""
+        if not self._turn.acquire(timeout=LOCK_SECONDS):
+            raise Busy("Another change of users or databases is under way; nothing was changed.")
+        try:
+            with _translated(), self._session.call():
+                if not self._adopted:
+                    self._owners.adopt_all()
+                    self._adopted = True
+                yield
+        finally:
+            self._turn.release()
+
+    def adopt(self) -> None:
+        """Put right what older guests left, when the engine has started."""
+        self._adopted = False
+        with suppress(*FAILURES), self._call():
+            self._owners.tidy()
 
     # -- databases ---------------------------------------------------------------------------------------------------
 
     def list_databases(self) -> tuple[str, ...]:
-        """All but the engine's own."""
-        rows = self._do('SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY datname COLLATE "C"')
+        """All but the engine's own, and what a broken-off drop left."""
+        rows = self._rows('SELECT datname FROM pg_database WHERE datconnlimit <> -2 ORDER BY datname COLLATE "C"')
         return tuple(name for (name,) in rows if name not in POSTGRESQL.reserved_databases)
 
-    def create_database(self, database: NewDatabase) -> None:
-        """Create with encoding and locale where they are given; nobody but granted users may connect."""
+    def check_database(self, database: NewDatabase) -> None:
+        """Name, encoding and locale, as the facts have them; and whether this server's system has the locale."""
         _checked(POSTGRESQL.check_database, database)
-        if database.name in self.list_databases():
-            raise AlreadyExists(f"Database {database.name} already exists.")
-        name = sql.Identifier(database.name)
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(name)
-        if database.character_set:
-            statement += sql.SQL(" ENCODING {}").format(sql.Literal(database.character_set))
-        if database.collate:
-            statement += sql.SQL(" LC_COLLATE {0} LC_CTYPE {0}").format(sql.Literal(database.collate))
-        self._do(statement)
-        self._do(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
+        if database.collate is not None:
+            rows = self._rows("SELECT collcollate FROM pg_collation WHERE collprovider = 'c'")
+            if same_locale(database.collate) not in {same_locale(name) for (name,) in rows}:
+                raise BadRequest(f"collation '{database.collate}' is not installed on this instance")
+
+    def create_database(self, database: NewDatabase) -> None:
+        """With encoding and locale where they are given, for granted users alone. One that is there gets what is missing."""
+        _checked(POSTGRESQL.check_database, database)
+        with self._call():
+            if database.name in self.list_databases():
+                self._require_same(database)
+            else:
+                self._create_database(database)
+            self._open(database.name)
+
+    def _create_database(self, database: NewDatabase) -> None:
+        encoding, locale = encoding_of(database)
+        owner = self._owners.create()
+        # closed until PUBLIC has lost its rights, which are not part of this statement
+        form = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {} LOCALE {} ALLOW_CONNECTIONS false")
+        try:
+            with self._session.change() as do:
+                do(form.format(sql.Identifier(database.name), sql.Identifier(owner), sql.Literal(encoding),
+                               sql.Literal(locale)))  # fmt: skip
+        except (Busy, psycopg.Error):
+            with suppress(*FAILURES), self._session.change() as do:
+                do(sql.SQL("DROP ROLE {}").format(sql.Identifier(owner)))
+            raise
+
+    def _require_same(self, database: NewDatabase) -> None:
+        encoding, locale = encoding_of(database)
+        found = self._rows(
+            "SELECT pg_encoding_to_char(encoding), datcollate FROM pg_database WHERE datname = %s", (database.name,)
+        )
+        if (database.character_set and found[0][0] != encoding) or (database.collate and found[0][1] != locale):
+            raise AlreadyExists(f"Database {database.name} already exists, with another character set or collation.")
+
+    def _open(self, database: str) -> None:
+        """Owned by its own role, for members of that alone, and open for them."""
+        self._owners.of(database)
+        name = sql.Identifier(database)
+        with self._session.change() as do, do.together():
+            do(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
+            do(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true IS_TEMPLATE false").format(name))
+        if self._rows("SELECT 1 FROM pg_authid WHERE rolname = %s AND rolcanlogin", (ROOT,)):
+            self._owners.share_of_root(database)
 
     def delete_database(self, name: str) -> None:
-        """Drop it; sessions in it end."""
+        """Refuse new sessions, end those that are, drop it. When that fails, it is open again."""
         self._require_database(name)
-        self._do(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        with self._call():
+            self._end_what_holds_it(name)
+            try:
+                with self._session.change() as do:
+                    close = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false IS_TEMPLATE false")
+                    do(close.format(sql.Identifier(name)))
+                    self._end_sessions(do, "datid = (SELECT oid FROM pg_database WHERE datname = %s)", (name,))
+                    do(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            except (*FAILURES, OSError):
+                with suppress(*FAILURES), self._session.call(ENDING_SECONDS):
+                    self.restore_database(name)
+                raise
+            self._owners.tidy()
+
+    def _end_what_holds_it(self, name: str) -> None:
+        """Prepared transactions and subscriptions forbid a drop."""
+        prepared = self._rows("SELECT gid FROM pg_prepared_xacts WHERE database = %s", (name,))
+        subscriptions = self._rows(
+            "SELECT s.subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = %s",
+            (name,),
+        )
+        if prepared or subscriptions:
+            with self._session.inside(name) as do:
+                for (gid,) in prepared:
+                    do(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
+                for (subscription,) in subscriptions:
+                    for form in ("ALTER SUBSCRIPTION {} DISABLE", "ALTER SUBSCRIPTION {} SET (slot_name = NONE)",
+                                 "DROP SUBSCRIPTION {}"):  # fmt: skip
+                        do(sql.SQL(form).format(sql.Identifier(subscription)))
+
+    def restore_database(self, name: str) -> None:
+        """Let granted users in again."""
+        if name in self.list_databases():
+            self._owners.allow(name, True)
 
     def _require_database(self, name: str) -> None:
         if name not in self.list_databases():
@@ -64,123 +163,188 @@ class PostgreSQLAccounts(Accounts):
     # -- users -------------------------------------------------------------------------------------------------------
 
     def list_users(self) -> tuple[User, ...]:
-        """All but the engine's own, with the databases that they may connect to."""
-        grants = self._do(
-            "SELECT r.rolname, d.datname FROM pg_database d, aclexplode(d.datacl) a JOIN pg_roles r ON r.oid = a.grantee "
-            "WHERE a.privilege_type = 'CONNECT' AND NOT d.datistemplate ORDER BY d.datname COLLATE \"C\""
-        )
+        """All but the engine's own, with the databases that they may connect to by a grant of their own."""
         granted: dict[str, list[str]] = {}
-        for user, database in grants:
+        for user, database in self._rows(GRANTS):
             granted.setdefault(user, []).append(database)
-        rows = self._do('SELECT rolname FROM pg_roles WHERE rolcanlogin ORDER BY rolname COLLATE "C"')
+        rows = self._rows('SELECT rolname FROM pg_roles WHERE rolcanlogin ORDER BY rolname COLLATE "C"')
         return tuple(
-            User(name=name, databases=tuple(granted.get(name, ())))
-            for (name,) in rows
-            if name not in POSTGRESQL.reserved_users
+            User(name=name, databases=tuple(granted.get(name, ()))) for (name,) in rows if not is_reserved_user(name)
         )
 
-    def _exists(self, name: str) -> bool:
-        return bool(self._do("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,)))
+    def check_user(self, user: UserName) -> None:
+        """The name, as the facts have it, and that no role of root's has it."""
+        _checked(POSTGRESQL.check_user, user.name, user.host)
+        if self._rows("SELECT 1 FROM pg_roles WHERE rolname = %s", (user.name,)):
+            raise BadRequest(f"a role named '{user.name}' already exists on the instance")
 
-    def _require(self, user: UserName) -> None:
-        if user.name in POSTGRESQL.reserved_users or user.host != "%" or not self._exists(user.name):
+    def _require(self, user: UserName) -> int:
+        """The number of a user that is listed."""
+        rows = self._rows("SELECT oid FROM pg_roles WHERE rolname = %s AND rolcanlogin", (user.name,))
+        if is_reserved_user(user.name) or user.host != "%" or not rows:
             raise NotFound(f"User {user.name} cannot be found on the instance.")
+        return int(rows[0][0])
 
     def create_user(self, user: PlainUser) -> None:
-        """Create with password and grants."""
-        _checked(POSTGRESQL.check_user, user.name.name, user.name.host)
+        """With password and grants, in one transaction. One that is there gets what is missing."""
+        name = user.name.name
+        _checked(POSTGRESQL.check_user, name, user.name.host)
         for database in user.databases:
             self._require_database(database)
-        if self._exists(user.name.name):
-            raise AlreadyExists(f"User {user.name.name} already exists.")
-        self._login("CREATE ROLE {} LOGIN PASSWORD {}", user.name.name, user.password)
-        for database in user.databases:
-            self.grant(user.name, database)
+        found = self._rows("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", (name,))
+        if found and not found[0][0]:
+            raise AlreadyExists(f"A role named {name} already exists on the instance.")
+        with self._call():
+            owners = {database: self._owners.of(database) for database in user.databases}
+            form = (
+                "ALTER ROLE {} LOGIN PASSWORD {} VALID UNTIL 'infinity'"
+                if found
+                else "CREATE ROLE {} LOGIN PASSWORD {}"
+            )
+            with self._session.change() as do, do.together():
+                self._login(do, form, name, user.password)
+                for database, owner in owners.items():
+                    _admit(do, name, database, owner)
 
-    def _login(self, form: str, name: str, password: str) -> None:
+    def _login(self, do: Change, form: LiteralString, name: str, password: str) -> None:
         verifier = self._session.verifier(name, password)
-        # the forms are this module's own, what is filled in is quoted
-        statement = sql.SQL(form).format(sql.Identifier(name), sql.Literal(verifier))
-        self._do(statement)
+        do(sql.SQL(form).format(sql.Identifier(name), sql.Literal(verifier)))
 
     def delete_user(self, user: UserName) -> None:
-        """What it owns goes to the administrator, its grants go away."""
-        self._require(user)
-        role, admin = sql.Identifier(user.name), sql.Identifier(ADMIN)
-        for database in ("postgres", *self.list_databases()):
-            self._inside(database, sql.SQL("REASSIGN OWNED BY {} TO {}").format(role, admin))
-            self._inside(database, sql.SQL("DROP OWNED BY {}").format(role))
-        self._end_sessions(user.name)
-        self._do(sql.SQL("DROP ROLE {}").format(role))
+        """In one transaction it loses login, name and all access. What it made becomes its databases', as soon as can be."""
+        with self._call():
+            self._delete_user(self._require(user), user.name)
+            self._owners.tidy()
+
+    def _delete_user(self, oid: int, name: str) -> None:
+        gone = DELETED_PREFIX + secrets.token_hex(8)
+        with self._session.change() as do:
+            with do.together():
+                do(sql.SQL("ALTER ROLE {} RENAME TO {}").format(sql.Identifier(name), sql.Identifier(gone)))
+                do(sql.SQL("ALTER ROLE {} NOLOGIN PASSWORD NULL " + POWERS).format(sql.Identifier(gone)))
+                for (role,) in do(MEMBERSHIPS, (oid,)):
+                    do(b"REVOKE %b FROM %b CASCADE" % (role, gone.encode()))
+                for (database,) in do(ADMITTED, (oid,)):
+                    do(b"REVOKE ALL ON DATABASE %b FROM %b CASCADE" % (database, gone.encode()))
+                for (owner,) in do(HEIRS, (oid,)):  # until it is handed over, the others may change what it made
+                    do(b"GRANT %b TO %b" % (gone.encode(), owner))
+            self._end_sessions(do, "usesysid = %s", (oid,))
 
     def rename_user(self, user: UserName, new: UserName) -> None:
-        """Rename, keeping password and grants."""
+        """Rename, keeping password and grants; sessions end."""
         _checked(POSTGRESQL.check_user, new.name, new.host)
-        self._require(user)
-        if self._exists(new.name):
-            raise AlreadyExists(f"User {new.name} already exists.")
-        self._end_sessions(user.name)
-        self._do(sql.SQL("ALTER ROLE {} RENAME TO {}").format(sql.Identifier(user.name), sql.Identifier(new.name)))
+        with self._call():
+            oid = self._require(user)
+            if self._rows("SELECT 1 FROM pg_roles WHERE rolname = %s", (new.name,)):
+                raise AlreadyExists(f"User {new.name} already exists.")
+            with self._session.change() as do:
+                do(sql.SQL("ALTER ROLE {} RENAME TO {}").format(sql.Identifier(user.name), sql.Identifier(new.name)))
+                self._end_sessions(do, "usesysid = %s", (oid,))
 
     def set_password(self, user: UserName, password: str) -> None:
-        """Set a new password."""
-        self._require(user)
-        self._login("ALTER ROLE {} PASSWORD {}", user.name, password)
+        """Set a new password, without an end."""
+        with self._call():
+            self._require(user)
+            with self._session.change() as do:
+                self._login(do, "ALTER ROLE {} PASSWORD {} VALID UNTIL 'infinity'", user.name, password)
 
     def credential(self, user: UserName) -> str | None:
         """The verifier; of a role without a password an empty one."""
-        rows = self._do("SELECT coalesce(rolpassword, '') FROM pg_catalog.pg_authid WHERE rolname = %s", (user.name,))
+        rows = self._rows("SELECT coalesce(rolpassword, '') FROM pg_authid WHERE rolname = %s", (user.name,))
         return str(rows[0][0]) if rows else None
 
     def restore_credential(self, user: UserName, credential: str) -> None:
         """PostgreSQL takes a verifier in a password's place."""
         secret = sql.Literal(credential) if credential else sql.SQL("NULL")
-        self._do(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(user.name), secret))
+        with self._call(), self._session.change() as do:
+            do(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(user.name), secret))
 
     def grant(self, user: UserName, database: str) -> None:
-        """All rights on a database, and on what is and will be in its schema `public`."""
-        self._require(user)
+        """All that is and will be in a database: membership in its owning role."""
         self._require_database(database)
-        role, name = sql.Identifier(user.name), sql.Identifier(database)
-        self._do(sql.SQL("GRANT ALL ON DATABASE {} TO {}").format(name, role))
-        self._inside(database, sql.SQL("GRANT USAGE, CREATE ON SCHEMA public TO {}").format(role))
-        for kind in ("TABLES", "SEQUENCES"):
-            form = "GRANT ALL ON ALL " + kind + " IN SCHEMA public TO {}"
-            self._inside(database, sql.SQL(form).format(role))
+        with self._call():
+            oid = self._require(user)
+            owner = self._owners.of(database)
+            self._open(database)
+            with self._session.change() as do, do.together():
+                _admit(do, user.name, database, owner)
+            if self._has_something(oid, database):  # made before it was granted, by root's leave
+                with self._owners.inside(database) as do:
+                    objects.hand_over(do, {oid}, owner)
 
     def revoke(self, user: UserName, database: str) -> None:
-        """Take the rights back, and end the user's sessions in that database."""
-        self._require(user)
-        held = {each.name: each.databases for each in self.list_users()}.get(user.name, ())
-        if database not in held:
-            raise NotFound(f"User {user.name} has no access to database {database}.")
-        role, name = sql.Identifier(user.name), sql.Identifier(database)
-        self._do(sql.SQL("REVOKE ALL ON DATABASE {} FROM {}").format(name, role))
-        self._inside(database, sql.SQL("REVOKE ALL ON SCHEMA public FROM {}").format(role))
-        statement = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s AND datname = %s"
-        self._do(statement, (user.name, database))
+        """Take the database away, however it was granted, and end the user's sessions in it. What it made there stays."""
+        with self._call():
+            oid = self._require(user)
+            held = {each.name: each.databases for each in self.list_users()}.get(user.name, ())
+            if database not in held:
+                raise NotFound(f"User {user.name} has no access to database {database}.")
+            owner = self._owners.of(database)
+            with self._session.change() as do:
+                with do.together():
+                    dismiss(do, oid, _quoted_database(do, database), owner)
+                    if do("SELECT has_database_privilege(%s::oid, %s, 'CONNECT')", (oid, database))[0][0]:
+                        raise Busy(
+                            f"User {user.name} is a superuser, to whom root gave all databases; nothing was changed."
+                        )
+                self._end_sessions(do, "usesysid = %s AND datname = %s", (oid, database))
+            if self._has_something(oid, database):
+                with self._owners.inside(database) as do:
+                    objects.hand_over(do, {oid}, owner)
+                    objects.withdraw(do, oid)
 
-    def _end_sessions(self, name: str) -> None:
-        self._do("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", (name,))
+    def _has_something(self, oid: int, database: str) -> bool:
+        return bool(self._rows(SOMETHING, (oid, database)))
+
+    def _end_sessions(self, do: Change, which: LiteralString, values: Sequence[Any]) -> None:
+        """End them and see that they ended."""
+        ending: LiteralString = (
+            "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND "
+        )
+        until = time.monotonic() + ENDING_SECONDS
+        while pids := [pid for pid, _ in do(ending + which, values)]:
+            if time.monotonic() > until:
+                raise Busy(f"The session with pid {pids[0]} does not end; please try again.")
+            time.sleep(0.02)
 
     # -- root --------------------------------------------------------------------------------------------------------
 
     def enable_root(self, password: str) -> str:
-        """A superuser role named root."""
-        form = (
-            "ALTER ROLE {} SUPERUSER LOGIN PASSWORD {}"
-            if self._exists(ROOT)
-            else "CREATE ROLE {} SUPERUSER LOGIN PASSWORD {}"
-        )
-        self._login(form, ROOT, password)
+        """A superuser role named root. What it makes in tenants' databases can be used by those who were granted them."""
+        with self._call():
+            there = self._rows("SELECT 1 FROM pg_roles WHERE rolname = %s", (ROOT,))
+            form = "ALTER ROLE {} SUPERUSER LOGIN PASSWORD {} VALID UNTIL 'infinity'" if there else (
+                "CREATE ROLE {} SUPERUSER LOGIN PASSWORD {}")  # fmt: skip
+            with self._session.change() as do:
+                self._login(do, form, ROOT, password)
+            for database in self.list_databases():
+                with suppress(Busy):
+                    self._owners.share_of_root(database)
         return ROOT
 
     def disable_root(self) -> None:
-        """A password that nobody knows, as Trove does it; open sessions end."""
-        if not self._exists(ROOT):
-            raise NotFound("Root user has never been enabled on the instance.")
-        self._login("ALTER ROLE {} PASSWORD {}", ROOT, secrets.token_urlsafe(32))
-        self._end_sessions(ROOT)
+        """No login, no powers; open sessions end. What it made in tenants' databases becomes theirs."""
+        with self._call():
+            rows = self._rows("SELECT oid FROM pg_roles WHERE rolname = %s", (ROOT,))
+            if not rows:
+                raise NotFound("Root user has never been enabled on the instance.")
+            with self._session.change() as do:
+                with do.together():
+                    self._login(do, "ALTER ROLE {} NOLOGIN PASSWORD {} " + POWERS, ROOT, secrets.token_urlsafe(32))
+                    for (role,) in do(MEMBERSHIPS, rows[0]):
+                        do(b"REVOKE %b FROM root CASCADE" % role)
+                self._end_sessions(do, "usesysid = %s", rows[0])
+            self._owners.tidy()
+
+
+def _admit(do: Change, user: str, database: str, owner: str) -> None:
+    rows = do("SELECT convert_to(quote_ident(%s), 'SQL_ASCII')", (user,))
+    admit(do, rows[0][0], _quoted_database(do, database), owner)
+
+
+def _quoted_database(do: Change, database: str) -> bytes:
+    quoted: bytes = do("SELECT convert_to(quote_ident(%s), 'SQL_ASCII')", (database,))[0][0]
+    return quoted
 
 
 def _checked(check: Any, *values: Any) -> None:
@@ -198,3 +362,28 @@ def _translated() -> Iterator[None]:
     except psycopg.Error as error:
         text = error.diag.message_primary or str(error).splitlines()[0]
         raise EngineFailed(f"the database refused it ({error.sqlstate}): {text}") from error
+
+
+GRANTS = """
+SELECT r.rolname, d.datname FROM pg_database d, aclexplode(d.datacl) a JOIN pg_roles r ON r.oid = a.grantee
+WHERE a.privilege_type = 'CONNECT' AND a.grantee <> d.datdba
+UNION SELECT r.rolname, d.datname FROM pg_database d JOIN pg_auth_members m ON m.roleid = d.datdba
+JOIN pg_roles r ON r.oid = m.member ORDER BY 2, 1
+"""
+SOMETHING = """
+SELECT 1 FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid
+WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = %s AND d.datname = %s LIMIT 1
+"""
+MEMBERSHIPS = """
+SELECT convert_to(quote_ident(r.rolname), 'SQL_ASCII') FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
+WHERE m.member = %s
+"""
+ADMITTED = """
+SELECT convert_to(quote_ident(d.datname), 'SQL_ASCII') FROM pg_database d, aclexplode(d.datacl) a WHERE a.grantee = %s
+"""
+# owning roles of the databases in which a role owns something
+HEIRS = """
+SELECT DISTINCT convert_to(quote_ident(o.rolname), 'SQL_ASCII')
+FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid JOIN pg_roles o ON o.oid = d.datdba
+WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = %s AND s.deptype = 'o' AND starts_with(o.rolname, 'coffer_owner_')
+"""

@@ -73,6 +73,7 @@ class PostgreSQL(Datastore):
         config = self.around.config_file(CONFIG)
         command = [self._program("postgres"), "-D", str(self._folder), "-c", f"config_file={config}"]
         self._process.start(command, self.answers)
+        self._accounts.adopt()
 
     def stop(self) -> None:
         """SIGINT is PostgreSQL's fast shutdown: sessions end, what was committed is kept."""

@@ -1,40 +1,176 @@
-"""The administrator's sessions with PostgreSQL, over its socket."""
+"""The administrator's sessions with PostgreSQL, over its socket.
+
+Lists, health and changes have a session each, so that none waits for another. Whatever a tenant has set for a database
+or a role is overruled, and every statement has limits that the engine itself keeps.
+"""
 
 import os
+import re
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
 
-from workflows.domain.errors import EngineFailed
+from guest_worker.datastores.postgresql.watch import Watch
+from workflows.domain.errors import Busy, EngineFailed
 
 ADMIN = "os_admin"
 HOME = "postgres"  # the database that the administrator talks from
+LOCK_SECONDS = 3.0  # how long a statement waits for a lock
+CALL_SECONDS = 8.0  # how long all statements of one call may take
+LEAST_SECONDS = 0.2  # with less left, no further statement begins
 
-Statement = LiteralString | sql.Composed
+# What a database's owner or a superuser may have set for our sessions, too; a value given at the start wins over those.
+PINNED = {
+    "role": "none",
+    "search_path": "pg_catalog,pg_temp",
+    "local_preload_libraries": "",
+    "session_preload_libraries": "",
+    "lock_timeout": str(int(LOCK_SECONDS * 1000)),
+    "statement_timeout": str(int(CALL_SECONDS * 1000)),
+    "idle_session_timeout": "0",
+    "default_transaction_read_only": "off",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+    "default_tablespace": "",
+    "synchronous_commit": "on",
+    "standard_conforming_strings": "on",
+    "quote_all_identifiers": "off",
+    "session_replication_role": "origin",
+    "row_security": "on",
+    "client_min_messages": "warning",
+}
+IN_TRANSACTION = {"idle_in_transaction_session_timeout": "10000"}
+REFUSALS = re.compile(
+    r"password authentication failed|role .* does not exist|not permitted to log in|pg_hba\.conf|no password assigned"
+    r"|expired password|permission denied for database|permission denied to set parameter"
+)
+WAITED = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected,
+          psycopg.errors.ObjectInUse)  # fmt: skip
+
+Statement = LiteralString | sql.Composed | bytes
+Values = Sequence[Any] | Mapping[str, Any]
+Connection = psycopg.Connection[tuple[Any, ...]]
 
 
-class Session:
-    """One connection to the home database, opened when needed; short ones to others."""
+class AdministratorRefused(EngineFailed):
+    """The engine runs, and does not let our account in, or not do its work."""
 
-    def __init__(self, folder: Path, password: Callable[[], str]) -> None:
-        self._folder = folder
-        self._password = password
+
+class Change:
+    """Statements of one call on one connection, within the time that the call has left."""
+
+    def __init__(self, connection: Connection, session: "Session", until: float) -> None:
+        self._connection = connection
+        self._session = session
+        self._until = until
+
+    def __call__(self, statement: Statement, values: Values = ()) -> list[tuple[Any, ...]]:
+        """Do a statement. Busy when something held it up: the engine has cancelled it then."""
+        left = self._until - time.monotonic()
+        if left < LEAST_SECONDS:
+            raise Busy("The database had no time for it; nothing was changed.")
+        self._limit(left)
+        with Watch(self._connection, self._session.blockers, left) as watch:
+            try:
+                cursor = self._connection.execute(statement, values or None)
+                return cursor.fetchall() if cursor.description else []
+            except WAITED as error:
+                raise Busy(_held_up(watch.blockers, error)) from error
+            except psycopg.errors.InsufficientPrivilege as error:
+                raise AdministratorRefused("the administrator's account lacks rights in the database") from error
+
+    def _limit(self, left: float) -> None:
+        lock = int(min(self._session.lock_seconds, left) * 1000)
+        form = sql.SQL(
+            "SELECT pg_catalog.set_config('lock_timeout', {}, false), set_config('statement_timeout', {}, false)"
+        )
+        self._connection.execute(form.format(sql.Literal(str(lock)), sql.Literal(str(int(left * 1000)))))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """All statements inside or none."""
+        with self._connection.transaction():
+            yield
+
+
+def _held_up(blockers: str, error: psycopg.Error) -> str:
+    what = (
+        f"The database is locked by {blockers}" if blockers else f"The database refused: {error.diag.message_primary}"
+    )
+    return f"{what}; nothing was changed."
+
+
+class Line:
+    """One connection to the home database, opened when needed, for one user at a time."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
         self._lock = threading.RLock()
-        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._connection: Connection | None = None
+
+    @contextmanager
+    def held(self, patience: float = LOCK_SECONDS) -> Iterator[Connection]:
+        """The connection, alone. Busy when another holds it for too long."""
+        if not self._lock.acquire(timeout=patience):
+            raise Busy("Another request to the database is under way; please try again.")
+        try:
+            yield self._open()
+        except (psycopg.OperationalError, OSError) as error:
+            if self._connection is None or self._connection.closed or self._connection.broken:
+                self._forget()
+                raise EngineFailed("the database does not answer") from error
+            raise
+        finally:
+            self._lock.release()
+
+    def _open(self) -> Connection:
+        if self._connection is not None and not self._connection.closed:
+            try:  # the engine may have ended the session, and nothing that changes something is sent twice
+                self._connection.execute("SELECT 1")
+                return self._connection
+            except psycopg.OperationalError:
+                self._forget()
+        self._connection = self._connect()
+        return self._connection
+
+    def _forget(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
 
     def close(self) -> None:
         """Forget the connection."""
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            self._forget()
 
-    def connect(self, database: str) -> "psycopg.Connection[tuple[Any, ...]]":
-        """Open a connection to one database; every statement is its own transaction."""
+
+class Session:
+    """All that the administrator asks of the engine."""
+
+    def __init__(self, folder: Path, password: Callable[[], str]) -> None:
+        self._folder = folder
+        self._password = password
+        self._reading = Line(lambda: self._connect(HOME))
+        self._health = Line(lambda: self._connect(HOME))
+        self._changing = Line(lambda: self._connect(HOME))
+        self._watching = Line(lambda: self._connect(HOME, lock_timeout="300", statement_timeout="500"))
+        self._until: float | None = None
+        self.lock_seconds = LOCK_SECONDS
+
+    def close(self) -> None:
+        """Forget the connections."""
+        for line in (self._reading, self._health, self._changing, self._watching):
+            line.close()
+
+    def _connect(self, database: str, **settings: str) -> Connection:
+        """Open a connection; every statement is its own transaction."""
+        options = " ".join(f"-c {key}={_escaped(value)}" for key, value in (PINNED | IN_TRANSACTION | settings).items())
         folder = os.open(self._folder, os.O_PATH)
         try:
             return psycopg.connect(
@@ -43,50 +179,100 @@ class Session:
                 user=ADMIN,
                 password=self._password(),
                 autocommit=True,
-                connect_timeout=5,
+                connect_timeout=3,
                 application_name="guest",
+                client_encoding=settings.get("client_encoding", "UTF8"),
+                options=options,
             )
+        except psycopg.OperationalError as error:
+            if REFUSALS.search(str(error)):
+                raise AdministratorRefused("the administrator's account is refused by the database") from error
+            raise
         finally:
             os.close(folder)
 
-    def rows(self, statement: Statement, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Do a statement in the home database. The engine's own errors pass; a lost connection is EngineFailed."""
-        with self._lock:
-            for last in (False, True):
-                try:
-                    if self._connection is None or self._connection.closed:
-                        self._connection = self.connect(HOME)
-                    cursor = self._connection.execute(statement, values or None)
-                    return cursor.fetchall() if cursor.description else []
-                except (psycopg.OperationalError, FileNotFoundError) as error:
-                    if (
-                        isinstance(error, psycopg.Error)
-                        and error.sqlstate
-                        and not error.sqlstate.startswith(("08", "57"))
-                    ):
-                        raise
-                    self.close()
-                    if last:
-                        raise EngineFailed("the database does not answer") from error
-        return []
+    # -- reading -----------------------------------------------------------------------------------------------------
 
-    def rows_in(self, database: str, statement: Statement) -> None:
-        """Do a statement inside another database."""
-        with self.connect(database) as connection:
-            connection.execute(statement)
+    def rows(self, statement: Statement, values: Values = ()) -> list[tuple[Any, ...]]:
+        """Ask in the home database. The engine's own errors pass; a lost connection is EngineFailed."""
+        with self._reading.held() as connection:
+            try:
+                cursor = connection.execute(statement, values or None)
+                return cursor.fetchall() if cursor.description else []
+            except WAITED as error:
+                holders = self.blockers(None)
+                raise Busy(f"The database is locked by {holders}." if holders else _held_up("", error)) from error
 
     def verifier(self, user: str, password: str) -> str:
         """What PostgreSQL keeps of a password; made here, so that no statement carries the password itself."""
-        with self._lock:
-            self.rows("SELECT 1")
-            if self._connection is None:
-                raise EngineFailed("the database does not answer")
-            made = self._connection.pgconn.encrypt_password(password.encode(), user.encode(), b"scram-sha-256")
-            return made.decode()
+        with self._reading.held() as connection:
+            return connection.pgconn.encrypt_password(password.encode(), user.encode(), b"scram-sha-256").decode()
 
     def answers(self) -> bool:
         """Whether a question is answered."""
         try:
-            return bool(self.rows("SELECT 1"))
-        except (EngineFailed, psycopg.Error, OSError):
+            with self._health.held() as connection:
+                return bool(connection.execute("SELECT 1").fetchall())
+        except (Busy, EngineFailed, psycopg.Error, OSError):
             return False
+
+    def blockers(self, pid: int | None) -> str:
+        """Who holds the locks that a session waits for; with None, who holds locks that nobody can read beside."""
+        try:
+            with self._watching.held(0.5) as connection:
+                rows = connection.execute(BLOCKERS, {"pid": pid}).fetchall()
+        except (Busy, EngineFailed, psycopg.Error):
+            return ""
+        return ", ".join(str(name) for (name,) in rows)
+
+    # -- changing ----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def call(self, seconds: float = CALL_SECONDS, lock_seconds: float = LOCK_SECONDS) -> Iterator[None]:
+        """All changes inside share one limit of time; a call inside another one shares its limit."""
+        before = self._until, self.lock_seconds
+        until = time.monotonic() + seconds
+        self._until = min(until, before[0]) if before[0] is not None else until
+        self.lock_seconds = lock_seconds
+        try:
+            yield
+        finally:
+            self._until, self.lock_seconds = before
+
+    @contextmanager
+    def change(self) -> Iterator[Change]:
+        """Change something in the home database, or what all databases share."""
+        until = self._until or time.monotonic() + CALL_SECONDS
+        with self._changing.held() as connection:
+            yield Change(connection, self, until)
+
+    @contextmanager
+    def inside(self, database: str) -> Iterator[Change]:
+        """Change something inside a database, on a connection of its own.
+
+        Names come from databases of other encodings, so that no text is converted: statements are ASCII, or bytes.
+        """
+        until = self._until or time.monotonic() + CALL_SECONDS
+        if until - time.monotonic() < LEAST_SECONDS:
+            raise Busy("The database had no time for it; nothing was changed.")
+        try:
+            connection = self._connect(database, client_encoding="SQL_ASCII")
+        except psycopg.OperationalError as error:
+            raise EngineFailed(f"database {database} cannot be entered: {str(error).splitlines()[-1]}") from error
+        with connection:
+            yield Change(connection, self, until)
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")
+
+
+# without a pid: whoever holds an exclusive lock on a catalog
+BLOCKERS = """
+SELECT DISTINCT CASE WHEN b.pid = 0 THEN 'a prepared transaction'
+                     ELSE concat('a session of user ''', a.usename, ''' (pid ', b.pid, ')') END
+FROM (SELECT unnest(pg_blocking_pids(%(pid)s::int)) AS pid
+      UNION SELECT l.pid FROM pg_locks l WHERE %(pid)s::int IS NULL AND l.granted AND l.mode = 'AccessExclusiveLock'
+      AND l.relation < 16384 AND l.pid <> pg_backend_pid()) b
+LEFT JOIN pg_stat_activity a ON a.pid = b.pid WHERE b.pid IS NOT NULL ORDER BY 1 LIMIT 3
+"""

@@ -1,34 +1,79 @@
-"""The facts of PostgreSQL."""
+"""The facts of PostgreSQL. What encodings and locales a version takes is in `data/`, as the engine itself answered.
+
+`python -m guest_worker.datastores.postgresql.facts` writes such a file.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 from workflows.domain.accounts import NewDatabase
 from workflows.domain.datastores.base import Datastore
-from workflows.domain.datastores.naming import check_charset, check_name, check_reserved, check_secret
+from workflows.domain.datastores.naming import check_name, check_reserved, check_secret
 
-# Server encodings (PostgreSQL's manual, table "Character Sets"); clients may write them without the underscore.
-ENCODINGS = frozenset(
-    "EUC_CN EUC_JP EUC_JIS_2004 EUC_KR EUC_TW ISO_8859_5 ISO_8859_6 ISO_8859_7 ISO_8859_8 KOI8R KOI8U LATIN1 LATIN2 "
-    "LATIN3 LATIN4 LATIN5 LATIN6 LATIN7 LATIN8 LATIN9 LATIN10 MULE_INTERNAL SQL_ASCII UTF8 WIN866 WIN874 WIN1250 "
-    "WIN1251 WIN1252 WIN1253 WIN1254 WIN1255 WIN1256 WIN1257 WIN1258".split()
-)
-LOCALES = frozenset({"C", "POSIX", "C.UTF-8", "C.utf8", "en_US.UTF-8", "en_US.utf8"})
+DATA = Path(__file__).parent / "data"
+DEFAULT_SERIES = "15"
 NAME_MAX = 63
 RESERVED_USERS = frozenset({"os_admin", "postgres", "root", "public", "none"})
 RESERVED_DATABASES = frozenset({"os_admin", "postgres", "template0", "template1"})
+OWNER_PREFIX = "coffer_owner_"  # roles that own databases
+DELETED_PREFIX = "coffer_deleted_"  # users that were deleted and still own something
+RESERVED_PREFIXES = ("pg_", OWNER_PREFIX, DELETED_PREFIX)
+
+
+@cache
+def _data(version: str) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((DATA / f"postgresql-{version}.json").read_text())
+    return read
+
+
+def _letters(name: str) -> str:
+    return "".join(each for each in name.lower() if each.isascii() and each.isalnum())
+
+
+def same_locale(name: str) -> str:
+    """A locale as the C library looks it up: the name of its encoding without case and punctuation."""
+    language, dot, encoding = name.partition(".")
+    return f"{language}.{_letters(encoding)}" if dot else language
+
+
+def encoding_of(database: NewDatabase, version: str = DEFAULT_SERIES) -> tuple[str, str]:
+    """Encoding and locale that a new database gets; ValueError when the engine would not take them together.
+
+    Without a locale it is one that fits: that of most encodings is C, which compares bytes.
+    """
+    data = _data(version)
+    encoding = "UTF8"
+    if database.character_set is not None:
+        encoding = data["encodings"].get(_letters(database.character_set))
+        if encoding is None:
+            raise ValueError(f"unknown character set '{database.character_set}'")
+    if database.collate is None:
+        return encoding, "C.UTF-8" if encoding == "UTF8" else "C"
+    known = {same_locale(name): encodings for name, encodings in data["locales"].items()}
+    if same_locale(database.collate) not in known:
+        raise ValueError(f"unknown collation '{database.collate}'")
+    if encoding not in known[same_locale(database.collate)]:
+        raise ValueError(f"collation '{database.collate}' does not belong to character set '{encoding}'")
+    return encoding, database.collate
+
+
+def is_reserved_user(name: str) -> bool:
+    """Whether a role is the engine's or ours, which no tenant sees or names."""
+    return name in RESERVED_USERS or name.startswith(RESERVED_PREFIXES)
 
 
 def _check_database(database: NewDatabase) -> None:
     check_name("database name", database.name, NAME_MAX)
     check_reserved("database name", database.name, RESERVED_DATABASES)
-    check_charset(database, ENCODINGS | {each.lower() for each in ENCODINGS} | {"utf-8", "UTF-8"})
-    if database.collate is not None and database.collate not in LOCALES:
-        raise ValueError(f"unknown collation '{database.collate}'")
+    encoding_of(database)
 
 
 def _check_user(name: str, host: str) -> None:
     check_name("user name", name, NAME_MAX)
-    check_reserved("user name", name, RESERVED_USERS)
-    if name.startswith("pg_"):
-        raise ValueError(f"user name '{name}' is reserved: it starts with 'pg_'")
+    if is_reserved_user(name.lower()):
+        raise ValueError(f"user name '{name}' is reserved")
     if host != "%":
         raise ValueError(f"host '{host}' is not supported by this datastore: only '%'")
 

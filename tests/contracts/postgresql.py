@@ -1,0 +1,265 @@
+"""PostgreSQL's tables for the conformance suite."""
+
+from tests.contracts.tables import Thing, Trap
+
+POSTGRESQL_THINGS = (
+    Thing(
+        "table",
+        ("CREATE TABLE t (n int PRIMARY KEY, s text)", "INSERT INTO t VALUES (1)"),
+        ("SELECT n FROM t", "INSERT INTO t VALUES (2)", "UPDATE t SET s = 'x'", "DELETE FROM t WHERE n = 2"),
+        ("ALTER TABLE t ADD c int", "CREATE INDEX ON t (c)", "TRUNCATE t", "DROP TABLE t"),
+    ),
+    Thing(
+        "table of an own schema",
+        (
+            "CREATE SCHEMA s",
+            "CREATE TABLE s.t (n serial)",
+            "CREATE FUNCTION s.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        ),
+        ("INSERT INTO s.t DEFAULT VALUES", "SELECT s.f()", "CREATE TABLE IF NOT EXISTS s.u (n int)"),
+        ("ALTER TABLE s.t ADD c int", "DROP TABLE s.u", "DROP SCHEMA s CASCADE"),
+    ),
+    Thing(
+        "quoted names",
+        ('CREATE SCHEMA "o\'r ""x"" %s"', 'CREATE TABLE "o\'r ""x"" %s"."%d t" (n int)'),
+        ('INSERT INTO "o\'r ""x"" %s"."%d t" VALUES (1)',),
+        ('ALTER TABLE "o\'r ""x"" %s"."%d t" ADD c int', 'DROP SCHEMA "o\'r ""x"" %s" CASCADE'),
+    ),
+    Thing(
+        "view",
+        ("CREATE TABLE t (n int)", "CREATE VIEW v AS SELECT n FROM t"),
+        ("SELECT n FROM v", "INSERT INTO v VALUES (1)"),
+        ("CREATE OR REPLACE VIEW v AS SELECT n FROM t WHERE n > 0", "DROP VIEW v", "DROP TABLE t"),
+    ),
+    Thing(
+        "materialized view",
+        ("CREATE MATERIALIZED VIEW m AS SELECT 1 AS n",),
+        ("SELECT n FROM m",),
+        ("REFRESH MATERIALIZED VIEW m", "DROP MATERIALIZED VIEW m"),
+    ),
+    Thing(
+        "sequence", ("CREATE SEQUENCE q",), ("SELECT nextval('q')",), ("ALTER SEQUENCE q RESTART", "DROP SEQUENCE q")
+    ),
+    Thing(
+        "function",
+        ("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "REVOKE ALL ON FUNCTION f() FROM PUBLIC"),
+        ("SELECT f()",),
+        ("CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 2'", "DROP FUNCTION f()"),
+    ),
+    Thing(
+        "procedure",
+        ("CREATE PROCEDURE p() LANGUAGE plpgsql AS 'BEGIN NULL; END'",),
+        ("CALL p()",),
+        ("ALTER PROCEDURE p() RENAME TO p2", "DROP PROCEDURE p2()"),
+    ),
+    Thing("type", ("CREATE TYPE y AS ENUM ('a')",), ("SELECT 'a'::y",), ("ALTER TYPE y ADD VALUE 'b'", "DROP TYPE y")),
+    Thing(
+        "domain",
+        ("CREATE DOMAIN d AS int",),
+        ("SELECT 1::d",),
+        ("ALTER DOMAIN d ADD CHECK (VALUE > 0)", "DROP DOMAIN d"),
+    ),
+    Thing(
+        "partitioned table",
+        ("CREATE TABLE p (n int) PARTITION BY RANGE (n)", "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9)"),
+        ("INSERT INTO p VALUES (1)",),
+        ("CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (9) TO (19)", "DROP TABLE p"),
+    ),
+    Thing(
+        "large object",
+        ("SELECT lo_create(4711)",),
+        ("SELECT lo_put(4711, 0, 'x')", "SELECT lo_get(4711)"),
+        ("SELECT lo_unlink(4711)",),
+    ),
+    Thing(
+        "extension",
+        ("CREATE EXTENSION hstore",),
+        ("SELECT 'a=>1'::hstore", "CREATE TABLE IF NOT EXISTS h (c hstore)"),
+        ("ALTER EXTENSION hstore UPDATE", "DROP TABLE h", "DROP EXTENSION hstore"),
+    ),
+    Thing(
+        "operator, collation, text search, statistics",
+        (
+            "CREATE FUNCTION eq(int, int) RETURNS bool LANGUAGE sql AS 'SELECT $1 = $2'",
+            "CREATE OPERATOR === (FUNCTION = eq, LEFTARG = int, RIGHTARG = int)",
+            'CREATE COLLATION c FROM "C"',
+            "CREATE TEXT SEARCH DICTIONARY td (TEMPLATE = simple)",
+            "CREATE TEXT SEARCH CONFIGURATION tc (COPY = simple)",
+            "CREATE AGGREGATE sum2(int) (SFUNC = int4pl, STYPE = int)",
+            "CREATE TABLE t (a int, b int)",
+            "CREATE STATISTICS st ON a, b FROM t",
+            "CREATE PUBLICATION pub FOR TABLE t",
+        ),
+        ("SELECT 1 === 1", "SELECT 'a' COLLATE c", "SELECT to_tsvector('tc', 'x')", "SELECT sum2(1)"),
+        (
+            "DROP OPERATOR === (int, int)",
+            "DROP FUNCTION eq",
+            "DROP COLLATION c",
+            "DROP TEXT SEARCH CONFIGURATION tc",
+            "DROP TEXT SEARCH DICTIONARY td",
+            "DROP AGGREGATE sum2(int)",
+            "DROP STATISTICS st",
+            "DROP PUBLICATION pub",
+            "DROP TABLE t",
+        ),
+    ),
+    Thing(
+        "after DISCARD ALL and RESET ROLE, as pools do it",
+        (
+            "DISCARD ALL",
+            "CREATE TABLE t (n int)",
+            "RESET ROLE",
+            "RESET SESSION AUTHORIZATION",
+            "CREATE TABLE u (n int)",
+        ),
+        ("SELECT * FROM t, u",),
+        ("ALTER TABLE t ADD c int", "DROP TABLE t", "DROP TABLE u"),
+    ),
+)
+
+POSTGRESQL_ATTEMPT = (
+    "CREATE SCHEMA evil",
+    "GRANT USAGE, CREATE ON SCHEMA evil TO PUBLIC",
+    """CREATE FUNCTION evil.pwn() RETURNS int LANGUAGE plpgsql AS $$BEGIN
+        BEGIN EXECUTE 'ALTER ROLE amy SUPERUSER'; EXCEPTION WHEN OTHERS THEN NULL; END;
+        BEGIN EXECUTE 'ALTER ROLE bob SUPERUSER'; EXCEPTION WHEN OTHERS THEN NULL; END;
+        BEGIN EXECUTE 'GRANT pg_execute_server_program TO bob'; EXCEPTION WHEN OTHERS THEN NULL; END;
+        RETURN 1; END$$""",
+)
+
+_DEFINER = """CREATE FUNCTION evil.run() RETURNS int LANGUAGE plpgsql SECURITY DEFINER AS
+    $$BEGIN RETURN evil.pwn(); END$$"""
+_TRIGGER = (
+    "CREATE FUNCTION evil.trig() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM evil.pwn(); RETURN NULL; END'"
+)
+_EVENT = """CREATE FUNCTION evil.event() RETURNS event_trigger LANGUAGE plpgsql AS
+    'BEGIN PERFORM evil.pwn(); END'"""
+_IMMUTABLE = "CREATE FUNCTION evil.imm(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN evil.pwn(); END'"
+_SHADOWS = """CREATE FUNCTION evil.{name}({arguments}) RETURNS {result} LANGUAGE plpgsql AS
+    $$BEGIN PERFORM evil.pwn(); RETURN {value}; END$$"""
+
+POSTGRESQL_TRAPS = (
+    Trap("definer function", (_DEFINER,), spring=("SELECT evil.run()",)),
+    Trap(
+        "view and materialized view",
+        (
+            "CREATE VIEW evil.v AS SELECT evil.pwn()",
+            "CREATE MATERIALIZED VIEW evil.m AS SELECT evil.pwn()",
+            "CREATE VIEW evil.hashes AS SELECT rolpassword FROM pg_authid",
+        ),
+        spring=("SELECT * FROM evil.v", "SELECT * FROM evil.hashes", "REFRESH MATERIALIZED VIEW evil.m"),
+    ),
+    Trap(
+        "rule and trigger",
+        (
+            _TRIGGER,
+            "CREATE TABLE t (n int)",
+            "CREATE TRIGGER tr AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH STATEMENT EXECUTE FUNCTION evil.trig()",
+            "CREATE TABLE r (n int)",
+            "CREATE RULE rule AS ON INSERT TO r DO ALSO SELECT evil.pwn()",
+        ),
+        spring=("INSERT INTO t VALUES (1)", "INSERT INTO r VALUES (1)"),
+    ),
+    Trap(
+        "index, check, default, generated column, domain",
+        (
+            _IMMUTABLE,
+            "CREATE TABLE t (n int DEFAULT evil.pwn(), g int GENERATED ALWAYS AS (evil.imm(1)) STORED)",
+            "CREATE TABLE u (n int)",
+            "CREATE INDEX ON u (evil.imm(n))",
+            "ALTER TABLE u ADD CHECK (evil.imm(n) = 1)",
+            "CREATE DOMAIN evil.d AS int CHECK (evil.imm(VALUE) = 1)",
+            "CREATE TABLE w (d evil.d)",
+        ),
+        spring=("INSERT INTO t DEFAULT VALUES", "INSERT INTO u VALUES (1)", "INSERT INTO w VALUES (1)", "ANALYZE u"),
+    ),
+    Trap(
+        "names in search paths",
+        (
+            _SHADOWS.format(name="quote_ident", arguments="name", result="text", value="'x'"),
+            _SHADOWS.format(name="has_database_privilege", arguments="oid, text, text", result="bool", value="true"),
+            _SHADOWS.format(name="set_config", arguments="text, text, boolean", result="text", value="'x'"),
+            _SHADOWS.format(name="neq", arguments="name, text", result="bool", value="true"),
+            "CREATE OPERATOR evil.<> (FUNCTION = evil.neq, LEFTARG = name, RIGHTARG = text)",
+            "CREATE OPERATOR evil.= (FUNCTION = evil.neq, LEFTARG = name, RIGHTARG = text)",
+            "CREATE VIEW evil.pg_database AS SELECT *, evil.pwn() AS pwn FROM pg_catalog.pg_database",
+            "CREATE VIEW evil.pg_event_trigger AS SELECT *, evil.pwn() AS pwn FROM pg_catalog.pg_event_trigger",
+            "CREATE VIEW evil.pg_authid AS SELECT *, evil.pwn() AS pwn FROM pg_catalog.pg_roles",
+            "ALTER DATABASE app SET search_path = evil, pg_catalog",
+        ),
+    ),
+    Trap(
+        "settings of the database",
+        (
+            "ALTER DATABASE app SET local_preload_libraries = 'no_such_library'",
+            "ALTER DATABASE app SET default_transaction_read_only = on",
+            "ALTER DATABASE app SET statement_timeout = 1",
+            "ALTER DATABASE app SET lock_timeout = 1",
+            "ALTER DATABASE app SET idle_session_timeout = 1",
+            "ALTER DATABASE app SET client_encoding = 'LATIN1'",
+            "ALTER DATABASE app SET default_tablespace = 'none'",
+            "ALTER DATABASE app SET standard_conforming_strings = off",
+            "ALTER DATABASE app SET quote_all_identifiers = on",
+            "DO $$BEGIN EXECUTE format('ALTER DATABASE app SET role = %I', current_user); END$$",
+        ),
+    ),
+    Trap(
+        "a database turned into a template",
+        ("ALTER DATABASE app IS_TEMPLATE true", "ALTER DATABASE app CONNECTION LIMIT 0"),
+    ),
+    Trap("things that the database is given", ("ALTER SCHEMA public RENAME TO private",)),
+    Trap("definer function of root", (_DEFINER,), by_root=True, spring=("SELECT evil.run()",)),
+    Trap(
+        "event triggers of root",
+        (
+            _EVENT,
+            "CREATE EVENT TRIGGER e1 ON ddl_command_start EXECUTE FUNCTION evil.event()",
+            "CREATE EVENT TRIGGER e2 ON ddl_command_end EXECUTE FUNCTION evil.event()",
+            'CREATE EVENT TRIGGER "e%3" ON sql_drop EXECUTE FUNCTION evil.event()',
+            "ALTER EVENT TRIGGER e2 ENABLE ALWAYS",
+            'ALTER EVENT TRIGGER "e%3" ENABLE REPLICA',
+        ),
+        by_root=True,
+    ),
+    Trap(
+        "an event trigger of root that refuses everything",
+        (
+            "CREATE FUNCTION evil.no() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''no''; END'",
+            "CREATE EVENT TRIGGER no ON ddl_command_start EXECUTE FUNCTION evil.no()",
+            "ALTER EVENT TRIGGER no ENABLE ALWAYS",
+        ),
+        by_root=True,
+    ),
+    Trap(
+        "foreign data wrapper, server, publication, subscription of root",
+        (
+            "CREATE EXTENSION postgres_fdw",
+            "CREATE EXTENSION dblink",
+            "CREATE FOREIGN DATA WRAPPER w",
+            "CREATE SERVER s FOREIGN DATA WRAPPER postgres_fdw",
+            "CREATE USER MAPPING FOR amy SERVER s",
+            "CREATE PUBLICATION p FOR ALL TABLES",
+            "CREATE SUBSCRIPTION sub CONNECTION 'host=127.0.0.1' PUBLICATION p WITH (connect = false)",
+        ),
+        by_root=True,
+    ),
+    Trap(
+        "settings of the administrator",
+        (
+            "ALTER ROLE os_admin SET search_path = evil",
+            "ALTER ROLE os_admin SET session_preload_libraries = 'no_such_library'",
+            "ALTER ROLE os_admin IN DATABASE app SET default_transaction_read_only = on",
+            "ALTER ROLE os_admin SET role = amy",
+            "ALTER ROLE os_admin SET statement_timeout = 1",
+        ),
+        by_root=True,
+    ),
+    Trap(
+        "a database of root",
+        (
+            "CREATE DATABASE of_root",
+            "ALTER DATABASE of_root SET search_path = evil",
+        ),
+        by_root=True,
+    ),
+)

@@ -25,6 +25,7 @@ from workflows.domain.datastores.postgresql import (
 from workflows.domain.errors import AlreadyExists, BadRequest, Busy, EngineFailed, NotFound
 
 ENDING_SECONDS = 3.0  # how long sessions may take to end
+ENABLED, DISABLED = "enabled", "disabled"
 POWERS = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 
 
@@ -249,15 +250,24 @@ class PostgreSQLAccounts(Accounts):
                 self._login(do, "ALTER ROLE {} PASSWORD {} VALID UNTIL 'infinity'", user.name, password)
 
     def credential(self, user: UserName) -> str | None:
-        """The verifier; of a role without a password an empty one."""
-        rows = self._rows("SELECT coalesce(rolpassword, '') FROM pg_authid WHERE rolname = %s", (user.name,))
-        return str(rows[0][0]) if rows else None
+        """The verifier, empty without a password; for root with whether it is enabled."""
+        rows = self._rows(
+            "SELECT coalesce(rolpassword, ''), rolcanlogin FROM pg_authid WHERE rolname = %s", (user.name,)
+        )
+        if not rows:
+            return None
+        verifier, enabled = rows[0]
+        return str(verifier) if user.name != ROOT else f"{ENABLED if enabled else DISABLED} {verifier}"
 
     def restore_credential(self, user: UserName, credential: str) -> None:
         """PostgreSQL takes a verifier in a password's place."""
+        state = sql.SQL("")
+        if user.name == ROOT:
+            enabled, _, credential = credential.partition(" ")
+            state = sql.SQL("SUPERUSER LOGIN" if enabled == ENABLED else "NOLOGIN " + POWERS)
         secret = sql.Literal(credential) if credential else sql.SQL("NULL")
         with self._call(), self._session.change() as do:
-            do(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(user.name), secret))
+            do(sql.SQL("ALTER ROLE {} {} PASSWORD {}").format(sql.Identifier(user.name), state, secret))
 
     def grant(self, user: UserName, database: str) -> None:
         """All that is and will be in a database: membership in its owning role."""

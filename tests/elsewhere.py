@@ -49,6 +49,8 @@ class Elsewhere:
         raise answer
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # what asks for it wants to print this object, not the driver
+            raise AttributeError(name)
         return _Path(self, name)
 
     def end(self) -> None:
@@ -75,7 +77,7 @@ def _connect() -> Connection:
                                    stdin=subprocess.PIPE)  # fmt: skip
         atexit.register(process.communicate)
         _nursery.append(socket)
-    for _ in range(200):
+    for _ in range(600):
         with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
             return Client(str(_nursery[0]), family="AF_UNIX")
         time.sleep(0.05)

@@ -43,7 +43,7 @@ def digest(requirements: Path) -> str:
     """What the image is made of: when it changes, the image is made anew."""
     made_of = hashlib.sha256(requirements.read_bytes())
     for package in PACKAGES:
-        for path in sorted((HERE / package).rglob("*.py")):
+        for path in sorted(each for each in (HERE / package).rglob("*") if each.suffix in (".py", ".json")):
             made_of.update(str(path.relative_to(HERE)).encode() + path.read_bytes())
     return made_of.hexdigest()
 

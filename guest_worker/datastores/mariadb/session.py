@@ -1,78 +1,221 @@
-"""The administrator's session with MariaDB, over its socket."""
+"""The administrator's sessions with MariaDB, over its socket."""
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pymysql
+from temporalio.exceptions import ApplicationError
 
 from workflows.domain.errors import EngineFailed
 
 ADMIN = "os_admin"
+LOCK_SECONDS = 2  # for a lock of a table or a row
+STATEMENT_SECONDS = 6
+CLIENT_SECONDS = 8  # more than the server takes, or a statement that was given up would go on
+IDLE_KEPT = 2
+# What the tenant's root may have set for all sessions, and what bounds our statements.
+SETTINGS = (
+    "SET SESSION sql_mode = 'NO_ENGINE_SUBSTITUTION', autocommit = 1, tx_read_only = 0, sql_quote_show_create = 1,"
+    " completion_type = 0, foreign_key_checks = 1, group_concat_max_len = 1048576,"
+    f" lock_wait_timeout = {LOCK_SECONDS}, innodb_lock_wait_timeout = {LOCK_SECONDS},"
+    f" max_statement_time = {STATEMENT_SECONDS}, wait_timeout = 28800"
+)
+REFUSED = frozenset({1044, 1045, 1130, 1142, 1227, 1698, 1820, 1862, 4151})
+LOST = frozenset({2002, 2003, 2006, 2013})
+TIMED_OUT = frozenset({1205, 1969})
+Row = tuple[Any, ...]
+
+
+class EngineError(EngineFailed):
+    """What the engine said; `code` is its number for it. The statement is not told: it may hold a password."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        ApplicationError.__init__(self, message, type=EngineFailed.__name__, non_retryable=True)
+        self.code = code
+
+
+class AdministratorRefused(EngineError):
+    """The engine answers, and does not take the administrator's password, or has taken rights from it."""
+
+
+class TimedOut(EngineError):
+    """The engine gave a statement up that waited for a lock or took too long; it changed nothing."""
+
+
+class StatementRefused(EngineError):
+    """The engine refused a statement."""
 
 
 class Session:
-    """One connection, opened when needed and again when it broke; one question at a time."""
+    """Connections of the administrator. Each statement has one to itself: nobody waits for another's statement."""
 
     def __init__(self, folder: Path, password: Callable[[], str]) -> None:
         self._folder = folder
         self._password = password
-        self._lock = threading.RLock()
-        self._connection: pymysql.connections.Connection[Any] | None = None
+        self._lock = threading.Lock()
+        self._idle: list[Connection] = []
 
     def close(self) -> None:
-        """Forget the connection."""
+        """Close the connections that nobody uses."""
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            idle, self._idle = self._idle, []
+        for each in idle:
+            each.close()
 
-    def _open(self) -> "pymysql.connections.Connection[Any]":
-        if self._connection is None:
-            folder = os.open(self._folder, os.O_PATH)
-            try:
-                self._connection = pymysql.connect(
-                    unix_socket=f"/proc/self/fd/{folder}/mariadb.sock",
-                    user=ADMIN,
-                    password=self._password(),
-                    autocommit=True,
-                    connect_timeout=5,
-                    read_timeout=30,
-                    charset="utf8mb4",
-                )
-            finally:
-                os.close(folder)
-        return self._connection
+    def rows(self, statement: str) -> list[Row]:
+        """Do a statement, once. Raises what `Connection.rows` raises."""
+        with self.connection() as connection:
+            return connection.rows(statement)
 
-    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Do a statement; values are quoted by the driver. The engine's own errors pass; a lost connection is EngineFailed."""
-        with self._lock:
-            for last in (False, True):
-                try:
-                    with self._open().cursor() as cursor:
-                        cursor.execute(statement, values or None)
-                        return list(cursor.fetchall())
-                except (pymysql.err.InterfaceError, FileNotFoundError, ConnectionError) as error:
-                    self.close()
-                    if last:
-                        raise EngineFailed("the database does not answer") from error
-                except pymysql.err.OperationalError as error:
-                    if error.args[0] not in (2003, 2006, 2013):
-                        raise
-                    self.close()
-                    if last:
-                        raise EngineFailed("the database does not answer") from error
-        return []
+    def records(self, statement: str) -> list[dict[str, Any]]:
+        """Rows as dictionaries."""
+        with self.connection() as connection:
+            return connection.records(statement)
 
-    def one(self, statement: str, values: Sequence[Any] = ()) -> tuple[Any, ...]:
+    def one(self, statement: str) -> Row:
         """Do a statement that has one row."""
-        return self.rows(statement, values)[0]
+        return self.rows(statement)[0]
 
     def answers(self) -> bool:
         """Whether a question is answered."""
         try:
             return bool(self.rows("SELECT 1"))
-        except (EngineFailed, pymysql.err.MySQLError, OSError):
+        except (EngineFailed, OSError):
             return False
+
+    @contextmanager
+    def connection(self) -> Iterator["Connection"]:
+        """A connection for one caller, kept for the next one unless it broke."""
+        connection = self._take()
+        try:
+            yield connection
+        finally:
+            with self._lock:
+                keep = connection.fresh and len(self._idle) < IDLE_KEPT
+                if keep:
+                    self._idle.append(connection)
+            if not keep:
+                connection.close()
+
+    def _take(self) -> "Connection":
+        while True:
+            with self._lock:
+                if not self._idle:
+                    break
+                connection = self._idle.pop()
+            if connection.lives():
+                return connection
+            connection.close()
+        return self._open()
+
+    def _open(self) -> "Connection":
+        folder = -1
+        try:
+            folder = os.open(self._folder, os.O_PATH)
+            return Connection(self, self._connect(f"/proc/self/fd/{folder}/mariadb.sock"))
+        except pymysql.err.MySQLError as error:
+            raise _translated(error) from error
+        except OSError as error:
+            raise EngineFailed("the database does not answer") from error
+        finally:
+            if folder >= 0:
+                os.close(folder)
+
+    def _connect(self, socket: str) -> "pymysql.connections.Connection[Any]":
+        return pymysql.connect(
+            unix_socket=socket,
+            user=ADMIN,
+            password=self._password(),
+            connect_timeout=3,
+            read_timeout=CLIENT_SECONDS,
+            write_timeout=CLIENT_SECONDS,
+            charset="utf8mb4",
+            init_command=SETTINGS,
+            autocommit=None,
+        )
+
+    def cancel(self, number: int) -> None:
+        """End a session, and return when the engine has none of that number."""
+        connection = self._open()
+        try:
+            deadline = time.monotonic() + 2
+            while connection.rows(f"SELECT 1 FROM information_schema.PROCESSLIST WHERE ID = {number}"):
+                with suppress(StatementRefused):  # it has just ended by itself
+                    connection.rows(f"KILL HARD CONNECTION {number}")
+                if time.monotonic() > deadline:
+                    return
+                time.sleep(0.05)
+        finally:
+            connection.close()
+
+
+class Connection:
+    """One connection; one statement at a time."""
+
+    def __init__(self, session: Session, connection: "pymysql.connections.Connection[Any]") -> None:
+        self._session = session
+        self._connection = connection
+        self.number = int(cast(Any, connection).thread_id())
+        self.fresh = True  # nothing was set on it, and it did not break
+
+    def close(self) -> None:
+        """End it."""
+        self.fresh = False
+        with suppress(pymysql.err.MySQLError, OSError):
+            self._connection.close()
+
+    def lives(self) -> bool:
+        """Whether the engine still knows it."""
+        try:
+            self._connection.ping(reconnect=False)
+        except (pymysql.err.MySQLError, OSError):
+            return False
+        return True
+
+    def rows(self, statement: str) -> list[Row]:
+        """Do a statement, once.
+
+        TimedOut: it was given up. AdministratorRefused, StatementRefused: the engine said no. EngineFailed: no answer;
+        the statement was cancelled, unless the engine did not take that either.
+        """
+        return list(self._do(statement, pymysql.cursors.Cursor))
+
+    def records(self, statement: str) -> list[dict[str, Any]]:
+        """Rows as dictionaries."""
+        return list(self._do(statement, pymysql.cursors.DictCursor))
+
+    def _do(self, statement: str, kind: Any) -> Any:
+        try:
+            with self._connection.cursor(kind) as cursor:
+                cursor.execute(statement)
+                return cursor.fetchall()
+        except (pymysql.err.InterfaceError, OSError) as error:
+            self._give_up()
+            raise EngineFailed("the database does not answer") from error
+        except pymysql.err.MySQLError as error:
+            if error.args and error.args[0] in LOST:
+                self._give_up()
+            raise _translated(error) from error
+
+    def _give_up(self) -> None:
+        self.close()
+        with suppress(EngineFailed):
+            self._session.cancel(self.number)
+
+
+def _translated(error: "pymysql.err.MySQLError") -> EngineFailed:
+    """The engine's words as ours."""
+    code = int(error.args[0]) if error.args and isinstance(error.args[0], int) else 0
+    said = str(error.args[1]) if len(error.args) > 1 else "error"
+    if code in LOST:
+        return EngineFailed("the database does not answer")
+    if code in TIMED_OUT:
+        return TimedOut("the database did not get to it in time", code)
+    if code in REFUSED:
+        return AdministratorRefused(f"the database does not let its administrator do this ({code})", code)
+    return StatementRefused(f"the database refused it ({code}): {said}", code)

@@ -27,3 +27,17 @@ class Datastore(Fact):
     check_database: Callable[[NewDatabase], None] = Field(repr=False)
     check_user: Callable[[str, str], None] = Field(repr=False)  # name, host
     check_password: Callable[[str], None] = Field(repr=False)
+    canonical_host: Callable[[str], str] = Field(default=str, repr=False)  # the form in which a user's host is kept
+    series: dict[str, "Datastore"] = Field(default_factory=dict, repr=False)  # where versions differ, by major version
+
+    def of(self, version: str) -> "Datastore":
+        """The facts of a version, like `10.11` or `10.11.6`; of the newest that is known for one that is not."""
+        known = [each for each in self.series if f"{version}.".startswith(f"{each}.")]
+        return self.series[max(known, key=len)] if known else self
+
+    def known_host(self, host: str) -> str:
+        """The form in which the host of a user that may be there is kept; as it is where the engine's tools made it."""
+        try:
+            return self.canonical_host(host)
+        except ValueError:
+            return host

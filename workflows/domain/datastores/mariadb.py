@@ -1,60 +1,95 @@
-"""The facts of MariaDB (sources: the server's `SHOW COLLATION`, and its limits on identifiers)."""
+"""The facts of MariaDB. What character sets and collations a version has is in `data/`, written by the engine itself.
+
+`python -m guest_worker.datastores.mariadb.facts` writes such a file.
+"""
+
+import json
+from functools import partial
+from pathlib import Path
 
 from workflows.domain.accounts import NewDatabase
+from workflows.domain.datastores import hosts
 from workflows.domain.datastores.base import Datastore
-from workflows.domain.datastores.naming import check_charset, check_host, check_name, check_reserved, check_secret
+from workflows.domain.datastores.naming import (
+    check_basic_plane,
+    check_file_name,
+    check_name,
+    check_reserved,
+    check_secret,
+)
 
-# Character sets and the prefixes of their collations; `binary` is the one that is also a collation.
-CHARACTER_SETS = frozenset(
-    "armscii8 ascii big5 binary cp1250 cp1251 cp1256 cp1257 cp850 cp852 cp866 cp932 dec8 eucjpms euckr gb2312 gbk "
-    "geostd8 greek hebrew hp8 keybcs2 koi8r koi8u latin1 latin2 latin5 latin7 macce macroman sjis swe7 tis620 ucs2 "
-    "ujis utf16 utf16le utf32 utf8 utf8mb3 utf8mb4".split()
-)
-COLLATIONS = frozenset(
-    "bin general_ci general_cs general_nopad_ci nopad_bin swedish_ci swedish_nopad_ci german1_ci german2_ci danish_ci "
-    "spanish_ci spanish2_ci unicode_ci unicode_520_ci unicode_nopad_ci unicode_520_nopad_ci icelandic_ci latvian_ci "
-    "romanian_ci slovenian_ci polish_ci polish_nopad_ci estonian_ci turkish_ci czech_ci czech_cs slovak_ci "
-    "lithuanian_ci lithuanian_cs roman_ci persian_ci esperanto_ci hungarian_ci sinhala_ci croatian_ci vietnamese_ci "
-    "myanmar_ci thai_520_w2 english_ci chinese_ci japanese_ci korean_ci bulgarian_ci ukrainian_ci latvian1_ci "
-    "latvian2_ci".split()
-)
-DATABASE_MAX = 64
-USER_MAX = 80
+DATA = Path(__file__).parent / "data"
+DEFAULT_SERIES = "10.11"
+DATABASE_MAX = 64  # characters
+USER_MAX = 128  # characters
+KEPT = "coffer_definer_"  # accounts that nobody logs in to, and that things of former users run as
 RESERVED_USERS = frozenset({"os_admin", "root", "mysql", "mariadb.sys", "PUBLIC"})
-RESERVED_DATABASES = frozenset({"mysql", "information_schema", "performance_schema", "sys"})
+RESERVED_DATABASES = frozenset({"mysql", "information_schema", "performance_schema", "sys", "lost+found"})
+Collations = dict[str, frozenset[str]]  # by character set, under each name that the engine knows
 
 
-def _check_database(database: NewDatabase) -> None:
-    check_name("database name", database.name, DATABASE_MAX)
+def series() -> list[str]:
+    """The versions that there are data of."""
+    return sorted(path.stem.removeprefix("mariadb-") for path in DATA.glob("mariadb-*.json"))
+
+
+def collations_of(version: str) -> Collations:
+    """The collations of each character set of a version."""
+    read = json.loads((DATA / f"mariadb-{version}.json").read_text())
+    return {charset: frozenset(names) for charset, names in read["collations"].items()}
+
+
+def _check_database(collations: Collations, database: NewDatabase) -> None:
+    check_name("database name", database.name, DATABASE_MAX, characters=True)
+    check_basic_plane("database name", database.name)
+    check_file_name("database name", database.name)
     check_reserved("database name", database.name, RESERVED_DATABASES)
-    check_charset(database, CHARACTER_SETS)
+    if database.name.startswith("#mysql50#"):
+        raise ValueError(f"database name '{database.name}' is reserved")
+    charset = _known_charset(collations, database.character_set)
     if database.collate is None:
         return
-    charset, _, rest = database.collate.partition("_")
-    known = database.collate == "binary" or (charset in CHARACTER_SETS and rest in COLLATIONS)
-    if not known:
+    collate = database.collate.lower()
+    collate = collate.replace("utf8_", "utf8mb3_", 1) if collate.startswith("utf8_") else collate
+    owners = [each for each, names in collations.items() if collate in names]
+    if not owners:
         raise ValueError(f"unknown collation '{database.collate}'")
-    if database.character_set is not None and charset not in _alike(database.character_set):
+    if charset is not None and charset not in owners:
         raise ValueError(f"collation '{database.collate}' does not belong to character set '{database.character_set}'")
 
 
-def _alike(character_set: str) -> set[str]:
-    return {"utf8", "utf8mb3"} if character_set in ("utf8", "utf8mb3") else {character_set}
+def _known_charset(collations: Collations, said: str | None) -> str | None:
+    """The engine's name of a character set. `utf8` is utf8mb3 there, unless the server's `old_mode` is changed."""
+    if said is None:
+        return None
+    charset = {"utf8": "utf8mb3"}.get(said.lower(), said.lower())
+    if charset not in collations:
+        raise ValueError(f"unknown character set '{said}'")
+    return charset
 
 
 def _check_user(name: str, host: str) -> None:
-    check_name("user name", name, USER_MAX)
+    check_name("user name", name, USER_MAX, characters=True)
+    check_basic_plane("user name", name)
     check_reserved("user name", name, RESERVED_USERS)
-    check_host(host)
+    if name.lower().startswith(KEPT):
+        raise ValueError(f"user name '{name}' is reserved: it starts with '{KEPT}'")
+    hosts.canonical(host)
 
 
-MARIADB = Datastore(
-    manager="mariadb",
-    port=3306,
-    hosts=True,
-    reserved_users=RESERVED_USERS,
-    reserved_databases=RESERVED_DATABASES,
-    check_database=_check_database,
-    check_user=_check_user,
-    check_password=check_secret,
-)
+def _facts(version: str, **more: object) -> Datastore:
+    return Datastore(
+        manager="mariadb",
+        port=3306,
+        hosts=True,
+        reserved_users=RESERVED_USERS,
+        reserved_databases=RESERVED_DATABASES,
+        check_database=partial(_check_database, collations_of(version)),
+        check_user=_check_user,
+        check_password=check_secret,
+        canonical_host=hosts.canonical,
+        **more,
+    )
+
+
+MARIADB = _facts(DEFAULT_SERIES, series={each: _facts(each) for each in series()})

@@ -1,28 +1,30 @@
 """What names and secrets may look like, whatever the engine: a superset of Trove's rules that quoting cannot break."""
 
-import ipaddress
 import re
+import unicodedata
 
 from workflows.domain.accounts import NewDatabase
 
-_NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_ .?#@$+=~^-]*$")
-_HOST_LABELS = re.compile(r"^[A-Za-z0-9_%.:/-]{1,255}$")
+_FORBIDDEN = frozenset("'\"`\\;,/")  # as Trove has it for users; `/` would end a segment of a path
+_INVISIBLE = frozenset(
+    {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"}
+)  # controls, direction marks, halves and signs that are none
 _PASSWORD_MAX = 256
 
 
-def check_name(what: str, name: str, longest: int) -> None:
-    """Refuse what no engine takes, or what would need more than quoting: quotes, backslashes, commas, control characters."""
+def check_name(what: str, name: str, longest: int, *, characters: bool = False) -> None:
+    """Refuse what an engine does not take, or a reader cannot see; `longest` is in bytes, or in characters."""
     if not name:
         raise ValueError(f"{what} is empty")
-    if len(name.encode()) > longest:
-        raise ValueError(f"{what} '{name}' is longer than {longest} bytes")
+    size, unit = (len(name), "characters") if characters else (len(name.encode(errors="replace")), "bytes")
+    if size > longest:
+        raise ValueError(f"{what} '{name}' is longer than {longest} {unit}")
     if name != name.strip():
         raise ValueError(f"{what} '{name}' starts or ends with a space")
-    if not _NAME.match(name):
-        raise ValueError(
-            f"{what} '{name}' is not valid: letters, digits, and _ . ? # @ $ + = ~ ^ - or spaces inside; "
-            "it starts with a letter, a digit or _"
-        )
+    if name in (".", ".."):
+        raise ValueError(f"{what} '{name}' cannot be part of a URL")
+    if any(each in _FORBIDDEN or unicodedata.category(each) in _INVISIBLE for each in name):
+        raise ValueError(f"{what} {name!r} is not valid: it holds one of ' \" ` \\ ; , / or a sign that cannot be seen")
 
 
 def check_reserved(what: str, name: str, reserved: frozenset[str]) -> None:
@@ -37,19 +39,16 @@ def check_charset(database: NewDatabase, known: frozenset[str] | set[str]) -> No
         raise ValueError(f"unknown character set '{database.character_set}'")
 
 
-def check_host(host: str) -> None:
-    """Refuse what is neither an address, nor one with % wildcards, nor address/netmask."""
-    if host == "%":
-        return
-    address, _, mask = host.partition("/")
-    try:
-        ipaddress.ip_address(address.replace("%", "1"))
-        if mask:
-            ipaddress.ip_network(f"{address}/{mask}", strict=False)
-    except ValueError:
-        wildcard = re.fullmatch(r"(\d{1,3}\.){0,3}%", host)
-        if not (wildcard and _HOST_LABELS.match(host)):
-            raise ValueError(f"host '{host}' is not an IP address (% stands for any part)") from None
+def check_basic_plane(what: str, name: str) -> None:
+    """Refuse signs beyond U+FFFF, for engines that keep names in two bytes a sign."""
+    if any(ord(each) > 0xFFFF for each in name):
+        raise ValueError(f"{what} '{name}' has a character that this datastore cannot keep in names")
+
+
+def check_file_name(what: str, name: str) -> None:
+    """Refuse what is too long as a folder's name: MariaDB writes signs other than letters, digits and _ with five."""
+    if len(re.sub(r"[^A-Za-z0-9_]", "@0000", name)) > 255:
+        raise ValueError(f"{what} '{name}' is too long: signs other than letters, digits and _ count five times in 255")
 
 
 def check_secret(password: str) -> None:

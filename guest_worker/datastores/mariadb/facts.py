@@ -1,0 +1,52 @@
+"""Writes what one version of MariaDB has into the file that the control plane reads.
+
+`python -m guest_worker.datastores.mariadb.facts` makes a database of its own in a temporary folder and asks it: to be run
+where that version is installed, and not as root.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+from guest_worker.datastores.base import Surroundings
+from guest_worker.datastores.mariadb.driver import MariaDB
+from guest_worker.datastores.mariadb.session import Session
+from workflows.domain.datastores.mariadb import DATA
+
+QUESTION = (
+    "SELECT CHARACTER_SET_NAME, COLLATION_NAME, FULL_COLLATION_NAME"
+    " FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY"
+)
+
+
+def collations(session: Session) -> dict[str, list[str]]:
+    """The names of all collations, by character set; those of Unicode 14 have a short name and a full one."""
+    found: dict[str, set[str]] = {}
+    for charset, short, full in session.rows(QUESTION):
+        found.setdefault(str(charset), set()).update((str(short), str(full)))
+    return {charset: sorted(names) for charset, names in sorted(found.items())}
+
+
+def main() -> None:
+    """Write the file of the version that is installed."""
+    with tempfile.TemporaryDirectory(prefix="coffer-facts-") as folder:
+        data = Path(folder) / "data"
+        data.mkdir()
+        around = Surroundings(data, Path(folder) / "state", bind_address="127.0.0.1")
+        engine = MariaDB(around)
+        engine.initialise()
+        engine.configure(256, {"skip_networking": "1"})
+        engine.start()
+        try:
+            found = {
+                "version": engine.version(),
+                "collations": collations(Session(data / "mariadb", around.admin_password)),
+            }
+        finally:
+            engine.stop()
+    path = DATA / f"mariadb-{'.'.join(str(found['version']).split('.')[:2])}.json"
+    path.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

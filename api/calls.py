@@ -55,7 +55,7 @@ class Guests:
     @property
     def facts(self) -> Datastore:
         """The engine's facts; 422 where it has no users and databases."""
-        facts = DATASTORES[self.instance.manager]
+        facts = DATASTORES[self.instance.manager].of(self.instance.datastore_version_number)
         if not facts.accounts:
             raise Fault(422, f"Operation not supported for datastore {self.instance.datastore}.")
         return facts

@@ -26,7 +26,7 @@ async def spec_of(means: Means, body: CreateInstanceBody, seal: Callable[[str], 
         raise Fault(400, "volume: is needed for this datastore")
     locality = _locality(wanted.locality)
     version = await _version(means, wanted)
-    facts = DATASTORES[version.manager]
+    facts = DATASTORES[version.manager].of(version.number)
     databases, users = accounts_of(facts, wanted.databases, wanted.users, seal)
     region = means.settings.region
     if wanted.region_name not in (None, region):
@@ -186,7 +186,7 @@ def user_of(facts: Datastore, where: str, said: UserBody, seal: Callable[[str], 
     checked(where, facts.check_user, said.name, host)
     checked(where, facts.check_password, said.password)
     names = tuple(each.name for each in said.databases)
-    return NewUser(name=said.name, host=host, password=seal(said.password), databases=names)
+    return NewUser(name=said.name, host=facts.canonical_host(host), password=seal(said.password), databases=names)
 
 
 def accounts_of(

@@ -122,7 +122,7 @@ async def change_passwords(
     changes = []
     for number, each in enumerate(body.users):
         checked(f"users[{number}]", guest.facts.check_password, each.password)
-        user = UserName(name=each.name, host=each.host or "%")
+        user = UserName(name=each.name, host=guest.facts.known_host(each.host or "%"))
         _refuse_reserved(guest, user)
         changes.append(UserChange(user=user, new_password=guest.sealed(each.password)))
     await guest.ask(Accounts.change_passwords, PasswordChanges(changes=tuple(changes)))
@@ -149,7 +149,8 @@ async def update_user(
     if wanted.password:
         checked("user", guest.facts.check_password, wanted.password)
     secret = guest.sealed(wanted.password) if wanted.password else None
-    change = UserChange(user=user, new_name=wanted.name, new_host=wanted.host, new_password=secret)
+    new_host = guest.facts.known_host(wanted.host) if wanted.host else None
+    change = UserChange(user=user, new_name=wanted.name, new_host=new_host, new_password=secret)
     await guest.ask(Accounts.update_user, change)
     return empty(202)
 

@@ -46,7 +46,8 @@ def segment(text: str) -> str:
 
 def user_named(guest: Guests, text: str) -> UserName:
     """The user of a path's segment."""
-    return user_of_text(segment(text))
+    user = user_of_text(segment(text))
+    return UserName(name=user.name, host=guest.facts.known_host(user.host))
 
 
 def user_of_text(text: str) -> UserName:

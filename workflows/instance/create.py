@@ -70,7 +70,7 @@ class CreateInstance(Runbook):
         try:
             version = await Steps().ask(RECORDS, PROMPT, Records.find_version, spec)
             spec = spec.model_copy(update={"version": version})
-            check_spec(spec, DATASTORES[version.manager])
+            check_spec(spec, DATASTORES[version.manager].of(version.number))
             request = OfferRequest(project_id=order.caller.project_id, spec=spec)
             offer = await Steps().ask(CLOUD, PROMPT, Offers.check_order, request)
         except FailureError as error:

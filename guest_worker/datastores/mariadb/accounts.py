@@ -80,6 +80,7 @@ class MariaDBAccounts(Accounts):
             raise NotFound(f"Database {name} cannot be found on the instance.")
         if there:
             self._refuse_referenced(name)
+            self._grants.require_writable()
             self._drop(name)
         self._engine.end(self._engine.sessions_in(name), wait=0)
         self._grants.forget(name)

@@ -135,6 +135,11 @@ class Grants:
         for row in self._engine.records(statement):
             yield Right(_holder(row), row["Db"], str(row["Routine_type"]), row["Routine_name"])
 
+    def require_writable(self) -> None:
+        """Busy when the grant tables are locked; all of them are opened for this, and nothing is changed."""
+        self.read()
+        self._engine.rows("DROP USER IF EXISTS 'coffer_definer_'@'localhost'")  # there never is one of this name
+
     def withdraw(self, right: Right, database: str, now: Snapshot) -> None:
         """Take a right on one database back. What it gives on other databases that exist is granted by their names."""
         if right.kind == "database":

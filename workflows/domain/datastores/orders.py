@@ -20,12 +20,12 @@ def check_spec(spec: InstanceSpec, facts: Datastore) -> None:
         _checked("databases", facts.check_database, database)
     for user in spec.users:
         _checked("users", facts.check_user, user.name, user.host)
-    _refuse_doubles(spec)
+    _refuse_doubles(spec, facts)
 
 
-def _refuse_doubles(spec: InstanceSpec) -> None:
+def _refuse_doubles(spec: InstanceSpec, facts: Datastore) -> None:
     databases = [each.name for each in spec.databases]
-    people = [(each.name, each.host) for each in spec.users]
+    people = [(each.name, facts.canonical_host(each.host)) for each in spec.users]
     if len(set(databases)) < len(databases) or len(set(people)) < len(people):
         raise BadRequest("databases and users: a name is listed twice")
     for user in spec.users:

@@ -11,7 +11,8 @@ import pytest
 
 from guest_worker.datastores.base import PlainUser
 from tests.contracts.conftest import AMY, BOB, PASSWORD, Case
-from tests.contracts.engines import Hold, MariaDBDialect
+from tests.contracts.engines import MariaDBDialect
+from tests.contracts.tables import Hold
 from workflows.domain.accounts import NewDatabase, UserName
 from workflows.domain.errors import Busy
 

@@ -9,7 +9,8 @@ import pytest
 
 from guest_worker.datastores.base import PlainUser
 from tests.contracts.conftest import AMY, BOB, PASSWORD, Case
-from tests.contracts.engines import MariaDBDialect, Thing
+from tests.contracts.engines import MariaDBDialect
+from tests.contracts.tables import Thing
 from tests.contracts.verbs import VERBS
 from workflows.domain.accounts import NewDatabase, User, UserName
 

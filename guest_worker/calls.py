@@ -92,9 +92,11 @@ class Clock:
 class Calls:
     """Does account calls, one at a time."""
 
-    def __init__(self, journal: Journal, changes: Callable[[], Changes]) -> None:
+    def __init__(self, journal: Journal, changes: Callable[[], Changes], answers: Callable[[], bool]) -> None:
+        """`answers`: whether the engine does."""
         self._journal = journal
         self._changes = changes
+        self._answers = answers
         self._lock = threading.Lock()
         self._waiting = threading.BoundedSemaphore(WAITING + 1)
         self._tries: dict[int, int] = {}  # by undo note
@@ -220,7 +222,9 @@ class Calls:
                 final += self._changes().take_back(Undo.model_validate_json(note))
             except (Failed, OSError) as error:
                 log.error("%s could not be undone: %s", call.key, error)
-                self._tries[number] = self._tries.get(number, 0) + (not isinstance(error, Unavailable))
+                if not self._answers():
+                    return None
+                self._tries[number] = self._tries.get(number, 0) + 1
                 complete = (
                     complete and self._tries[number] >= TRIES
                 )  # then it stays as it is: nobody must wait for ever

@@ -20,7 +20,7 @@ from guest_worker.memory import Memory
 from guest_worker.settings import GuestSettings
 from workflows.domain.accounts import Expiring, Grant, RootAccount, User, UserChange, UserName
 from workflows.domain.datastores import DATASTORES
-from workflows.domain.errors import AlreadyExists, EngineFailed, FenceLost, NotFound, NotYet, Unsupported
+from workflows.domain.errors import AlreadyExists, EngineFailed, FenceLost, NotFound, NotYet, Unavailable, Unsupported
 from workflows.ports.guest import (
     DatabaseList,
     DatabaseName,
@@ -61,7 +61,7 @@ class DatabaseGuest(Guest):
         state = settings.places.state
         self.keeper = Keeper(datastore, state)
         self._fences = Memory(state / "fence.json")
-        self._calls = Calls(Journal(state / "calls.db"), lambda: self._changes)
+        self._calls = Calls(Journal(state / "calls.db"), lambda: self._changes, datastore.answers)
         self.wanted: Wanted = lambda token, seconds: True
 
     def start(self) -> None:
@@ -199,12 +199,24 @@ class DatabaseGuest(Guest):
     def _changes(self) -> Changes:
         return Changes(self._accounts, self._box)
 
+    @contextmanager
+    def _serving(self) -> Iterator[None]:
+        """An error of an engine that does not answer is no refusal of what was asked."""
+        try:
+            yield
+        except EngineFailed as error:
+            if self._datastore.answers():
+                raise
+            raise Unavailable("The database does not answer; nothing was changed. Please try again.") from error
+
     def _change(self, call: Expiring, plan: Callable[[], list[Change]]) -> None:
-        self._calls.change(asked(self.wanted), call.expires_at, type(None), lambda: (plan(), None))
+        with self._serving():
+            self._calls.change(asked(self.wanted), call.expires_at, type(None), lambda: (plan(), None))
 
     @activity.defn
     def list_databases(self) -> DatabaseList:
-        return DatabaseList(databases=self._accounts.list_databases())
+        with self._serving():
+            return DatabaseList(databases=self._accounts.list_databases())
 
     @change
     def create_databases(self, order: NewDatabases) -> None:
@@ -216,11 +228,12 @@ class DatabaseGuest(Guest):
 
     @activity.defn
     def list_users(self) -> UserList:
-        return UserList(users=self._accounts.list_users())
+        with self._serving():
+            return UserList(users=self._accounts.list_users())
 
     @activity.defn
     def get_user(self, user: UserName) -> User:
-        for each in self._accounts.list_users():
+        for each in self.list_users().users:
             if (each.name, each.host) == (user.name, user.host):
                 return each
         raise NotFound(f"User {user.name} cannot be found on the instance.")
@@ -260,7 +273,8 @@ class DatabaseGuest(Guest):
             account = RootAccount(name=self._root.name, password=self._box.seal(password))
             return self._changes.enable_root(self._root, password), account
 
-        return self._calls.change(asked(self.wanted), order.expires_at, RootAccount, plan)
+        with self._serving():
+            return self._calls.change(asked(self.wanted), order.expires_at, RootAccount, plan)
 
     @change
     def disable_root(self, order: RootOrder) -> None:

@@ -20,7 +20,7 @@ from api.calls import Guests
 from api.context import Asker
 from api.keystone import Identity
 from guest_worker.datastores import open_datastore
-from guest_worker.datastores.base import Surroundings
+from guest_worker.datastores.base import PlainUser, Surroundings
 from tests.accounts.guest_process import MASTER
 from tests.contracts.conftest import ENGINES
 from tests.contracts.engines import DIALECTS, Dialect
@@ -100,6 +100,10 @@ class Host:
     def user(self, name: str, *databases: str, password: str = "secret") -> NewUser:
         """A user to create."""
         return NewUser(name=name, password=self.box.seal(password), databases=databases)
+
+    def make(self, name: str, *databases: str) -> None:
+        """Create a user, by the driver."""
+        self.accounts.create_user(PlainUser(UserName(name=name), "secret", databases))
 
     def can_connect(self, user: str, password: str, database: str) -> bool:
         """Whether the engine lets a user in."""

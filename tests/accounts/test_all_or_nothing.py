@@ -1,6 +1,7 @@
 """An account call changes all of what it says, or nothing: whatever fails, and whenever the guest worker ends or is killed."""
 
 import asyncio
+import os
 import signal
 import time
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from api.faults import Fault
 from tests.accounts.conftest import Host
+from tests.machine import processes_below
 from workflows.domain.accounts import Grant, NewDatabase, User, UserChange, UserName
 from workflows.ports.guest import Accounts, DatabaseName, NewDatabases, NewUsers, PasswordChanges, UserToDelete
 
@@ -24,7 +26,7 @@ async def outcome(host: Host, verb: Any, order: Any, seconds: float = 9) -> int:
     """Ask as the API does; the status that it would answer."""
     began = time.monotonic()
     try:
-        await (await host.guests(seconds)).ask(verb, order)
+        await (await host.guests(seconds)).ask(verb, *([] if order is None else [order]))
     except Fault as fault:
         return fault.code
     finally:
@@ -83,8 +85,8 @@ async def test_a_user_whose_database_is_missing_refuses_all(host: Host) -> None:
 async def test_a_password_that_the_engine_refuses_leaves_the_old_name(host: Host) -> None:
     """The last part of a change fails; what came before is undone."""
     host.accounts.create_database(NewDatabase(name="app"))
-    await (await host.guests()).ask(Accounts.create_users, NewUsers(users=(host.user("amy", "app"),)))
-    await (await host.guests()).ask(Accounts.create_users, NewUsers(users=(host.user("bob", "app"),)))
+    host.make("amy", "app")
+    host.make("bob", "app")
     amy = UserName(name="amy")
     stranger = host.user("x").password.model_copy(update={"sealed": "AAAA"})
     change = UserChange(user=amy, new_name="anna", new_password=stranger)
@@ -102,10 +104,10 @@ async def test_a_password_that_the_engine_refuses_leaves_the_old_name(host: Host
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["term", "kill"])
 @pytest.mark.parametrize("after", [0.02, 0.06, 0.2])
 async def test_passwords_are_all_new_or_all_old(host: Host, number: int, after: float) -> None:
-    names = [f"many{each}" for each in range(MANY)]
+    names = [f"many{each}" for each in range(30)]
     host.accounts.create_database(NewDatabase(name="app"))
-    users = tuple(host.user(each, "app") for each in names)
-    assert await outcome(host, Accounts.create_users, NewUsers(users=users)) == 202
+    for each in names:
+        host.make(each, "app")
     changes = tuple(UserChange(user=UserName(name=each), new_password=host.box.seal("new")) for each in names)
     running = asyncio.ensure_future(outcome(host, Accounts.change_passwords, PasswordChanges(changes=changes), SHORT))
     await asyncio.sleep(after)
@@ -119,7 +121,7 @@ async def test_passwords_are_all_new_or_all_old(host: Host, number: int, after: 
 @pytest.mark.parametrize("after", [0.01, 0.02, 0.05])
 async def test_a_user_is_changed_in_name_and_password_or_not_at_all(host: Host, after: float) -> None:
     host.accounts.create_database(NewDatabase(name="app"))
-    await (await host.guests()).ask(Accounts.create_users, NewUsers(users=(host.user("many", "app"),)))
+    host.make("many", "app")
     change = UserChange(user=UserName(name="many"), new_name="manyfold", new_password=host.box.seal("new"))
     running = asyncio.ensure_future(outcome(host, Accounts.update_user, change, SHORT))
     await asyncio.sleep(after)
@@ -137,7 +139,7 @@ async def test_grants_are_all_made_or_none(host: Host, after: float) -> None:
     names = [f"many{each}" for each in range(12)]
     for each in names:
         host.accounts.create_database(NewDatabase(name=each))
-    await (await host.guests()).ask(Accounts.create_users, NewUsers(users=(host.user("amy", "many0"),)))
+    host.make("amy", "many0")
     running = asyncio.ensure_future(
         outcome(host, Accounts.grant_access, Grant(user=UserName(name="amy"), databases=tuple(names)), SHORT)
     )
@@ -154,7 +156,7 @@ async def test_grants_are_all_made_or_none(host: Host, after: float) -> None:
 @pytest.mark.parametrize("what", ["user", "database"])
 async def test_a_deletion_that_is_broken_off_is_done_or_put_back(host: Host, after: float, what: str) -> None:
     host.accounts.create_database(NewDatabase(name="app"))
-    await (await host.guests()).ask(Accounts.create_users, NewUsers(users=(host.user("amy", "app"),)))
+    host.make("amy", "app")
     if what == "user":
         asked = outcome(host, Accounts.delete_user, UserToDelete(user=UserName(name="amy")), SHORT)
     else:
@@ -173,3 +175,19 @@ async def test_a_deletion_that_is_broken_off_is_done_or_put_back(host: Host, aft
         assert host.can_connect("amy", "secret", "app")
     if what == "database" and not there:
         assert [each.databases for each in users] == [()]
+
+
+@pytest.mark.parametrize("after", [0.1, 0.4])
+async def test_the_engine_dies_in_the_middle(host: Host, after: float) -> None:
+    """What was done is undone when the engine is back, and calls are told that it is away, not that they are wrong."""
+    running = asyncio.ensure_future(outcome(host, Accounts.create_databases, databases(MANY)))
+    await asyncio.sleep(after)
+    for pid in processes_below(host.folder / "data"):
+        os.kill(pid, signal.SIGKILL)
+    assert await running in (202, 503)
+    assert await outcome(host, Accounts.create_users, NewUsers(users=(host.user("eve"),))) == 503
+    assert await outcome(host, Accounts.list_users, None) == 503
+    await asyncio.to_thread(host.engine.start)
+    wanted = (MANY if await running == 202 else 0, 0)
+    assert await settled(host, "many", wanted) == wanted
+    assert await outcome(host, Accounts.create_users, NewUsers(users=(host.user("eve"),))) == 202

@@ -11,7 +11,7 @@ from temporalio import activity
 from guest_worker import __version__, disk
 from guest_worker.calls import Calls, asked
 from guest_worker.changes import Change, Changes
-from guest_worker.datastores.base import Accounts, Datastore, PlainUser
+from guest_worker.datastores.base import Accounts, Datastore
 from guest_worker.host import CommandFailed
 from guest_worker.identity import Away, Refused
 from guest_worker.journal import Journal
@@ -20,7 +20,7 @@ from guest_worker.memory import Memory
 from guest_worker.settings import GuestSettings
 from workflows.domain.accounts import Expiring, Grant, RootAccount, User, UserChange, UserName
 from workflows.domain.datastores import DATASTORES
-from workflows.domain.errors import AlreadyExists, EngineFailed, FenceLost, NotFound, NotYet, Unavailable, Unsupported
+from workflows.domain.errors import EngineFailed, FenceLost, NotFound, NotYet, Unavailable, Unsupported
 from workflows.ports.guest import (
     DatabaseList,
     DatabaseName,
@@ -130,19 +130,9 @@ class DatabaseGuest(Guest):
     def create_first_accounts(self, order: FirstAccounts) -> None:
         with self._changing(order), self._calls.turn():
             for database in order.databases:
-                with suppress(AlreadyExists):
-                    self._accounts.create_database(database)
+                self._accounts.create_database(database)
             for user in order.users:
-                self._assert_user(self._changes.plain(user))
-
-    def _assert_user(self, user: PlainUser) -> None:
-        """Make it, or what of it an attempt before this one did not come to."""
-        try:
-            self._accounts.create_user(user)
-        except AlreadyExists:
-            self._accounts.set_password(user.name, user.password)
-            for each in user.databases:
-                self._accounts.grant(user.name, each)
+                self._accounts.create_user(self._changes.plain(user))
 
     # -- health ------------------------------------------------------------------------------------------------------
 

@@ -101,16 +101,27 @@ def _key(user: User | UserName) -> tuple[str, str]:
 
 
 @router.post("/users", tags=["users"], **answers(202, faults=WRITE), **takes(CreateUsersBody))
-@router.post("/users/{_name}", tags=["users"], include_in_schema=False, status_code=202, response_model=None)
 async def create_users(
     guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user:create"))],
     body: Annotated[CreateUsersBody, Depends(body_of(CreateUsersBody))],
 ) -> Response:
-    """Create users with their grants; all of them, or none where one exists. (openstacksdk posts to a name.)"""
+    """Create users with their grants; all of them, or none where one exists."""
     wanted = tuple(user_of(guest.facts, f"users[{n}]", each, guest.sealed) for n, each in enumerate(body.users))
     unique("users", [f"{each.name}@{each.host}" for each in wanted])
     await guest.ask(Accounts.create_users, NewUsers(users=wanted))
     return empty(202)
+
+
+@router.post("/users/{name}", tags=["users"], include_in_schema=False, status_code=202, response_model=None)
+async def create_user(
+    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user:create"))],
+    name: str,
+    body: Annotated[CreateUsersBody, Depends(body_of(CreateUsersBody))],
+) -> Response:
+    """Create the user that the path names: openstacksdk posts to it."""
+    if [each.name for each in body.users] != [segment(name)]:
+        raise Fault(400, f"users: must be the one user '{segment(name)[:80]}' that the path names")
+    return await create_users(guest, body)
 
 
 @router.put("/users", tags=["users"], **answers(202, faults=WRITE), **takes(ChangePasswordsBody))

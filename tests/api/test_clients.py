@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -100,6 +101,9 @@ def test_openstacksdk(stack: RunningStack, demo: httpx.Client, instances: dict[s
     database.create_user(found, name="sdk_user", password="secret", databases=[{"name": "sdk"}])
     assert "sdk" in [each.name for each in database.databases(found)]
     assert "sdk_user" in [each.name for each in database.users(found)]
+    assert database.find_user("sdk_user", found) is not None
+    other = {"users": {"name": "another", "password": "secret"}}
+    assert demo.post(f"/instances/{instance_id}/users/sdk_user", json=other).status_code == 400
     database.delete_user("sdk_user", instance=found)
     database.delete_database("sdk", instance=found)
     assert "sdk_user" not in [each.name for each in database.users(found)]
@@ -118,3 +122,34 @@ def test_the_object_store_works_with_a_demo_token(stack: RunningStack) -> None:
     assert stack.cloud("admin").object_store.get(f"{store.get_endpoint()}/round-trip/greeting").status_code == 403
     store.delete_object("greeting", container="round-trip")
     store.delete_container("round-trip")
+
+
+ODD = ("a b", "a#b", "a+b", "a=b?c", "a@b", "a~b", "b", "c$", "d.e", "z#00", "z#01")
+
+
+@pytest.mark.parametrize("engine", ["mariadb", "postgresql"])
+def test_clients_list_each_database_and_user_once(
+    stack: RunningStack, demo: httpx.Client, instances: dict[str, Any], engine: str
+) -> None:
+    """Page by page, whatever the names are: python-troveclient pastes markers as they are, openstacksdk encodes them."""
+    path = f"/instances/{instances[engine]['id']}"
+    names = [*ODD, *(f"n{number:02}" for number in range(12))]
+    demo.post(f"{path}/databases", json={"databases": [{"name": each} for each in names]}).raise_for_status()
+    users = [{"name": each, "password": "secret"} for each in names]
+    demo.post(f"{path}/users", json={"users": users}).raise_for_status()
+    try:
+        for kind in ("db", "user"):
+            listed = openstack(stack, "database", kind, "list", instances[engine]["id"], "-f", "json")
+            assert sorted(each["Name"] for each in listed) == sorted(names)
+        database = stack.cloud("demo").database
+        found = database.get_instance(instances[engine]["id"])
+        for limit in (1, 3, 20):
+            assert [each.name for each in database.databases(found, limit=limit)] == sorted(names)
+            assert [each.name for each in database.users(found, limit=limit)] == sorted(names)
+        for each in names:
+            assert demo.get(f"{path}/users/{quote(each, safe='')}@%25").json()["user"]["name"] == each
+            assert demo.get(f"{path}/databases/{quote(each, safe='')}").json()["database"]["name"] == each
+    finally:
+        for each in names:
+            demo.delete(f"{path}/users/{quote(each, safe='')}@%25")
+            demo.delete(f"{path}/databases/{quote(each, safe='')}")

@@ -15,7 +15,7 @@ from starlette.routing import compile_path
 from api import views
 from api.edge import normal_path
 from api.requests import MARKED, marker_of, name_of, paging
-from api.routes.common import segment, user_named
+from api.routes.common import segment, user_of_text
 
 ODD = [
     "z#00",
@@ -125,5 +125,5 @@ def test_each_segment_of_a_path_is_decoded_once(name: str) -> None:
 )  # fmt: skip
 def test_users_in_paths(text: str, name: str, host: str) -> None:
     path = normal_path({"raw_path": f"/{text}".encode(), "path": ""})
-    found = user_named(None, path.removeprefix("/"))  # type: ignore[arg-type]
+    found = user_of_text(segment(path.removeprefix("/")))
     assert (found.name, found.host) == (name, host)

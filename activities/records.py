@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from uuid import UUID
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -12,10 +11,8 @@ from records import administration, admission, catalogue, operations, quotas, ro
 from records.engine import AsyncEngine
 from workflows.domain.errors import BadRequest, NotFound
 from workflows.domain.instance import DatastoreVersion, HealthReport, InstanceSpec
-from workflows.domain.operation import Admission, AdmissionRequest, Close, OperationKind, StepNote
+from workflows.domain.operation import Admission, AdmissionRequest, Close, StepNote
 from workflows.ports.records import Administration, QuotaChange, Records, Rename, ResetStatus, RootNote
-
-MAKES_WAY = (OperationKind.CREATE.value, OperationKind.DELETE.value)
 
 
 @dataclass(frozen=True)
@@ -89,21 +86,8 @@ class PostgresRecords(Records, Administration):
 
     @activity.defn
     async def reset_status(self, reset: ResetStatus) -> None:
-        running = await self._running(reset.instance_id)
-        if running in MAKES_WAY:
-            return
-        if running is not None:
-            raise admission.busy(reset.instance_id, f"operation {running} is running")
         async with self.engine.begin() as conn:
             await administration.mark_error(conn, reset.instance_id)
-
-    async def _running(self, instance_id: UUID) -> str | None:
-        """The kind of the operation whose run is really open, if there is one."""
-        async with self.engine.connect() as conn:
-            found = await administration.open_run(conn, instance_id)
-        if found is not None and await self.runs.chain_is_open(found.workflow_id, found.first_execution_run_id):
-            return found.kind
-        return None
 
     @activity.defn
     async def rename(self, rename: Rename) -> None:

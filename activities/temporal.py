@@ -1,6 +1,7 @@
 """The ports `Watches` and `Sweeps`: what must be started, ended or put right beside the runs themselves."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.openstack.leftovers import Leftover, Leftovers
 from activities.records import RunQuestions
 from activities.settings import ActivitySettings
-from records import sweeps
+from records import operations, sweeps
 from records.engine import AsyncEngine
 from workflows.domain.errors import NotYet
 from workflows.domain.operation import Caller, SettleOrder
@@ -66,7 +67,8 @@ class ScheduledSweeps(Sweeps):
     @activity.defn
     async def settle_stale_operations(self) -> int:
         runs, settled = RunQuestions(self.client), 0
-        async with self.engine.connect() as conn:
+        async with self.engine.begin() as conn:
+            await operations.heal(conn)
             open_ones = await sweeps.open_runs(conn, self.settings.stale_after)
         for each in open_ones:
             if not await runs.chain_is_open(each.workflow_id, each.first_execution_run_id):
@@ -92,13 +94,23 @@ class ScheduledSweeps(Sweeps):
     @activity.defn
     async def restart_missing_watches(self) -> int:
         async with self.engine.connect() as conn:
-            ids = await sweeps.active_instances(conn)
-        watches, started = TemporalWatches(self.client), 0
+            ids = await sweeps.unattended(conn)
+        started = 0
         for instance_id in ids:
             if not await self._is_watched(instance_id):
-                await watches.start_watch(instance_id)
-                started += 1
+                started += await self._watch(instance_id)
         return started
+
+    async def _watch(self, instance_id: UUID) -> int:
+        """Start a watch, and look again: a deletion that began meanwhile ended the watch that it found, if any."""
+        watches = TemporalWatches(self.client)
+        await watches.start_watch(instance_id)
+        async with self.engine.connect() as conn:
+            if await sweeps.stays(conn, instance_id):
+                return 1
+        with suppress(NotYet):
+            await watches.end_watch(instance_id)
+        return 0
 
     async def _is_watched(self, instance_id: UUID) -> bool:
         try:

@@ -87,12 +87,17 @@ def instance_detail(asker: Asker, row: InstanceView) -> View:
         view["volume"]["used_percent"] = round(100 * row.volume_used_bytes / total, 2)
     if row.locality:
         view["locality"] = row.locality
-    if row.fault_message and row.status == "ERROR":
+    if row.fault_message and _is_faulty(row):
         details = row.fault_details if asker.is_admin else None
         view["fault"] = {"message": row.fault_message, "created": moment(row.fault_created), "details": details}
     if asker.is_admin:
         view |= {"server_id": row.server_id, "volume_id": row.volume_id}
     return view
+
+
+def _is_faulty(row: InstanceView) -> bool:
+    """Whether what the last operation failed of is still to be seen."""
+    return row.status == "ERROR" or (row.status == "ACTIVE" and row.operating_status != "HEALTHY")
 
 
 def mgmt_instance(asker: Asker, row: InstanceView) -> View:

@@ -15,6 +15,7 @@ from guest_worker import __version__
 from guest_worker.datastores import open_datastore
 from guest_worker.datastores.base import Datastore, Surroundings
 from guest_worker.guest import DatabaseGuest
+from guest_worker.heartbeats import Heartbeats
 from guest_worker.membership import Membership
 from workflows.ports.guest import Guest
 from workflows.process import die_of
@@ -49,11 +50,11 @@ def build_worker(
         activity_executor=ThreadPoolExecutor(SLOTS, thread_name_prefix="guest"),
         max_concurrent_activities=SLOTS,
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(1),
-        max_heartbeat_throttle_interval=timedelta(seconds=20),
-        default_heartbeat_throttle_interval=timedelta(seconds=20),
+        max_heartbeat_throttle_interval=timedelta(seconds=4),
+        default_heartbeat_throttle_interval=timedelta(seconds=4),
         graceful_shutdown_timeout=timedelta(seconds=5),
         deployment_config=WorkerDeploymentConfig(version=version, use_worker_versioning=False),
-        interceptors=interceptors,
+        interceptors=(Heartbeats(), *interceptors),
         on_fatal_error=die_of,
     )
     guest.wanted = _asking(worker, asyncio.get_running_loop())

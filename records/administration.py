@@ -3,11 +3,10 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, func, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from records.admission import OPEN
-from records.sweeps import OpenRun
 from records.tables import instances, operations
 from workflows.domain.errors import NotFound
 from workflows.domain.instance import InstanceStatus
@@ -19,20 +18,17 @@ async def rename(conn: AsyncConnection, instance_id: UUID, name: str) -> None:
 
 
 async def mark_error(conn: AsyncConnection, instance_id: UUID) -> None:
-    """Set an instance's status to ERROR; NotFound when it is gone."""
-    await _change(conn, instance_id, status=InstanceStatus.ERROR.value)
+    """Set an instance's status to ERROR, unless an operation works on it; NotFound when it is gone."""
+    await _change(conn, instance_id, updated=instances.c.updated)
+    o = operations.c
+    busy = exists().where(o.instance_id == instances.c.id, o.state == OPEN)
+    marked = update(instances).where(instances.c.id == instance_id, ~busy)
+    await conn.execute(marked.values(status=InstanceStatus.ERROR.value, updated=func.clock_timestamp()))
 
 
 async def _change(conn: AsyncConnection, instance_id: UUID, **values: Any) -> None:
     where = instances.c.id == instance_id, ~instances.c.deleted
-    changed = await conn.execute(update(instances).where(*where).values(updated=func.clock_timestamp(), **values))
+    values = {"updated": func.clock_timestamp(), **values}
+    changed = await conn.execute(update(instances).where(*where).values(values))
     if changed.rowcount == 0:
         raise NotFound(f"Resource {instance_id} cannot be found.")
-
-
-async def open_run(conn: AsyncConnection, instance_id: UUID) -> OpenRun | None:
-    """The operation that is open on an instance, with its run."""
-    o = operations.c
-    statement = select(o.kind, o.instance_id, o.group_id, o.project_id, o.workflow_id, o.first_execution_run_id)
-    row = (await conn.execute(statement.where(o.instance_id == instance_id, o.state == OPEN))).one_or_none()
-    return OpenRun(*row) if row is not None else None

@@ -21,7 +21,7 @@ STATUS_WHILE = {
     OperationKind.DELETE: InstanceStatus.SHUTDOWN,
     OperationKind.RESTART: InstanceStatus.REBOOT,
 }
-RESTARTABLE = (InstanceStatus.ACTIVE, InstanceStatus.RESTART_REQUIRED, InstanceStatus.ERROR)
+GOING_AWAY = (InstanceStatus.BUILD, InstanceStatus.SHUTDOWN)  # nobody may count on what exists
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Admitter:
     async def _close_stale(self) -> OperationKind | None:
         """Close what is open in the group: the asking run holds the lock, so no other run works here any more.
 
-        Of its own run chain only a creation can be open: the one that makes way for a deletion.
+        Of its own run chain, what is open is the operation that makes way for a deletion.
         """
         statement = select(operations).where(operations.c.group_id == self.request.group_id, operations.c.state == OPEN)
         row = (await self.conn.execute(statement)).one_or_none()
@@ -146,11 +146,24 @@ class Admitter:
             raise _missing(facts.id)
         if facts.group_id != self.request.group_id:
             raise Refused(f"instance {facts.id} belongs to group {facts.group_id}")
-        if self.request.kind is OperationKind.RESTART and not _restartable(facts, interrupted):
-            raise busy(facts.id, facts.status)
+        if self.request.kind is OperationKind.RESTART:
+            await self._require_server(facts)
         if self.request.kind is OperationKind.SETTLE and interrupted is None:
             raise Refused("there is nothing to settle")
         return facts
+
+    async def _require_server(self, facts: InstanceFacts) -> None:
+        """Refuse what needs a server where there is none: what exists counts, not a status."""
+        if facts.status in GOING_AWAY:
+            raise busy(facts.id, facts.status)
+        found = select(instances.c.server_id, instances.c.fault_message).where(instances.c.id == facts.id)
+        row = (await self.conn.execute(found)).one()
+        last = select(operations.c.kind).where(operations.c.instance_id == facts.id, operations.c.state != OPEN)
+        kind = (await self.conn.execute(last.order_by(operations.c.fence.desc()).limit(1))).scalar()
+        half_deleted = facts.status is InstanceStatus.ERROR and kind == OperationKind.DELETE.value
+        if row.server_id is None or half_deleted:
+            why = row.fault_message or ("its deletion has failed" if half_deleted else "it was never built")
+            raise Busy(f"Instance {facts.id} has no server that could be used ({why}); it can only be deleted.")
 
     async def _open(self, fence: int, facts: InstanceFacts, interrupted: OperationKind | None) -> None:
         caller = self.request.caller
@@ -173,11 +186,6 @@ class Admitter:
         if status := STATUS_WHILE.get(self.request.kind):
             changed = {"status": status.value, "updated": func.clock_timestamp()}
             await self.conn.execute(update(instances).where(instances.c.id == facts.id).values(changed))
-
-
-def _restartable(facts: InstanceFacts, interrupted: OperationKind | None) -> bool:
-    """A restart also repairs what an interrupted restart left behind."""
-    return facts.status in RESTARTABLE or interrupted is OperationKind.RESTART
 
 
 async def end_operation(conn: AsyncConnection, operation_id: UUID, state: OperationState, reason: str | None) -> None:

@@ -1,8 +1,9 @@
 """Following and closing operations; every write is conditional on the operation being open under its fence number."""
 
+from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from records import quotas
@@ -13,6 +14,7 @@ from workflows.domain.instance import HealthReport, InstanceStatus, OperatingSta
 from workflows.domain.operation import Close, Learnt, OperationKind, OperationState, StepNote
 
 NOW = func.clock_timestamp()
+SETTLED = timedelta(seconds=10)
 
 
 async def note_step(conn: AsyncConnection, note: StepNote) -> None:
@@ -78,17 +80,26 @@ def _builds(kind: str, interrupted: str | None) -> bool:
 
 
 def _final(word: Close, *, nothing_left: bool) -> dict[str, object]:
-    values: dict[str, object] = {"updated": NOW}
+    values: dict[str, object] = {"updated": NOW, **_fault(word)}
     if word.status is not None:
         values |= {"status": word.status.value}
-        failed = word.status is InstanceStatus.ERROR
-        values |= {"fault_message": word.reason if failed else None, "fault_created": NOW if failed else None}
+    if word.status is InstanceStatus.ERROR:  # nobody watches it any more: what was last seen does not count
+        values |= {"operating_status": OperatingStatus.NONE.value}
     if nothing_left or word.deleted:
         values |= {"server_id": None, "volume_id": None, "port_id": None, "addresses": []}
         values |= {"operating_status": OperatingStatus.NONE.value}
     if word.deleted:
         values |= {"deleted": True, "deleted_at": NOW, "status": InstanceStatus.SHUTDOWN.value}
     return values
+
+
+def _fault(word: Close) -> dict[str, object]:
+    """Keep why the last operation failed; a good end clears it, and so does the engine's health."""
+    if word.status is InstanceStatus.ERROR or word.state is OperationState.FAILED:
+        return {"fault_message": word.reason, "fault_created": NOW}
+    if word.state is OperationState.DONE:
+        return {"fault_message": None, "fault_created": None}
+    return {}
 
 
 async def record_health(conn: AsyncConnection, report: HealthReport) -> None:
@@ -100,3 +111,18 @@ async def record_health(conn: AsyncConnection, report: HealthReport) -> None:
     known = report.model_dump(include={"volume_used_bytes", "volume_total_bytes", "guest_version"}, exclude_none=True)
     where = (instances.c.id == report.instance_id, ~instances.c.deleted, instances.c.server_id.is_not(None))
     await conn.execute(update(instances).where(*where).values(**values, **known))
+    if report.operating_status is OperatingStatus.HEALTHY:
+        await heal(conn, report.instance_id)
+
+
+async def heal(conn: AsyncConnection, instance_id: UUID | None = None) -> None:
+    """Set back to ACTIVE what is in ERROR and yet serves: one instance, or all that nothing happened to of late."""
+    i, o = instances.c, operations.c
+    busy = exists().where(o.instance_id == i.id, o.state == OPEN)
+    serves = (~i.deleted, i.server_id.is_not(None), i.operating_status == OperatingStatus.HEALTHY.value, ~busy)
+    which = i.id == instance_id if instance_id else i.updated < NOW - SETTLED
+    better = {"status": InstanceStatus.ACTIVE.value, "updated": NOW}
+    await conn.execute(update(instances).where(*serves, which, i.status == InstanceStatus.ERROR.value).values(better))
+    good = {"fault_message": None, "fault_created": None}
+    told = (i.fault_message.is_not(None), i.status == InstanceStatus.ACTIVE.value)
+    await conn.execute(update(instances).where(*serves, which, *told).values(good))

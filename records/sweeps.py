@@ -6,12 +6,13 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, exists, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from records.admission import OPEN
 from records.tables import flavors, instances, leftovers, operations, volume_types
+from workflows.domain.instance import InstanceStatus
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,18 @@ async def open_runs(conn: AsyncConnection, older_than: int) -> list[OpenRun]:
     return [OpenRun(*row) for row in (await conn.execute(statement.where(o.state == OPEN, o.created < age))).all()]
 
 
-async def active_instances(conn: AsyncConnection) -> list[UUID]:
-    """Instances that should be watched."""
-    statement = select(instances.c.id).where(~instances.c.deleted, instances.c.status == "ACTIVE")
-    return list((await conn.execute(statement)).scalars())
+async def unattended(conn: AsyncConnection) -> list[UUID]:
+    """Instances that should be watched: they have a server, and no operation works on them."""
+    i, o = instances.c, operations.c
+    busy = exists().where(o.instance_id == i.id, o.state == OPEN)
+    return list((await conn.execute(select(i.id).where(~i.deleted, i.server_id.is_not(None), ~busy))).scalars())
+
+
+async def stays(conn: AsyncConnection, instance_id: UUID) -> bool:
+    """Whether an instance is there and not being deleted."""
+    i = instances.c
+    going = i.deleted | (i.status == InstanceStatus.SHUTDOWN.value)
+    return (await conn.execute(select(i.id).where(i.id == instance_id, ~going))).first() is not None
 
 
 @dataclass(frozen=True)

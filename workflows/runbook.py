@@ -1,7 +1,7 @@
 """What every runbook shares: lock, admission, steps that are noted, close; and how it answers those who wait."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, ParamSpec, TypeVar
 from uuid import UUID, uuid5
@@ -10,7 +10,7 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ApplicationError, FailureError
 
-from workflows.domain.errors import Busy, Expired, Refused, innermost
+from workflows.domain.errors import Expired, NotFound, Refused, innermost
 from workflows.domain.instance import InstanceStatus
 from workflows.domain.operation import (
     Admission,
@@ -30,6 +30,7 @@ from workflows.ports.records import Records, Watches
 from workflows.steps import (
     BOOT,
     GUEST,
+    PING,
     POLL,
     PROMPT,
     QUICK,
@@ -38,11 +39,13 @@ from workflows.steps import (
     PlainVerb,
     Steps,
     ask_guest,
+    lost_fence,
     sentence,
     type_of,
+    until,
 )
 
-GUESTS_ENROL = "guests-enrol"  # patch of 0.2.0: earlier runs have no step for the guest's identity
+DELETION = "DeleteInstance"  # by its name: the frame knows none of the runbooks
 
 Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")
@@ -51,8 +54,8 @@ Answer = TypeVar("Answer")
 class Runbook:
     """The frame of an operation on a group: lock, admit, do, close.
 
-    Whoever waits asks the update `admitted`; a deletion asks the update `delete`, which every runbook but creation and
-    deletion refuses while it runs.
+    Whoever waits asks the update `admitted`. A deletion asks the update `delete`: it is admitted at any time, ends the
+    work at the running step, and goes on as `DeleteInstance` under the same lock.
     """
 
     kind: ClassVar[OperationKind]
@@ -67,6 +70,9 @@ class Runbook:
         self._learnt: Learnt | None = None
         self._failed = False  # whether the running step has failed
         self._failure: BaseException | None = None
+        self._deletion: DeleteOrder | None = None
+        self._deletion_admission: Admission | None = None
+        self._door = asyncio.Lock()  # deletions are admitted one at a time
 
     # -- what others may ask -----------------------------------------------------------------------------------------
 
@@ -86,24 +92,64 @@ class Runbook:
     @workflow.update(name="delete")
     async def delete(self, order: DeleteOrder) -> Admission:
         """Admit a deletion of what this run works on."""
-        return await self.accept_deletion(order)
-
-    @delete.validator
-    def refuse_deletion(self, order: DeleteOrder) -> None:
-        """Raise Busy where a deletion must wait for this run."""
-        if not self.may_be_deleted():
-            raise Busy(
-                f"Instance {order.instance_id} is not currently available for an action to be performed "
-                f"(operation {self.kind.value} is running)."
-            )
-
-    def may_be_deleted(self) -> bool:
-        """Whether this runbook makes way for a deletion."""
-        return False
+        admission = await self.accept_deletion(order)
+        caller, instance = order.caller, admission.instance
+        if order.instance_id != instance.id or not (caller.is_admin or caller.project_id == instance.project_id):
+            raise NotFound(f"Resource {order.instance_id} cannot be found.")
+        return admission
 
     async def accept_deletion(self, order: DeleteOrder) -> Admission:
-        """Admit the deletion; overridden by those who make way."""
-        raise Busy(f"Instance {order.instance_id} is busy")
+        """Admit the deletion and end the work; the main method hands over. A second one is content with the first."""
+        if workflow.info().workflow_id != lock_id(order.group):
+            raise Refused(f"this run does not hold the lock {lock_id(order.group)}")
+        await workflow.wait_condition(lambda: self._admission is not None or self._refusal is not None)
+        async with self._door:
+            if self._deletion_admission is None:
+                self._deletion_admission = await self.admission_of(order, OperationKind.DELETE)
+                self._deletion = order
+                self.steps.hand_over()
+            return self._deletion_admission
+
+    # -- the way of a run --------------------------------------------------------------------------------------------
+
+    async def operate(self, order: Order, work: Callable[[], Awaitable[None]]) -> None:
+        """Open the operation and do the work; then answer everybody, and end as what it was or make way."""
+        try:
+            await self.open(order)
+        except FailureError:
+            await self._make_way()
+            raise
+        try:
+            await work()
+        except (FailureError, asyncio.CancelledError) as error:
+            await self._end_badly(error)
+        await self._make_way()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _end_badly(self, error: BaseException) -> None:
+        await self.all_answered()
+        if self._deletion is not None:
+            return
+        if lost_fence(error):  # somebody else works here now: touch nothing
+            raise error
+        try:
+            await self.give_up(error)
+        except (FailureError, asyncio.CancelledError):
+            await self.all_answered()
+            if self._deletion is None:
+                raise
+
+    async def give_up(self, error: BaseException) -> None:
+        """What a failure or a cancel leads to; nothing else has taken over."""
+        await self.close_failed(error, InstanceStatus.ACTIVE)
+
+    async def _make_way(self) -> None:
+        """Answer everybody, and go on as the deletion that was admitted meanwhile, if one was."""
+        await self.all_answered()  # the last await: a deletion that is being admitted must not be lost
+        if self._deletion is not None:
+            deletion = self._deletion.model_copy(update={"expires_at": None, "quiet_at": self.steps.quiet_at})
+            workflow.continue_as_new(args=[deletion], workflow=DELETION)
 
     # -- lock and admission ------------------------------------------------------------------------------------------
 
@@ -121,7 +167,7 @@ class Runbook:
         workflow.upsert_search_attributes(
             [SearchAttributeKey.for_keyword(name).value_set(value) for name, value in attributes if value]
         )
-        if order.expires_at is not None and workflow.now() > order.expires_at:
+        if order.expires_at is not None and workflow.now() > order.expires_at and not is_continued():
             self.refuse(Expired("nobody waits for this operation any more; nothing was touched"))
 
     async def admit(self, order: Order, **more: Any) -> Admission:
@@ -134,14 +180,10 @@ class Runbook:
         workflow.upsert_search_attributes([SearchAttributeKey.for_keyword("Datastore").value_set(datastore)])
         return self.admission
 
-    async def open(self, order: Order) -> Admission:
-        """Lock and admit; a refused run ends when everybody who waits has heard it."""
-        try:
-            self.lock(order)
-            return await self.admit(order)
-        except FailureError:
-            await self.all_answered()
-            raise
+    async def open(self, order: Any) -> None:
+        """Lock and admit."""
+        self.lock(order)
+        await self.admit(order)
 
     async def admission_of(self, order: Order, kind: OperationKind, **more: Any) -> Admission:
         """Ask the records to admit an operation in the name of this run."""
@@ -158,7 +200,8 @@ class Runbook:
             first_execution_run_id=info.first_execution_run_id,
             **more,
         )
-        return await Steps().ask(RECORDS, PROMPT, Records.admit, request)
+        # a run that goes on from another was admitted there: nobody waits, and nothing may come between
+        return await Steps().ask(RECORDS, SURE if is_continued() else PROMPT, Records.admit, request)
 
     def refuse(self, error: BaseException) -> None:
         """End the run before anything was touched; those who wait hear why."""
@@ -204,9 +247,9 @@ class Runbook:
             return await ask_guest(self._guest, BOOT, step, *args, **kwargs)
 
     async def health(self) -> Health:
-        """Ask the guest how its engine is."""
+        """Ask the guest how its engine is; one that is away is found out soon."""
         async with self.step("get_health"):
-            return await ask_guest(self._guest, GUEST, Watching.get_health)
+            return await ask_guest(self._guest, PING, Watching.get_health)
 
     @asynccontextmanager
     async def step(self, name: str) -> AsyncIterator[None]:
@@ -276,29 +319,23 @@ class Runbook:
                      reason=reason, deleted=deleted)  # fmt: skip
         await self.steps.ask(RECORDS, SURE, Records.close, word)
 
-    async def close_failed(self, error: BaseException, reason: str | None = None) -> None:
-        """Close with ERROR and the reason; `finish` then shows it as the run's own end."""
+    async def close_failed(self, error: BaseException, status: InstanceStatus, reason: str | None = None) -> None:
+        """Close with the reason, and with what the instance is now; the run then ends as what it was."""
         why = reason or sentence(error)
         cancelled = isinstance(error, asyncio.CancelledError)
         state = OperationState.CANCELLED if cancelled else OperationState.FAILED
-        await self.close(state, InstanceStatus.ERROR, reason=why)
+        await self.close(state, status, reason=why)
         kind = type_of(error) or "Failed"
         self._failure = error if cancelled else ApplicationError(why, type=kind, non_retryable=True)
 
-    async def finish(self) -> None:
-        """The last line of every runbook: answer everybody, then end as what it was."""
-        await self.all_answered()
-        if self._failure is not None:
-            raise self._failure
-
     async def all_answered(self) -> None:
         """Wait until everybody who asked this run has been answered; a cancel does not shorten it."""
-        while not workflow.all_handlers_finished():
-            try:
-                await workflow.wait_condition(workflow.all_handlers_finished)
-            except asyncio.CancelledError:
-                if workflow.cancellation_reason() is None:
-                    raise
+        await until(workflow.all_handlers_finished)
+
+
+def is_continued() -> bool:
+    """Whether this run goes on from another one, which was admitted."""
+    return workflow.info().continued_run_id is not None
 
 
 def operation_id(order: Order, kind: OperationKind) -> UUID:

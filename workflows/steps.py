@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar, get_type_hints, overload
 from uuid import UUID
 
@@ -13,8 +13,8 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError,
 from temporalio.exceptions import TimeoutError as StepTimedOut
 
 from workflows.answers import from_guest
-from workflows.domain.errors import EngineFailed, GuestProtocolError, innermost
-from workflows.names import guest_queue
+from workflows.domain.errors import GuestProtocolError, innermost
+from workflows.names import CLOUD, guest_queue
 
 Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")
@@ -55,8 +55,8 @@ class Patience:
                 backoff_coefficient=self.growth,
                 maximum_interval=timedelta(seconds=self.longest_seconds),
                 maximum_attempts=self.attempts,
-                # a worker without the verb answers so, for ever
-                non_retryable_error_types=["NotFoundError"],
+                # a worker without the verb, and a guest that makes no sense, answer so for ever
+                non_retryable_error_types=["NotFoundError", "GuestProtocolError"],
             ),
         }
 
@@ -66,14 +66,16 @@ SURE = Patience(attempts=300)  # must be written: over an hour of an outage of t
 QUICK = Patience(attempts=30)  # one call to OpenStack: some seven minutes of an outage
 POLL = Patience(attempts=400, interval_seconds=0.1, longest_seconds=2, growth=1.3)  # a quarter of an hour
 POLL_LONG = Patience(attempts=900, interval_seconds=0.1, longest_seconds=2, growth=1.3)  # half an hour, to tear down
-BOOT = Patience(attempts=5, attempt_seconds=60, pickup_seconds=600)  # the guest's first step: Nova's boot included
-GUEST = Patience(attempts=5, attempt_seconds=60, pickup_seconds=60)
+BEAT = 15  # seconds: a guest that says nothing for so long has ended, and the step is tried again
+BOOT = Patience(attempts=5, attempt_seconds=60, pickup_seconds=600, heartbeat_seconds=BEAT)  # Nova's boot included
+GUEST = Patience(attempts=5, attempt_seconds=60, pickup_seconds=30, heartbeat_seconds=BEAT)
 
 # silence is what these two are to find out, soon
 WATCH = Patience(attempts=1, attempt_seconds=3900, pickup_seconds=90, heartbeat_seconds=90, once_more=False)
 PING = Patience(attempts=2, attempt_seconds=15, pickup_seconds=20, once_more=False)
 CALL = Patience(attempts=3, attempt_seconds=9, once_more=False)  # a tenant waits for it
 
+HEED_SECONDS = 5  # that a step has to end in when it is cancelled
 MAX_REASON = 2000  # characters
 GUEST_ERRORS = frozenset(
     {"EngineFailed", "BadRequest", "NotFound", "AlreadyExists", "Unsupported", "FenceLost", "Busy", "Expired", "Unavailable",
@@ -82,26 +84,30 @@ GUEST_ERRORS = frozenset(
 
 
 class Steps:
-    """The steps of one run: each is awaited to its end before anything else happens.
+    """The steps of one run.
 
-    `may_stop` says whether a cancel (Temporal's, or the hand-over to a deletion) ends the work after the running step.
-    Without it steps are never cancelled: teardown and the last writes only go forward.
+    `may_stop` says whether a cancel ends the work. Without it a cancel waits: teardown and the last writes only go
+    forward. A deletion that has taken over ends the work at any step.
     """
 
     def __init__(self) -> None:
         self.may_stop = False
-        self._told_to_stop = False  # by a hand-over; a cancel from outside is asked of Temporal
-        self._running: workflow.ActivityHandle[Any] | None = None
+        self.quiet_at: datetime | None = None
+        """When nothing can happen any more of what the cloud was asked for and was not waited for."""
+        self._taken_over = False
 
-    def stop(self) -> None:
-        """Tell the work to end after the running step; one that nobody has picked up yet ends at once."""
-        self._told_to_stop = True
-        if self.may_stop and self._running is not None:
-            self._running.cancel()
+    def hand_over(self) -> None:
+        """End the work at the running step: a deletion has taken over."""
+        self._taken_over = True
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the work is to end."""
+        return self._taken_over or (self.may_stop and workflow.cancellation_reason() is not None)
 
     def check_stop(self) -> None:
-        """Raise CancelledError where the work may stop and was told to."""
-        if self.may_stop and (self._told_to_stop or workflow.cancellation_reason() is not None):
+        """Raise CancelledError where the work is to end."""
+        if self.stopped:
             raise asyncio.CancelledError
 
     @overload
@@ -143,37 +149,56 @@ class Steps:
             summary=step.__name__.replace("_", " "),
             **patience.options(),
         )
-        if not self.may_stop:
-            return await to_its_end(handle)
-        self._running = handle
-        try:
-            return await handle
-        finally:
-            self._running = None
+        await until(lambda: handle.done() or self.stopped)
+        if not handle.done():
+            await self._end(handle, queue, patience)
+        return handle.result()
+
+    async def _end(self, handle: "workflow.ActivityHandle[Any]", queue: str, patience: Patience) -> None:
+        """Cancel a step; one that does not end soon is left to itself.
+
+        Temporal ends at once what nobody works on. A request to OpenStack that is under way cannot be taken back: it
+        may still take effect, until `quiet_at`.
+        """
+        handle.cancel()
+        await until(handle.done, HEED_SECONDS)
+        if handle.done():
+            return
+        handle.add_done_callback(_ignore)
+        if queue == CLOUD:
+            latest = workflow.now() + timedelta(seconds=patience.attempt_seconds)
+            self.quiet_at = max(latest, self.quiet_at or latest)
+        raise asyncio.CancelledError
 
 
-async def to_its_end(task: "asyncio.Future[Answer]") -> Answer:
-    """Await something that a cancel of the run must not reach."""
-    while True:
+def _ignore(task: "asyncio.Future[Any]") -> None:
+    """Look at the outcome of a step that nobody waits for: asyncio logs those that nobody looks at."""
+    if not task.cancelled():
+        task.exception()
+
+
+async def until(condition: Callable[[], bool], seconds: float | None = None) -> None:
+    """Wait until a condition holds, or for so long; a cancel of the run does not shorten it."""
+    while not condition():
         try:
-            return await asyncio.shield(task)
+            await workflow.wait_condition(condition, timeout=seconds)
+        except TimeoutError:
+            return
         except asyncio.CancelledError:
             # no request from outside: the run is leaving the worker's cache
-            if task.done() or workflow.cancellation_reason() is None:
+            if workflow.cancellation_reason() is None:
                 raise
 
 
 async def all_of(*steps: Coroutine[Any, Any, Any]) -> None:
     """Do steps side by side, wait for all of them, then raise the first failure."""
     tasks = [asyncio.create_task(each) for each in steps]
-    failures: list[FailureError] = []
-    for each in tasks:
-        try:
-            await to_its_end(each)
-        except FailureError as error:
-            failures.append(error)
-    if failures:
-        raise failures[0]
+    await until(lambda: all(each.done() for each in tasks))
+    if any(each.cancelled() for each in tasks):
+        raise asyncio.CancelledError
+    for failure in [each.exception() for each in tasks]:
+        if failure is not None:
+            raise failure
 
 
 @overload
@@ -196,8 +221,8 @@ async def ask_guest(guest: "GuestOf", patience: Patience, step: Any, *args: Any,
         cause = innermost(error)
         if isinstance(cause, ApplicationError) and cause.type not in GUEST_ERRORS:
             raise GuestProtocolError(f"the guest could not {step.__name__.replace('_', ' ')}") from None
-        if lost_fence(error):  # only the records say who owns a group; a run that goes on is told by them
-            raise EngineFailed("the guest follows a newer operation") from None
+        if lost_fence(error):  # only the records say who owns a group, and they were asked before this step
+            raise GuestProtocolError("the guest refuses the operation as an older one, which it is not") from None
         raise
     return from_guest(raw, guest.instance_id, get_type_hints(step)["return"])
 

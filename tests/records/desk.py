@@ -105,7 +105,9 @@ class Desk:
         return asked
 
     async def done(self, admission: Admission, kind: OperationKind, **word: Any) -> None:
-        """Close an operation as done."""
+        """Close an operation as done; a creation has found its server by then."""
+        if kind is OperationKind.CREATE:
+            await self.note(admission, learnt={"server_id": f"server of {admission.instance.id}"})
         await self.close(admission, OperationState.DONE, status=LAST_STATUS.get(kind), **word)
 
     async def close(self, admission: Admission, state: OperationState, **word: Any) -> None:

@@ -5,11 +5,18 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from temporalio.client import Client, WithStartWorkflowOperation, WorkflowFailureError, WorkflowHandle
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+)
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor, Worker
@@ -27,12 +34,13 @@ from tests.temporal import TemporalServer
 from workflows.catalogue import RUNBOOKS
 from workflows.domain.accounts import NewDatabase, NewUser
 from workflows.domain.instance import InstanceSpec
-from workflows.domain.operation import Caller, CreateOrder, DeleteOrder, RestartOrder
+from workflows.domain.operation import Caller, CreateOrder, DeleteOrder, RestartOrder, SettleOrder
 from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
 from workflows.instance.restart import RestartInstance
+from workflows.instance.settle import SettleInstance
 from workflows.names import RUNBOOKS as RUNBOOKS_QUEUE
-from workflows.names import lock_id
+from workflows.names import lock_id, watch_id
 from workflows.runbook import Runbook
 from workflows.sealing import SecretBox
 
@@ -186,18 +194,46 @@ class World:
             RestartInstance.run, order, id=lock_id(instance_id), task_queue=RUNBOOKS_QUEUE
         )
 
-    async def delete(self, instance_id: UUID) -> None:
-        """Ask for a deletion as the API does, and return when it is admitted."""
-        order = DeleteOrder(instance_id=instance_id, operation_id=uuid4(), caller=Caller(project_id=PROJECT))
+    async def delete(self, instance_id: UUID, seconds: float = 60, project: str = PROJECT) -> None:
+        """Ask for a deletion as the API does, and return when it is admitted; nobody waits longer than so many seconds."""
+        order = DeleteOrder(instance_id=instance_id, operation_id=uuid4(), caller=Caller(project_id=project),
+                            expires_at=datetime.now(UTC) + timedelta(seconds=seconds))  # fmt: skip
+        await self.delete_under(lock_id(instance_id), order)
+
+    async def delete_under(self, workflow_id: str, order: DeleteOrder) -> None:
+        """Ask for a deletion under a workflow id."""
         start = WithStartWorkflowOperation(
             DeleteInstance.run,
             order,
-            id=lock_id(instance_id),
+            id=workflow_id,
             task_queue=RUNBOOKS_QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         )
         update: Any = Runbook.delete
         await self.client.execute_update_with_start_workflow(update, order, start_workflow_operation=start)
+
+    async def settle(self, instance_id: UUID) -> None:
+        """Put right what an operation left behind, as the sweep does."""
+        order = SettleOrder(instance_id=instance_id, caller=Caller(project_id=PROJECT, is_admin=True))
+        await self.client.start_workflow(SettleInstance.run, order, id=lock_id(instance_id), task_queue=RUNBOOKS_QUEUE)
+
+    async def refusal(self, run: "WorkflowHandle[Any, Any]") -> BaseException | None:
+        """What a run was refused with, or went on as a deletion after."""
+        update: Any = Runbook.admitted
+        try:
+            await run.execute_update(update)
+        except WorkflowUpdateFailedError as refused:
+            return refused.cause
+        return None
+
+    async def taken_over(self, instance_id: UUID, since: float) -> float:
+        """Wait until a deletion has the lock, or has ended; return how long that took since a moment of the loop's clock."""
+        handle = self.client.get_workflow_handle(lock_id(instance_id))
+        while True:
+            found = await handle.describe()
+            if found.workflow_type == "DeleteInstance":
+                return asyncio.get_running_loop().time() - since
+            await asyncio.sleep(0.05)
 
     async def ended(self, instance_id: UUID) -> None:
         """Wait until no run holds the instance's lock; however it ended."""
@@ -210,6 +246,12 @@ class World:
         rows = self.stack.sql("SELECT status, fault_message, deleted FROM instances WHERE id = %s", instance_id,
                               database=self.database)  # fmt: skip
         return dict(zip(("status", "fault", "deleted"), rows[0], strict=True)) if rows else {}
+
+    def steps(self, instance_id: UUID) -> list[str]:
+        """The steps that the instance's operations have begun."""
+        statement = ("SELECT name FROM operation_steps JOIN operations ON id = operation_id WHERE instance_id = %s"
+                     " ORDER BY fence, number")  # fmt: skip
+        return [str(row[0]) for row in self.stack.sql(statement, instance_id, database=self.database)]
 
     def charges(self, instance_id: UUID) -> int:
         """Rows of quota that the instance is charged with."""
@@ -233,6 +275,12 @@ class World:
         except Exception:
             return False
         return await questions.is_open(f"watch/{instance_id}", found.run_id or "")
+
+    async def end_watch(self, instance_id: UUID) -> None:
+        """Have nobody look after the instance."""
+        await self.client.get_workflow_handle(watch_id(instance_id)).terminate("the test")
+        while await self.is_watched(instance_id):
+            await asyncio.sleep(0.05)
 
     async def end_guests(self) -> None:
         """After each test: its guests, whatever state they are in."""

@@ -62,7 +62,12 @@ class CreateOrder(Order):
 
 
 class DeleteOrder(Order):
-    """Delete one instance and everything that carries its tag."""
+    """Delete one instance and everything that carries its tag.
+
+    Until `quiet_at`, requests to the cloud of the operation that made way may still take effect.
+    """
+
+    quiet_at: datetime | None = None
 
 
 class RestartOrder(Order):

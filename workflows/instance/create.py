@@ -8,8 +8,7 @@ from temporalio.exceptions import FailureError
 from workflows.domain.datastores import DATASTORES
 from workflows.domain.datastores.orders import check_spec
 from workflows.domain.instance import CloudOffer, InstanceSpec, InstanceStatus
-from workflows.domain.operation import Admission, CreateOrder, DeleteOrder, OperationKind, OperationState
-from workflows.instance.delete import DeleteInstance
+from workflows.domain.operation import CreateOrder, OperationKind, OperationState
 from workflows.instance.teardown import tear_down
 from workflows.names import CLOUD, RECORDS
 from workflows.ports.cloud import (
@@ -25,7 +24,7 @@ from workflows.ports.cloud import (
 )
 from workflows.ports.guest import EngineOrder, Fenced, FirstAccounts, Lifecycle, VolumeOrder
 from workflows.ports.records import Records
-from workflows.runbook import GUESTS_ENROL, Runbook
+from workflows.runbook import Runbook
 from workflows.steps import PROMPT, Steps, lost_fence, sentence
 
 
@@ -33,36 +32,29 @@ from workflows.steps import PROMPT, Steps, lost_fence, sentence
 class CreateInstance(Runbook):
     """Turn an order into a running database, or leave nothing behind.
 
-    A failed creation ends in ERROR with a sentence, its resources gone and its quota back. A cancel or a deletion is
-    heeded after any step; a deletion takes over under the same lock.
+    A failed creation ends in ERROR with a sentence, its resources gone and its quota back. A cancel ends it at the
+    running step.
     """
 
     kind = OperationKind.CREATE
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._deletion: DeleteOrder | None = None
-
     @workflow.run
     async def run(self, order: CreateOrder) -> None:
-        try:
-            self.lock(order)
-            spec, offer = await self.check(order)
-            await self.admit(order, spec=spec, offer=offer)
-        except FailureError:
-            await self.all_answered()
-            raise
-        try:
-            self.steps.may_stop = True
-            await self.build(resources(order, spec, offer), spec)
-            self.steps.may_stop = False
-            await self.close(OperationState.DONE, InstanceStatus.ACTIVE)
-        except (FailureError, asyncio.CancelledError) as error:
-            await self.give_up(error)
-        await self.all_answered()  # the last await: a deletion that is being admitted must not be lost
-        if self._deletion is not None:
-            workflow.continue_as_new(self._deletion, workflow=DeleteInstance.run)
-        await self.finish()
+        await self.operate(order, self.create)
+
+    async def open(self, order: CreateOrder) -> None:
+        """Have the order checked before it is admitted."""
+        self.lock(order)
+        self._spec, self._offer = await self.check(order)
+        self._order_of_resources = resources(order, self._spec, self._offer)
+        await self.admit(order, spec=self._spec, offer=self._offer)
+
+    async def create(self) -> None:
+        """Build, and say so."""
+        self.steps.may_stop = True
+        await self.build(self._order_of_resources, self._spec)
+        self.steps.may_stop = False
+        await self.close(OperationState.DONE, InstanceStatus.ACTIVE)
 
     async def check(self, order: CreateOrder) -> tuple[InstanceSpec, CloudOffer]:
         """Have the catalogue and OpenStack resolve what the order names, before anything is touched."""
@@ -87,7 +79,7 @@ class CreateInstance(Runbook):
         self.learn(port_id=port.id, addresses=port.addresses, volume_id=volume_id)
         server = ServerOrder(resources=order, port_id=port.id, volume_id=volume_id, server_group_id=server_group_id)
         # before the server: its guest may knock as soon as it boots
-        generation = await self.expect_guest() if workflow.patched(GUESTS_ENROL) else 0
+        generation = await self.expect_guest()
         await self.cloud(Servers.create_server, server.model_copy(update={"generation": generation}))
         server_id = await self.cloud(Servers.require_server_active, order.instance_id)
         self.learn(server_id=server_id)
@@ -117,20 +109,9 @@ class CreateInstance(Runbook):
             )
 
     async def give_up(self, error: BaseException) -> None:
-        """Tear down and say why; or make way for the deletion that has taken over."""
+        """Tear down and say why."""
         self.steps.may_stop = False
-        await self.all_answered()
-        if self._deletion is not None:
-            return
-        if lost_fence(error):  # somebody else works here now: touch nothing
-            raise error
-        try:
-            reason = await self.undo(error)
-            await self.close_failed(error, reason)
-        except FailureError as lost:
-            await self.all_answered()
-            if self._deletion is None or not lost_fence(lost):
-                raise
+        await self.close_failed(error, InstanceStatus.ERROR, await self.undo(error))
 
     async def undo(self, error: BaseException) -> str:
         """Leave nothing behind, or say what is left."""
@@ -142,18 +123,6 @@ class CreateInstance(Runbook):
                 raise
             return f"{reason}; not everything could be deleted: {sentence(left)}; delete the instance"
         return reason
-
-    def may_be_deleted(self) -> bool:
-        """A creation always makes way."""
-        return True
-
-    async def accept_deletion(self, order: DeleteOrder) -> Admission:
-        """Admit the deletion, stop building; the main method hands over when the running step has ended."""
-        await self.answer()
-        admission = await self.admission_of(order, OperationKind.DELETE)
-        self._deletion = order
-        self.steps.stop()
-        return admission
 
 
 def resources(order: CreateOrder, spec: InstanceSpec, offer: CloudOffer) -> ResourceOrder:

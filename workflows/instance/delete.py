@@ -1,12 +1,12 @@
 """Runbook: delete one instance."""
 
 from temporalio import workflow
-from temporalio.exceptions import FailureError
 
+from workflows.domain.instance import InstanceStatus
 from workflows.domain.operation import Admission, DeleteOrder, OperationKind, OperationState
 from workflows.instance.teardown import tear_down
 from workflows.runbook import Runbook
-from workflows.steps import lost_fence, sentence
+from workflows.steps import sentence
 
 
 @workflow.defn
@@ -21,21 +21,21 @@ class DeleteInstance(Runbook):
 
     @workflow.run
     async def run(self, order: DeleteOrder) -> None:
-        await self.open(order)
-        try:
-            await tear_down(self)
-            await self.close(OperationState.DONE, None, deleted=True)
-        except FailureError as error:
-            if lost_fence(error):
-                raise
-            reason = f"not everything could be deleted: {sentence(error)}; delete the instance again"
-            await self.close_failed(error, reason)
-        await self.finish()
+        self.steps.quiet_at = order.quiet_at
+        await self.operate(order, self.delete_all)
 
-    def may_be_deleted(self) -> bool:
-        """A second deletion is content with the first."""
-        return True
+    async def delete_all(self) -> None:
+        """Tear down, and say so."""
+        await tear_down(self)
+        await self.close(OperationState.DONE, None, deleted=True)
+
+    async def give_up(self, error: BaseException) -> None:
+        """Say what is left."""
+        reason = f"not everything could be deleted: {sentence(error)}; delete the instance again"
+        await self.close_failed(error, InstanceStatus.ERROR, reason)
 
     async def accept_deletion(self, order: DeleteOrder) -> Admission:
-        """Answer with the deletion that runs."""
+        """Answer with the deletion that runs; where it has failed, begin a new one."""
+        if self._failure is not None:
+            return await super().accept_deletion(order)
         return await self.answer()

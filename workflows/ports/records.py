@@ -89,9 +89,9 @@ class Administration(ABC):
     @abstractmethod
     @activity.defn
     async def reset_status(self, reset: ResetStatus) -> None:
-        """Mark an instance as ERROR; Busy while an operation's run is really open.
+        """Mark an instance as ERROR, which its health corrects; an operation that runs is left alone without a word.
 
-        A creation or deletion that runs is left alone without a word: the deletion that clients send next takes over.
+        Clients reset the status before they delete by force: the deletion that they send next takes over.
         """
 
     @abstractmethod

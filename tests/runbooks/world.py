@@ -279,8 +279,6 @@ class World:
     async def end_watch(self, instance_id: UUID) -> None:
         """Have nobody look after the instance."""
         await self.client.get_workflow_handle(watch_id(instance_id)).terminate("the test")
-        while await self.is_watched(instance_id):
-            await asyncio.sleep(0.05)
 
     async def end_guests(self) -> None:
         """After each test: its guests, whatever state they are in."""

@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from records import administration, admission, catalogue, operations, quotas, root
-from records.engine import AsyncEngine
+from records.engine import AsyncEngine, text
 from workflows.domain.errors import BadRequest, NotFound
 from workflows.domain.instance import DatastoreVersion, HealthReport, InstanceSpec
 from workflows.domain.operation import Admission, AdmissionRequest, Close, StepNote
 from workflows.ports.records import Administration, QuotaChange, Records, Rename, ResetStatus, RootNote
+
+SOON = timedelta(seconds=2)  # an admission's transaction waits for the answer
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class RunQuestions:
         """Whether exactly this run is open."""
         try:
             handle = self.client.get_workflow_handle(workflow_id, run_id=run_id)
-            return (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
+            return (await handle.describe(rpc_timeout=SOON)).status is WorkflowExecutionStatus.RUNNING
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return False
@@ -83,6 +86,11 @@ class PostgresRecords(Records, Administration):
     async def note_root(self, note: RootNote) -> None:
         async with self.engine.begin() as conn:
             await root.note_root(conn, note)
+
+    @activity.defn
+    async def check(self) -> None:
+        async with self.engine.connect() as conn:
+            await conn.execute(text("SELECT 1"))
 
     @activity.defn
     async def reset_status(self, reset: ResetStatus) -> None:

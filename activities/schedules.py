@@ -16,7 +16,7 @@ from temporalio.client import (
     ScheduleUpdateInput,
 )
 
-from workflows.names import RUNBOOKS
+from workflows.names import RUNBOOKS, sweep_id
 from workflows.sweep import Sweep, SweepOrder
 
 SECONDS = {
@@ -30,7 +30,7 @@ SECONDS = {
 async def put_schedules(client: Client) -> None:
     """Make every schedule what this release says; whoever starts second finds them made."""
     for verb, seconds in SECONDS.items():
-        schedule_id = f"sweep/{verb}"
+        schedule_id = sweep_id(verb)
         schedule = _schedule(verb, seconds)
         try:
             await client.create_schedule(schedule_id, schedule, trigger_immediately=True)
@@ -47,7 +47,7 @@ def _schedule(verb: str, seconds: int) -> Schedule:
         action=ScheduleActionStartWorkflow(
             Sweep.run,
             SweepOrder(verb=verb),
-            id=f"sweep/{verb}",
+            id=sweep_id(verb),
             task_queue=RUNBOOKS,
             static_summary=verb.replace("_", " "),
         ),

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from temporalio import activity
 from temporalio.client import Client
-from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -16,6 +16,7 @@ from activities.records import RunQuestions
 from activities.settings import ActivitySettings
 from records import operations, sweeps
 from records.engine import AsyncEngine
+from workflows.client import INSTANCE_ID
 from workflows.domain.errors import NotYet
 from workflows.domain.operation import Caller, SettleOrder
 from workflows.instance.settle import SettleInstance
@@ -41,6 +42,7 @@ class TemporalWatches(Watches):
             task_queue=RUNBOOKS,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             static_summary=f"watch {instance_id}",
+            search_attributes=TypedSearchAttributes([SearchAttributePair(INSTANCE_ID, str(instance_id))]),
         )
 
     @activity.defn

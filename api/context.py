@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 
 from temporalio.client import Client
 
+from api.health import Health
 from api.keystone import Identity
 from api.settings import ApiSettings
 from records.reads import Reader, Scope
+from records.requests import Requests
 from workflows.domain.operation import Caller
 from workflows.keyring import Keyring
 
@@ -46,6 +48,8 @@ class Means:
 
     settings: ApiSettings
     reader: Reader
+    requests: Requests
+    health: Health
     temporal: Client
     keyring: Keyring
     policy: "Policy" = field(repr=False)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,12 +10,14 @@ from uuid import UUID, uuid4
 
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ApplicationError, TemporalError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.context import Asker, Means
 from api.faults import Fault, of_refusal, unavailable
+from records.engine import SQLAlchemyError
 from records.reads import Reader
+from records.requests import Requests
 from workflows.domain.errors import innermost
 from workflows.domain.instance import InstanceSpec
 from workflows.domain.operation import CreateOrder, DeleteOrder, Order, RestartOrder
@@ -24,36 +27,42 @@ from workflows.instance.restart import RestartInstance
 from workflows.names import RUNBOOKS, lock_id
 from workflows.runbook import Runbook
 
+log = logging.getLogger(__name__)
+
 # the SDK's types do not fit updates of a base class
 DELETE: Any = Runbook.delete
 ADMITTED: Any = Runbook.admitted
 GAP_LOOKS, GAP_PAUSE = 40, 0.05  # two seconds
-MARGIN = 2.0  # seconds that we wait beyond the expiry: whoever was admitted in time is answered
+MARGIN = 0.5  # seconds that we wait beyond the expiry: whoever was admitted in time is answered
+PATIENCE = 3.0  # seconds, before we ask whether a run can go on at all, and for what the records say at the end
+SOON = timedelta(seconds=2)
+STUCK = 3  # attempts at one workflow task: its code cannot go on from its history
 
 
 @dataclass(frozen=True)
 class Operations:
-    """Opens operations for one caller."""
+    """Opens operations for one caller. Each answer is true: the operation is admitted, or it will not happen."""
 
     temporal: Client
     reader: Reader
+    requests: Requests
     seconds: float
     asker: Asker
 
-    async def create(self, instance_id: UUID, spec: InstanceSpec) -> None:
-        """Order an instance; return once it is admitted."""
+    async def create(self, instance_id: UUID, spec: InstanceSpec, *, again: bool = False) -> None:
+        """Order an instance; return once it is admitted. `again`: somebody else may have ordered the same."""
         order = CreateOrder(instance_id=instance_id, spec=spec, **self._frame())
-        await self._open(CreateInstance, order, f"create {spec.name}")
+        await self._open(CreateInstance, order, f"create {spec.name}", join=again)
 
     async def restart(self, instance_id: UUID, group_id: UUID) -> None:
         """Order a restart."""
         order = RestartOrder(instance_id=instance_id, group_id=group_id, **self._frame())
-        await self._open(RestartInstance, order, "restart")
+        await self._open(RestartInstance, order, f"restart {instance_id}")
 
     async def delete(self, instance_id: UUID, group_id: UUID) -> None:
-        """Order a deletion; a creation that runs makes way for it."""
+        """Order a deletion; whatever runs makes way for it."""
         order = DeleteOrder(instance_id=instance_id, group_id=group_id, **self._frame())
-        await self._open(DeleteInstance, order, "delete")
+        await self._open(DeleteInstance, order, f"delete {instance_id}", join=True)
 
     def _frame(self) -> dict[str, Any]:
         return {
@@ -62,46 +71,80 @@ class Operations:
             "expires_at": datetime.now(UTC) + timedelta(seconds=self.seconds),
         }
 
-    async def _open(self, runbook: Any, order: Order, summary: str) -> None:
+    async def _open(self, runbook: Any, order: Order, summary: str, *, join: bool = False) -> None:
+        opening = self._start_or_replace if isinstance(order, DeleteOrder) else self._start_when_free
         try:
-            await asyncio.wait_for(self._start_when_free(runbook, order, summary), self.seconds + MARGIN)
+            await asyncio.wait_for(opening(runbook, order, summary, join), self.seconds + MARGIN)
         except (WorkflowUpdateFailedError, WorkflowFailureError) as error:
-            cause = innermost(error.cause)
-            if isinstance(cause, ApplicationError):
-                raise of_refusal(cause) from None
-            await self._recorded_or_unavailable(order)
-        except (RPCError, TimeoutError) as error:
-            await self._recorded_or_unavailable(order, error)
+            fault = _fault_of(error)
+            if fault.code != 503:
+                raise fault from None
+            await self._admitted_or_withdrawn(order)
+        except (TemporalError, TimeoutError):
+            await self._admitted_or_withdrawn(order)
 
-    async def _start_when_free(self, runbook: Any, order: Order, summary: str) -> None:
+    async def _start_when_free(self, runbook: Any, order: Order, summary: str, join: bool) -> None:
         """The records close an operation a moment before its run ends: in between, nobody is busy, and we wait."""
         for _ in range(GAP_LOOKS):
             try:
-                return await self._start(runbook, order, summary)
+                return await self._start(runbook, order, summary, join)
             except WorkflowAlreadyStartedError:
                 await self._refuse_busy(order)
             await asyncio.sleep(GAP_PAUSE)
-        raise unavailable()
+        raise TimeoutError
 
-    async def _start(self, runbook: Any, order: Order, summary: str) -> None:
-        deleting = runbook is DeleteInstance
-        policy = WorkflowIDConflictPolicy.USE_EXISTING if deleting else WorkflowIDConflictPolicy.FAIL
+    async def _start_or_replace(self, runbook: Any, order: Order, summary: str, join: bool) -> None:
+        """Have a deletion admitted by the run that works on the instance; one that cannot go on is ended."""
+        asking = asyncio.ensure_future(self._start(runbook, order, summary, join))
+        try:
+            await asyncio.wait([asking], timeout=PATIENCE)
+            if asking.done() or not await self._end_stuck_run(order):
+                return await asking
+        finally:
+            asking.cancel()
+            asking.add_done_callback(_ignore)
+        return await self._start(runbook, order, summary, join)
+
+    async def _end_stuck_run(self, order: Order) -> bool:
+        """End a run whose code fails at its own history; whether there was one. The deletion takes care of the rest."""
+        try:
+            found = await self.temporal.get_workflow_handle(lock_id(order.group)).describe(rpc_timeout=SOON)
+            attempts = found.raw_description.pending_workflow_task.attempt
+            if attempts < STUCK:
+                return False
+            log.error("%s: run %s of %s (%s) cannot go on after %d attempts at its workflow task; it is ended, because "
+                      "the instance is being deleted", self.asker.request_id, found.run_id, found.id,
+                      found.workflow_type, attempts)  # fmt: skip
+            stuck = self.temporal.get_workflow_handle(found.id, run_id=found.run_id)
+            await stuck.terminate(reason="it cannot go on, and its instance is being deleted", rpc_timeout=SOON)
+        except RPCError as error:
+            return error.status is RPCStatusCode.NOT_FOUND  # it has ended meanwhile
+        return True
+
+    async def _start(self, runbook: Any, order: Order, summary: str, join: bool) -> None:
         start = WithStartWorkflowOperation(
             runbook.run,
             order,
             id=lock_id(order.group),
             task_queue=RUNBOOKS,
-            id_conflict_policy=policy,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING if join else WorkflowIDConflictPolicy.FAIL,
             static_summary=summary,
         )
-        if isinstance(order, DeleteOrder):
-            await self.temporal.execute_update_with_start_workflow(
-                DELETE, order, start_workflow_operation=start, id=str(order.operation_id)
-            )
-        else:
-            await self.temporal.execute_update_with_start_workflow(
-                ADMITTED, start_workflow_operation=start, id=str(order.operation_id)
-            )
+        # asyncio logs a failure that nobody looks at: the handle has that of the call
+        heard = asyncio.ensure_future(start.workflow_handle())
+        heard.add_done_callback(_ignore)
+        name = str(order.operation_id)
+        try:
+            if isinstance(order, DeleteOrder):
+                await self.temporal.execute_update_with_start_workflow(
+                    DELETE, order, start_workflow_operation=start, id=name
+                )
+            else:
+                await self.temporal.execute_update_with_start_workflow(
+                    ADMITTED, start_workflow_operation=start, id=name
+                )
+        finally:
+            heard.cancel()
 
     async def _refuse_busy(self, order: Order) -> None:
         """422 naming the operation that runs, if there is one."""
@@ -111,25 +154,37 @@ class Operations:
         raise Fault(422, f"Instance {order.instance_id} is not currently available for an action to be performed "
                          f"(operation {running.kind} is running).")  # fmt: skip
 
-    async def _recorded_or_unavailable(self, order: Order, error: Exception | None = None) -> None:
-        """Nobody answered in time: what the records say counts."""
+    async def _admitted_or_withdrawn(self, order: Order) -> None:
+        """Nobody answered in time: either the operation is recorded, or it is seen to that it never will be.
+
+        Where the records do not answer, they admit nothing either, and after the expiry they never do.
+        """
         assert order.operation_id is not None  # noqa: S101 - the frame above
-        recorded = None
-        with contextlib.suppress(TimeoutError):
-            recorded = await self.reader.get_operation(order.operation_id)
-        if recorded is None:
-            raise unavailable() from error
+        with contextlib.suppress(TimeoutError, SQLAlchemyError):
+            if not await asyncio.wait_for(self.requests.withdraw(order.operation_id), PATIENCE):
+                return
+        raise unavailable()
+
+
+def _fault_of(error: WorkflowUpdateFailedError | WorkflowFailureError) -> Fault:
+    cause = innermost(error.cause)
+    return of_refusal(cause) if isinstance(cause, ApplicationError) else unavailable()
+
+
+def _ignore(task: "asyncio.Future[Any]") -> None:
+    if not task.cancelled():
+        task.exception()
 
 
 def operations_of(means: Means, asker: Asker) -> Operations:
     """The operations that a caller may open."""
-    return Operations(means.temporal, means.reader, means.settings.admission_seconds, asker)
+    return Operations(means.temporal, means.reader, means.requests, means.settings.admission_seconds, asker)
 
 
 async def cancel(temporal: Client, workflow_id: str, run_id: str) -> None:
     """Ask exactly this run to stop; content when it has ended."""
     try:
-        await temporal.get_workflow_handle(workflow_id, run_id=run_id).cancel()
+        await temporal.get_workflow_handle(workflow_id, run_id=run_id).cancel(rpc_timeout=3 * SOON)
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise

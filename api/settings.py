@@ -32,6 +32,8 @@ class ApiSettings(CallerSettings):
     """Address that the API listens on."""
     api_port: int = 8779
     """Port that the API listens on."""
+    guest_gateway: str = ""
+    """host:port of the gateway, for the health check; empty: it is not asked."""
     default_datastore: str = ""
     """Datastore of orders that name none; empty: such orders are refused."""
     region: str = "RegionOne"
@@ -44,8 +46,8 @@ class ApiSettings(CallerSettings):
     """Addresses of proxies whose X-Forwarded-Proto, -Host and -Prefix are believed, separated by commas; `*`: all."""
     max_body_bytes: int = 262_144
     """Largest request body in bytes."""
-    admission_seconds: float = 10
-    """Seconds after which an operation that is not admitted yet never will be; the API waits 2 seconds longer."""
+    admission_seconds: float = 6
+    """Seconds after which an operation that is not admitted yet never will be; the answer takes 3.5 seconds longer."""
     call_seconds: float = 9
     """Seconds that a guest is given to answer a short call; the API waits 0.6 seconds longer."""
 

@@ -137,7 +137,7 @@ class Stack:
     def _wait_for_api(self) -> None:
         from deploy.client import Client
 
-        self._wait("api", lambda: _answers(f"{self.settings.api_url}/healthcheck"))
+        self._wait("api", lambda: _answers(f"{self.settings.api_url}/"))
         self._wait("codec-server", lambda: _answers(f"{self.settings.codec_url}/healthcheck"))
         client = Client(self.settings)
         # mirrored by a scheduled runbook: both workers have worked when flavors are there

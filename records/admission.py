@@ -9,13 +9,18 @@ from sqlalchemy import Row, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from records import quotas
+from records import quotas, requests
 from records.tables import datastore_versions, datastores, groups, instances, operation_steps, operations
 from workflows.domain.errors import BadRequest, Busy, Expired, NotFound, Refused
 from workflows.domain.instance import DatastoreVersion, InstanceFacts, InstanceStatus
 from workflows.domain.operation import Admission, AdmissionRequest, OperationKind, OperationState
 
 OPEN = OperationState.RUNNING.value
+# the last one ends a transaction whose worker stands still: nobody waits for it, and others wait for its locks
+LIMITS = text(
+    "SELECT set_config('lock_timeout', '2s', true), set_config('statement_timeout', '3s', true),"
+    " set_config('idle_in_transaction_session_timeout', '3s', true)"
+)
 STATUS_WHILE = {
     OperationKind.CREATE: InstanceStatus.BUILD,
     OperationKind.DELETE: InstanceStatus.SHUTDOWN,
@@ -38,9 +43,8 @@ class Admitter:
 
     async def admit(self) -> Admission:
         """Open the operation and return its fence number; the caller's transaction is committed by the caller."""
-        await self.conn.execute(
-            text("SELECT set_config('lock_timeout', '4s', true), set_config('statement_timeout', '6s', true)")
-        )
+        await self.conn.execute(LIMITS)
+        await requests.hold(self.conn, self.request.operation_id)
         group = await self._lock_group()
         if known := await self._own():
             return known
@@ -52,6 +56,7 @@ class Admitter:
         await self._open(fence, facts, interrupted)
         if not await self.still_open():
             raise Refused("the run that asked for this admission has ended")
+        await self._refuse_late()  # the last statement before the commit
         return Admission(operation_id=self.request.operation_id, fence=fence, instance=facts, interrupted=interrupted)
 
     async def _lock_group(self) -> Row[Any]:
@@ -85,11 +90,12 @@ class Admitter:
         )  # fmt: skip
 
     async def _refuse_late(self) -> None:
+        """Refuse where nobody waits for the answer any more, or the API has answered that this will not happen."""
         expires = self.request.expires_at
-        if expires is None:
-            return
-        late = (await self.conn.execute(select(func.clock_timestamp() > expires))).scalar_one()
-        if late:
+        late = expires is not None and (
+            await self.conn.execute(select(func.clock_timestamp() > expires))
+        ).scalar_one()  # fmt: skip
+        if late or await requests.is_withdrawn(self.conn, self.request.operation_id):
             raise Expired("nobody waits for this operation any more; nothing was touched")
 
     async def _close_stale(self) -> OperationKind | None:

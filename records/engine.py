@@ -3,13 +3,14 @@
 import json
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from records.settings import RecordsSettings
 
-__all__ = ["AsyncEngine", "connect", "is_away"]
+__all__ = ["AsyncEngine", "SQLAlchemyError", "connect", "is_away", "text"]
 
 
 def connect(settings: RecordsSettings) -> AsyncEngine:

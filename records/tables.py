@@ -217,3 +217,25 @@ guest_identities = Table(
     _time("last_double"),
     Column("last_double_from", Text),
 )
+
+# Operations that the API has given up before they were admitted: they never will be.
+withdrawals = Table(
+    "withdrawals",
+    metadata,
+    Column("operation_id", Uuid, primary_key=True),
+    Column("noted", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index("ix_withdrawals_noted", "noted"),
+)
+
+# What a client's key stands for: the same request within a day makes nothing new.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("mac_key", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("thing_id", Uuid, nullable=False),
+    Column("noted", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index("ix_idempotency_keys_noted", "noted"),
+)

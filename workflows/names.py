@@ -30,6 +30,11 @@ def root_id(instance_id: UUID, request_id: str) -> str:
     return f"root/{instance_id}/{request_id}"
 
 
+def sweep_id(verb: str) -> str:
+    """Schedule id, and the beginning of the workflow ids, of a sweep."""
+    return f"sweep/{verb}"
+
+
 def call_id(instance_id: UUID, request_id: str) -> str:
     """Activity id of a short call; the codec reads the guest from it where Temporal tells no queue."""
     return f"{_CALL}{instance_id}/{request_id}"

@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
-from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, FailureError
 
 from workflows.domain.errors import Expired, NotFound, Refused, innermost
 from workflows.domain.instance import InstanceStatus
@@ -208,7 +208,9 @@ class Runbook:
         cause = innermost(error)
         if not (isinstance(cause, ApplicationError) and cause.non_retryable):
             cause = ApplicationError("the operation could not be admitted in time", type="Unavailable")
-        self._refusal = ApplicationError(cause.message, type=cause.type, non_retryable=True)
+        self._refusal = ApplicationError(
+            cause.message, type=cause.type, non_retryable=True, category=ApplicationErrorCategory.BENIGN
+        )
         raise self._refusal from None
 
     @property

@@ -1,7 +1,6 @@
 """Instances: order, list, show, rename, restart, delete."""
 
 from typing import Annotated, Any
-from uuid import uuid4
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
@@ -11,6 +10,7 @@ from api.calls import administer
 from api.context import Asker, Means
 from api.documented import WRITE, answers, empty, query, takes
 from api.faults import Fault
+from api.idempotency import Thing, forget, key_of, thing_of
 from api.models import ChangeInstanceBody, CreateInstanceBody
 from api.operations import operations_of
 from api.orders import spec_of
@@ -56,20 +56,36 @@ async def list_instances_in_detail(
 
 @router.post("", **answers(200, "instance", faults=(*WRITE, 501)), **takes(CreateInstanceBody))
 async def create_instance(
+    request: Request,
     means: MeansHere,
     asker: Annotated[Asker, Depends(may("instance:create"))],
     body: Annotated[CreateInstanceBody, Depends(body_of(CreateInstanceBody))],
 ) -> views.View:
-    """Order an instance; it is BUILD until its database serves."""
+    """Order an instance; it is BUILD until its database serves. With an Idempotency-Key, once however often it is sent."""
     for rule, wanted in (("database", body.instance.databases), ("user", body.instance.users)):
         implied = f"instance:extension:{rule}:create"
         if wanted and not means.policy.allows(implied, asker.identity, asker.project_id):
             raise Fault(403, f"Policy doesn't allow {implied} to be performed.")
-    instance_id = uuid4()
-    spec = await spec_of(means, body, SecretBox(means.keyring, instance_id).seal)
-    await operations_of(means, asker).create(instance_id, spec)
-    row = await instance_named(means, asker, str(instance_id))
+    thing = await thing_of(means, asker, request)
+    if thing.known and (row := await _made(means, asker, thing)):
+        return {"instance": views.instance_detail(asker, row)}
+    try:
+        spec = await spec_of(means, body, SecretBox(means.keyring, thing.id).seal)
+        await operations_of(means, asker).create(thing.id, spec, again=thing.known)
+    except Fault as fault:
+        # the same request, sent before, may have made it in the meantime
+        if key_of(request) is None or not await _made(means, asker, thing):
+            await forget(means, asker, request, fault)
+            raise
+    row = await instance_named(means, asker, str(thing.id))
     return {"instance": views.instance_detail(asker, row)}
+
+
+async def _made(means: Means, asker: Asker, thing: Thing) -> InstanceView | None:
+    """What the same request made before; 422 where that is deleted."""
+    if await means.reader.get_instance(str(thing.id), Scope(asker.project_id, deleted=True)):
+        raise Fault(422, "The instance that was made with this idempotency key is deleted; use a new one.")
+    return await means.reader.get_instance(str(thing.id), Scope(asker.project_id))
 
 
 @router.get("/{instance_id}", **answers(200, "instance"))

@@ -22,26 +22,32 @@ The class name is the `type` under which the error travels; `message` is one sen
 
 from typing import ClassVar
 
-from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, FailureError
 
 
 class Failed(ApplicationError):
-    """An error with a name of ours; subclasses say whether a retry can help."""
+    """An error with a name of ours; subclasses say whether a retry can help, and whether it is nothing unusual."""
 
     retriable: ClassVar[bool] = False
+    expected: ClassVar[bool] = False
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, type=type(self).__name__, non_retryable=not self.retriable)
+        # the SDK logs no traceback of what is benign
+        category = ApplicationErrorCategory.BENIGN if self.expected else ApplicationErrorCategory.UNSPECIFIED
+        super().__init__(message, type=type(self).__name__, non_retryable=not self.retriable, category=category)
 
 
 class NotYet(Failed):
     """The thing waited for has not happened; ask again."""
 
     retriable = True
+    expected = True
 
 
 class Refused(Failed):
     """A retry cannot help; the message says what to change."""
+
+    expected = True
 
 
 class BadRequest(Refused):

@@ -88,6 +88,11 @@ class Administration(ABC):
 
     @abstractmethod
     @activity.defn
+    async def check(self) -> None:
+        """Answer, when the records do."""
+
+    @abstractmethod
+    @activity.defn
     async def reset_status(self, reset: ResetStatus) -> None:
         """Mark an instance as ERROR, which its health corrects; an operation that runs is left alone without a word.
 

@@ -1,0 +1,82 @@
+"""Requests that are sent twice and are to be done once: the header `Idempotency-Key`.
+
+As in the IETF's draft (draft-ietf-httpapi-idempotency-key-header). OpenStack's global request id, which openstacksdk
+sends as `X-OpenStack-Request-ID`, counts as a key where there is no other. A key is the project's, for a day.
+"""
+
+import hmac
+import json
+import re
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from fastapi import Request
+
+from api.context import Asker, Means
+from api.faults import Fault
+from api.requests import parse
+from records.requests import Kept
+from workflows.keyring import NotOurs
+from workflows.names import control_key_id
+
+LONGEST = 255
+GLOBAL_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True)
+class Thing:
+    """What a request makes; `known` where the same request was sent before."""
+
+    id: UUID
+    known: bool = False
+
+
+async def thing_of(means: Means, asker: Asker, request: Request) -> Thing:
+    """The id of what this request makes: for the same key and body the same; 422 for another body."""
+    key = key_of(request)
+    if key is None:
+        return Thing(uuid4())
+    said = _said(request)
+    mac_key = control_key_id(means.keyring.current)
+    wanted = Kept(mac_key, means.keyring.mac(mac_key, said).hex(), uuid4())
+    kept = await means.requests.remember(asker.project_id, key, wanted)
+    if kept == wanted:
+        return Thing(wanted.thing_id)
+    if not _is_same(means, kept, said):
+        raise Fault(422, "This idempotency key was used for another request; use a new one.")
+    return Thing(kept.thing_id, known=True)
+
+
+async def forget(means: Means, asker: Asker, request: Request, fault: Fault) -> None:
+    """Forget the key of a request that was refused: it may be sent again, corrected. One that may be retried is kept."""
+    key = key_of(request)
+    if key is not None and fault.code != 503:
+        await means.requests.forget(asker.project_id, key)
+
+
+def key_of(request: Request) -> str | None:
+    """The key of a request, if it has one; 400 where it is none."""
+    said = request.headers.getlist("idempotency-key")
+    if not said:
+        global_id = request.headers.get("x-openstack-request-id", "").lower()
+        return f"global:{global_id}" if GLOBAL_ID.fullmatch(global_id) else None
+    key = said[0].strip()
+    if len(key) >= 2 and key[0] == key[-1] == '"':  # the draft has a quoted string; many clients quote nothing
+        key = key[1:-1]
+    if len(said) > 1 or not 0 < len(key) <= LONGEST or not (key.isascii() and key.isprintable()):
+        raise Fault(400, f"Idempotency-Key must be one text of 1 to {LONGEST} printable ASCII characters.")
+    return f"key:{key}"
+
+
+def _said(request: Request) -> bytes:
+    """What was asked for, whatever the order of the body's members."""
+    body = json.dumps(parse(request.state.body), sort_keys=True)
+    return f"{request.method} {request.url.path}\n{body}".encode()
+
+
+def _is_same(means: Means, kept: Kept, said: bytes) -> bool:
+    try:
+        fingerprint = means.keyring.mac(kept.mac_key, said).hex()  # keys are rotated, also within a day
+    except NotOurs:
+        return False
+    return hmac.compare_digest(fingerprint, kept.fingerprint)

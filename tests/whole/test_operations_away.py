@@ -1,0 +1,134 @@
+"""Whatever process is away, each answer comes within ten seconds and is true: it is done, or it will never happen."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.api.conftest import body, order, wait_for, wait_until_gone
+from tests.stack import RunningStack
+from tests.whole.test_kill import until_it_answers
+
+SECONDS = 10.0
+AWAY = [
+    ("temporal", "stopped"), ("temporal", "frozen"), ("workflow-worker", "stopped"), ("workflow-worker", "frozen"),
+    ("activity-worker", "stopped"), ("activity-worker", "frozen"), ("postgresql", "stopped"), ("postgresql", "frozen"),
+    ("gateway", "stopped"),
+]  # fmt: skip
+PARTS = {"postgresql": "records"}
+
+
+@pytest.fixture
+def demo(stack: RunningStack) -> Iterator[httpx.Client]:
+    """A client with a token of its own."""
+    with stack.api("demo") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def instance_id(stack: RunningStack) -> Iterator[str]:
+    """An instance that serves."""
+    with stack.api("demo") as client:
+        made = order(client, "not-away", "mariadb")
+        wait_for(client, made, "ACTIVE")
+        yield made
+        client.delete(f"/instances/{made}")
+        wait_until_gone(client, made)
+
+
+def _tree(pid: int) -> list[int]:
+    """A process and those that it has started."""
+    below = [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [pid, *(found for each in below for found in _tree(each))]
+
+
+@contextmanager
+def away(stack: RunningStack, process: str, how: str) -> Iterator[None]:
+    """One process does not work."""
+    rpc, pids = stack.stack.supervisor._rpc(), []
+    if how == "stopped":
+        rpc.stopProcess(process)
+    else:
+        pids = _tree(stack.stack.supervisor.states()[process]["pid"])
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        if how == "stopped":
+            rpc.startProcess(process)
+        until_it_answers(stack)
+
+
+def asked(client: httpx.Client, method: str, path: str, **more: Any) -> httpx.Response:
+    """An answer that came in time and is no success or a fault in Trove's format."""
+    began = time.monotonic()
+    answer = client.request(method, path, **more)
+    assert time.monotonic() - began < SECONDS
+    if answer.status_code >= 400:
+        (fault,) = answer.json().values()
+        assert fault["code"] == answer.status_code in (422, 503), answer.text
+        assert fault["message"]
+    return answer
+
+
+@pytest.mark.parametrize(("process", "how"), AWAY, ids=lambda each: str(each))
+def test_an_answer_is_true_and_in_time(
+    stack: RunningStack, demo: httpx.Client, instance_id: str, process: str, how: str
+) -> None:
+    name = f"away-{uuid4()}"
+    with away(stack, process, how):
+        time.sleep(2.1)  # the health check tells what it found two seconds ago
+        began = time.monotonic()
+        health = httpx.get(f"{stack.settings.api_url}/healthcheck", timeout=SECONDS)
+        assert time.monotonic() - began < 2.5
+        assert health.json()[PARTS.get(process, process.replace("-", "_"))] == "away"
+        assert health.status_code == 503
+        created = asked(demo, "POST", "/instances", json=body(name, "mariadb"))
+        restarted = asked(demo, "POST", f"/instances/{instance_id}/action", json={"restart": {}})
+    assert httpx.get(f"{stack.settings.api_url}/healthcheck", timeout=SECONDS).status_code == 200
+    time.sleep(8)  # whoever was to do it could do it now
+    found = stack.sql("SELECT id FROM instances WHERE name = %s", name)
+    assert len(found) == (1 if created.status_code == 200 else 0)
+    for row in found:
+        assert demo.delete(f"/instances/{row[0]}").status_code == 202
+        wait_until_gone(demo, str(row[0]))
+    restarts = stack.sql("SELECT count(*) FROM operations WHERE instance_id = %s AND kind = 'restart' "
+                         "AND created > now() - interval '40 seconds'", instance_id)  # fmt: skip
+    assert restarts[0][0] == (1 if restarted.status_code == 202 else 0)
+    wait_for(demo, instance_id, "ACTIVE")
+
+
+@pytest.mark.parametrize("process", ["temporal", "workflow-worker", "activity-worker"])
+def test_a_deletion_that_was_not_admitted_never_happens(
+    stack: RunningStack, demo: httpx.Client, instance_id: str, process: str
+) -> None:
+    with away(stack, process, "frozen"):
+        assert asked(demo, "DELETE", f"/instances/{instance_id}").status_code == 503
+    time.sleep(8)
+    assert stack.sql("SELECT count(*) FROM operations WHERE instance_id = %s AND kind = 'delete'", instance_id) == [
+        (0,)
+    ]
+    wait_for(demo, instance_id, "ACTIVE")
+
+
+def test_refusals_leave_no_traceback(stack: RunningStack, demo: httpx.Client, instance_id: str) -> None:
+    logs = [stack.settings.log / f"{each}.log" for each in ("api", "workflow-worker", "activity-worker")]
+    before = {each: each.stat().st_size for each in logs}
+    assert demo.post(f"/instances/{instance_id}/action", json={"restart": {}}).status_code == 202
+    for _ in range(3):
+        assert demo.post(f"/instances/{instance_id}/action", json={"restart": {}}).status_code == 422
+    assert demo.post("/instances", json=body("x", "mariadb", nics=[{"net-id": "no-such"}])).status_code == 400
+    wait_for(demo, instance_id, "ACTIVE")
+    time.sleep(1)
+    for each in logs:
+        assert "Traceback" not in each.read_text()[before[each] :]

@@ -109,7 +109,7 @@ class Stack:
         if done.returncode:
             raise Refused(f"python -m {module} {' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
 
-    def _wait(self, name: str, true: Callable[[], bool], seconds: float = 60) -> None:
+    def _wait(self, name: str, true: Callable[[], bool], seconds: float = 180) -> None:
         try:
             wait_for(name, true, seconds=seconds)
         except TimeoutError as error:

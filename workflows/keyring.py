@@ -201,7 +201,7 @@ class _Branches(Keyring):
 class MasterKeyring(_Branches):
     """The control plane's: derives any key."""
 
-    kinds = frozenset({"c", "g", "i", "e", "t"})
+    kinds = frozenset({"c", "i", "e", "t"})
 
     @classmethod
     def of(cls, secret: bytes) -> "MasterKeyring":
@@ -214,10 +214,8 @@ class MasterKeyring(_Branches):
         return cls(RingFile(path, "master"))
 
     def _derive(self, secret: bytes, key_id: str, kind: str, epoch: int) -> bytes:
-        if kind == "c" or (kind == "g" and epoch == 1):
+        if kind == "c":
             return derive(secret, key_id)
-        if kind == "g":
-            raise NotOurs(f"no key {key_id[:80]!r} here")
         return derive(derive(secret, f"guests:{epoch}"), key_id)
 
     def branch(self) -> "GuestsKeyring":

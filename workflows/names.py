@@ -59,11 +59,6 @@ def guest_key_id(instance_id: UUID | str, epoch: int) -> str:
     return f"i:{instance_id}:{epoch}"
 
 
-def legacy_guest_key_id(instance_id: UUID | str) -> str:
-    """Name of the key that a guest had before there was a gateway; histories of that time are sealed with it."""
-    return f"g:{instance_id}:1"
-
-
 def epoch_of(key_id: str) -> int | None:
     """Return the epoch that a key id ends in, or None where it is none."""
     text = key_id.rpartition(":")[2]
@@ -73,4 +68,4 @@ def epoch_of(key_id: str) -> int | None:
 def guest_of_key(key_id: str) -> str | None:
     """Return the id of the guest that a key id names, or None: a key of the control plane, or nonsense."""
     kind, _, rest = key_id.partition(":")
-    return rest.rpartition(":")[0] if kind in ("i", "g") and epoch_of(key_id) is not None else None
+    return rest.rpartition(":")[0] if kind == "i" and epoch_of(key_id) is not None else None

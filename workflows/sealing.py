@@ -5,7 +5,7 @@ from uuid import UUID
 
 from workflows.domain.accounts import Sealed
 from workflows.keyring import Keyring, NotOurs
-from workflows.names import guest_key_id, legacy_guest_key_id
+from workflows.names import guest_key_id
 
 PURPOSE = b"secret"
 
@@ -27,8 +27,8 @@ class SecretBox:
 
     def open(self, sealed: Sealed) -> str:
         """Open a secret; NotOurs when it was sealed for another guest or is damaged."""
-        epoch, dot, text = sealed.sealed.rpartition(".")
-        key_id = f"i:{self._instance_id}:{epoch}" if dot else legacy_guest_key_id(self._instance_id)
+        epoch, _, text = sealed.sealed.rpartition(".")
+        key_id = f"i:{self._instance_id}:{epoch}"
         try:
             data = base64.b64decode(text, validate=True)
             return self._keyring.decrypt(key_id, data, PURPOSE).decode()

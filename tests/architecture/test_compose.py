@@ -34,7 +34,7 @@ from workflows.settings import TemporalSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy/compose"
-IMAGE = "coffer:0.2.0"
+IMAGE = "coffer:0.3.0"
 READ_BY: dict[str, tuple[type[BaseSettings], ...]] = {
     "api": (ApiSettings, RecordsSettings),
     "workflow-worker": (TemporalSettings,),

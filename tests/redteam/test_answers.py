@@ -32,7 +32,7 @@ from tests.redteam.puppet import (
     several,
 )
 from workflows.domain.accounts import UserName
-from workflows.names import control_key_id, guest_key_id, legacy_guest_key_id
+from workflows.names import control_key_id, guest_key_id
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 GOOD = b'{"databases": ["app"]}'
@@ -64,7 +64,7 @@ async def epoch_spelt_otherwise(thief: Thief, task: Task) -> Word:
 
 
 async def key_of_before_the_gateway(thief: Thief, task: Task) -> Word:
-    return completed(task, many([_sealed(thief, named=legacy_guest_key_id(thief.instance_id))]))
+    return completed(task, many([_sealed(thief, named=f"g:{thief.instance_id}:1")]))
 
 
 async def victims_name(thief: Thief, task: Task) -> Word:

@@ -222,6 +222,19 @@ async def create_that_is_deleted(stage: Stage) -> None:
     await stage.keep("delete-of-a-creation", stage.client.get_workflow_handle(lock_id(instance_id)), "completed")
 
 
+async def create_that_hangs(stage: Stage) -> None:
+    """Deleted while Nova answers nothing: the step is left behind, and the deletion deletes twice."""
+    held, instance_id = Held(), uuid4()
+    stage.script.at("create_server", held.hold)
+    handle = await stage.operate(CreateInstance, creation(instance_id))
+    await held.reached()
+    await stage.delete(instance_id)
+    await stage.keep("create-left-behind", handle, "continued_as_new")
+    held.go_on()
+    successor = stage.client.get_workflow_handle(lock_id(instance_id))
+    await stage.keep("delete-of-what-comes-late", successor, "completed")
+
+
 async def delete(stage: Stage) -> None:
     """A deletion; and one after which something is left."""
     order = DeleteOrder(instance_id=uuid4(), operation_id=uuid4(), caller=CALLER)
@@ -237,6 +250,18 @@ async def restarts(stage: Stage) -> None:
         await stage.keep("restart", await stage.operate(RestartInstance, restart(instance_id)), "completed")
         stage.script.refuse("stop_datastore", EngineFailed("the engine does not stop"))
         await stage.keep("restart-failed", await stage.operate(RestartInstance, restart(instance_id)), "failed")
+
+
+async def restart_that_makes_way(stage: Stage) -> None:
+    """Nobody answers for the guest: one restart is cancelled, and one deleted."""
+    instance_id = uuid4()
+    handle = await stage.operate(RestartInstance, restart(instance_id))
+    await handle.cancel()
+    await stage.keep("restart-cancelled", handle, "canceled")
+    handle = await stage.operate(RestartInstance, restart(instance_id))
+    await stage.delete(instance_id)
+    await stage.keep("restart-deleted", handle, "continued_as_new")
+    await stage.keep("delete-of-a-restart", stage.client.get_workflow_handle(lock_id(instance_id)), "completed")
 
 
 async def settle(stage: Stage) -> None:
@@ -285,8 +310,10 @@ SCENES = (
     create_that_fails,
     create_that_is_cancelled,
     create_that_is_deleted,
+    create_that_hangs,
     delete,
     restarts,
+    restart_that_makes_way,
     settle,
     root,
     watch,

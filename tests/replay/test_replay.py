@@ -14,7 +14,7 @@ from workflows.catalogue import RUNBOOKS
 from workflows.codec import data_converter
 
 RECORDED = sorted(HISTORIES.glob("*/*.json"))
-CREATION = HISTORIES / "0.1.0/create.json"
+CREATION = HISTORIES / release() / "create.json"
 
 
 def history(path: Path) -> WorkflowHistory:

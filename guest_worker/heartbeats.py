@@ -49,5 +49,6 @@ def _undisturbed(work: Callable[..., Any]) -> Callable[..., Any]:
 
 async def _beat(seconds: float) -> None:
     while True:
-        activity.heartbeat()
+        with suppress(TimeoutError):  # the loop had other things to do; the next beat will do
+            await asyncio.to_thread(activity.heartbeat)  # of a step in a thread: it waits for the loop
         await asyncio.sleep(seconds)

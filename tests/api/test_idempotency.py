@@ -78,7 +78,7 @@ def test_a_refused_request_may_be_corrected(demo: httpx.Client) -> None:
     gone(demo, made.json()["instance"]["id"])
 
 
-@pytest.mark.parametrize("key", ["", " ", '""', "x" * 256, "gr\u00fcn", "a\tb"])
+@pytest.mark.parametrize("key", ["", '""', "x" * 256, "gr\u00fcn", "a\tb"])
 def test_what_is_no_key_is_400(demo: httpx.Client, key: str) -> None:
     refused = demo.post("/instances", json=body("x", "mariadb"), headers=[(b"Idempotency-Key", key.encode())])
     assert refused.status_code == 400

@@ -1,7 +1,9 @@
 """What users may use, read from the grant tables as it stands there, and taken back in the form in which it stands."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from guest_worker.datastores.mariadb import sql
@@ -34,6 +36,16 @@ class Right:
         return like(self.database, name) if self.kind == "database" else self.database == name
 
     @property
+    def is_pattern(self) -> bool:
+        """Whether it may count in more than one database, or has signs that make that hard to tell."""
+        return self.kind == "database" and re.search(r"(?<!\\)[%_]|\\\\", self.database) is not None
+
+    @property
+    def literal(self) -> str:
+        """The one database in which it counts, where it is no pattern."""
+        return self.database.replace("\\", "") if self.kind == "database" else self.database
+
+    @property
     def everywhere(self) -> bool:
         """Whether it is meant for all databases."""
         return self.kind == "database" and set(self.database) <= {"%"}
@@ -64,11 +76,25 @@ class Snapshot:
         The engine looks rights on databases up by the client's address: those of `u@%` count for `u@10.0.0.1`, too.
         """
         yield user, ""
-        for each in sorted({right.holder for right in self.rights}, key=lambda one: (one.name, one.host)):
-            if each != user and each.host and each.name in (user.name, "") and hosts.covers(each.host, user.host):
+        for each in (*self._named.get(user.name, ()), *self._named.get("", ())):
+            if each != user and each.host and hosts.covers(each.host, user.host):
                 yield each, f"is granted to {each.name}@{each.host}"
         for role in self._roles_of([user, PUBLIC]):
             yield role, f"comes with role {role.name}" if role != PUBLIC else "is granted to PUBLIC"
+
+    @cached_property
+    def _by_holder(self) -> dict[UserName, list[Right]]:
+        found: dict[UserName, list[Right]] = {}
+        for each in self.rights:
+            found.setdefault(each.holder, []).append(each)
+        return found
+
+    @cached_property
+    def _named(self) -> dict[str, list[UserName]]:
+        found: dict[str, list[UserName]] = {}
+        for each in self._by_holder:
+            found.setdefault(each.name, []).append(each)
+        return found
 
     def _roles_of(self, start: Sequence[UserName]) -> list[UserName]:
         found = [PUBLIC]
@@ -85,7 +111,7 @@ class Snapshot:
         for holder, how in self.holders(user):
             if holder in self.on_all:
                 found.append((None, how or "is granted on all databases (*.*)"))
-            found += [(each, how) for each in self.rights if each.holder == holder and each.reaches(database)]
+            found += [(each, how) for each in self._by_holder.get(holder, ()) if each.reaches(database)]
         return found
 
     def usable(self, user: UserName, names: Sequence[str]) -> tuple[str, ...]:
@@ -93,8 +119,10 @@ class Snapshot:
         holders = {holder for holder, _ in self.holders(user)}
         if holders & self.on_all:
             return tuple(names)
-        rights = [each for each in self.rights if each.holder in holders]
-        return tuple(name for name in names if any(each.reaches(name) for each in rights))
+        rights = [right for holder in holders for right in self._by_holder.get(holder, ())]
+        plain = {right.literal for right in rights if not right.is_pattern}
+        wide = [right for right in rights if right.is_pattern]
+        return tuple(name for name in names if name in plain or any(each.reaches(name) for each in wide))
 
 
 class Grants:

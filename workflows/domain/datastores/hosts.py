@@ -6,7 +6,7 @@ netmask, for IPv4. It resolves no names (`skip_name_resolve`).
 
 import ipaddress
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 EVERYWHERE = "%"
 _LONGEST = 255
@@ -141,7 +141,7 @@ def like(pattern: str, value: str, *, anycase: bool = False) -> bool:
     return _form(pattern, anycase).fullmatch(value) is not None
 
 
-@cache
+@lru_cache(1024)
 def _form(pattern: str, anycase: bool) -> re.Pattern[str]:
     parts = re.findall(r"\\.|[^\\]|\\", pattern, re.DOTALL)
     wild = {"%": ".*", "_": "."}

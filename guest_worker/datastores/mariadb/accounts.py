@@ -69,14 +69,15 @@ class MariaDBAccounts(Accounts):
             self._engine.rows(f"ALTER DATABASE {sql.name(database.name)}{options}", of=of_database(database.name))
 
     def _forget(self, name: str) -> None:
-        now = self._grants.read()
-        for right in self._grants.left_over(name):
-            self._grants.withdraw(right, name, now)
+        if self._grants.names(name):
+            now = self._grants.read()
+            for right in self._grants.left_over(name, now):
+                self._grants.withdraw(right, name, now)
 
     def delete_database(self, name: str) -> None:
         """End the sessions that hold it, drop it, and take back whatever was granted on it."""
         there = name in self.list_databases()
-        if name in MARIADB.reserved_databases or not (there or self._grants.left_over(name)):
+        if name in MARIADB.reserved_databases or not (there or self._grants.names(name)):
             raise NotFound(f"Database {name} cannot be found on the instance.")
         if there:
             self._refuse_referenced(name)
@@ -173,7 +174,10 @@ class MariaDBAccounts(Accounts):
 
     def _create(self, user: UserName, secret: str) -> None:
         """Create an account. Sessions that would now be its own, and are another account's, must log in again."""
-        order = self._engine.accounts_in_order()
+        namesakes = self._engine.rows(
+            f"SELECT 1 FROM mysql.global_priv WHERE User IN ({sql.text(user.name)}, '') LIMIT 1"
+        )
+        order = self._engine.accounts_in_order() if namesakes else []
         self._engine.rows(f"CREATE USER {sql.account(user)} {secret}")
         self._end_taken_over(user, order)
 

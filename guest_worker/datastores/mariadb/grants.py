@@ -193,11 +193,19 @@ class Grants:
         if failed:
             raise EngineFailed(f"Database {database} is gone; rights on it could not be taken back from {failed[0]}")
 
-    def left_over(self, database: str) -> list[Right]:
+    def left_over(self, database: str, now: Snapshot) -> list[Right]:
         """Rights that name this database, with or without a backslash before `_`; not those of a pattern."""
         named = (database, sql.exactly(database))
-        return [each for each in self.read().rights if each.kind != "database" or each.database in named
-                if each.reaches(database)]  # fmt: skip
+        return [each for each in now.rights if each.database in named and each.reaches(database)]
+
+    def names(self, database: str) -> bool:
+        """Whether any right names this database; asked quickly, for most do not."""
+        literal = sql.text(database)
+        return bool(self._engine.rows(
+            f"SELECT 1 FROM mysql.db WHERE Db IN ({literal}, {sql.text(sql.exactly(database))})"
+            f" UNION ALL SELECT 1 FROM mysql.tables_priv WHERE Db = {literal}"
+            f" UNION ALL SELECT 1 FROM mysql.procs_priv WHERE Db = {literal} LIMIT 1"
+        ))  # fmt: skip
 
     def copy(self, user: UserName, to: UserName) -> None:
         """Give another account all rights of a user."""

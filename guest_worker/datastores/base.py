@@ -4,11 +4,15 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
 
+from temporalio.exceptions import ApplicationError
+
 from guest_worker.engine_user import EngineUser, SameUser
 from workflows.domain.accounts import NewDatabase, User, UserName
+from workflows.domain.errors import EngineFailed
 from workflows.files import write_private
 
 
@@ -45,6 +49,30 @@ class Surroundings:
             self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_private(path, secrets.token_urlsafe(32))
         return path.read_text()
+
+
+class EngineState(StrEnum):
+    """What an engine says when it is asked."""
+
+    ANSWERS = "answers"
+    ADMINISTRATOR_REFUSED = "administrator refused"  # it serves, but our account was dropped, changed or demoted
+    DISK_FULL = "disk full"  # it does not serve, and says that there is no space
+    SILENT = "silent"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What an engine was found to be, and its own words for it where there are any."""
+
+    state: EngineState
+    words: str = ""
+
+
+class AdministratorRefused(EngineFailed):
+    """The engine answers, and refuses its administrator; `Datastore.restore_administrator` repairs that."""
+
+    def __init__(self, message: str) -> None:
+        ApplicationError.__init__(self, message, type=EngineFailed.__name__, non_retryable=True)
 
 
 @dataclass(frozen=True)
@@ -139,7 +167,10 @@ class Datastore(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Start the engine and return when it answers; content when it does."""
+        """Start the engine and return when it answers; content when it does.
+
+        AdministratorRefused when it serves and refuses its administrator, EngineFailed when it ends, NotYet else.
+        """
 
     @abstractmethod
     def stop(self) -> None:
@@ -150,8 +181,20 @@ class Datastore(ABC):
         """Whether the engine's process lives; asks nobody."""
 
     @abstractmethod
+    def probe(self) -> Probe:
+        """Ask the engine as its administrator, on a connection of its own; never raises, ends within some seconds."""
+
     def answers(self) -> bool:
-        """Whether the engine answers a question that touches its data; never raises."""
+        """Whether the engine answers its administrator."""
+        return self.probe().state is EngineState.ANSWERS
+
+    @abstractmethod
+    def restore_administrator(self) -> None:
+        """Give the administrator its name, password and rights back; only while the engine does not run."""
+
+    @abstractmethod
+    def rotate_log(self) -> None:
+        """Keep the engine's log small; may come at any time."""
 
     @abstractmethod
     def version(self) -> str:

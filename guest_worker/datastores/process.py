@@ -1,15 +1,22 @@
 """An engine's process: started detached, so that it outlives the guest worker, and found again by id and start time."""
 
+import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from guest_worker import host
+from guest_worker.datastores.base import AdministratorRefused, EngineState, Probe
 from guest_worker.engine_user import EngineUser, SameUser
 from workflows.domain.errors import EngineFailed, NotYet
 
 TELLING = ("ERROR", "FATAL", "PANIC", " LOG:  unrecognized")  # how engines mark the lines that say why they end
+NO_SPACE = ("No space left on device", "Disk is full", "disk full", "Errcode: 28", "No space left", "Errcode: 122")
+MAX_LOG = 5_000_000  # bytes; twice that is the most that is kept
+TAIL = 65_536  # bytes of it that are read
 VAIN = ("Aborting", "contains errors")  # their last words that say nothing
 
 
@@ -22,6 +29,7 @@ class EngineProcess:
         self._engine = engine or SameUser()
         self._pid_file = folder / f"{name}.pid"
         self.log = folder / f"{name}.log"
+        self._log_start = 0  # where it began to write after its last start
 
     def pid(self) -> int | None:
         """The process's id while it is the one that was started."""
@@ -32,18 +40,21 @@ class EngineProcess:
         number = int(pid)
         return number if host.alive(number) and host.started_at(number) == started else None
 
-    def start(self, command: Sequence[str], answers: Callable[[], bool], *, patience: float = 50) -> None:
+    def start(self, command: Sequence[str], probe: Callable[[], Probe], *, patience: float = 50) -> None:
         """Start and wait until it answers; EngineFailed with the end of its log when it ends instead."""
         if self.pid() is None:
-            self._rotate()
+            self.rotate_log()
+            self._log_start = self._log_size()
             number = self._engine.start(command, self.log)
             self._pid_file.write_text(f"{number} {host.started_at(number)}")
         deadline = time.monotonic() + patience
-        while not answers():
+        while (seen := probe()).state is not EngineState.ANSWERS:
+            if seen.state is EngineState.ADMINISTRATOR_REFUSED:
+                raise AdministratorRefused(f"{self._name} refuses its administrator: {seen.words}")
             if self.pid() is None:
-                raise EngineFailed(f"{self._name} does not start: {self._last_words()}")
+                raise EngineFailed(f"{self._name} does not start: {self.last_words()}")
             if time.monotonic() > deadline:
-                raise NotYet(f"{self._name} does not answer yet")
+                raise NotYet(f"{self._name} does not answer yet: {seen.words or self.last_words()}")
             time.sleep(0.05)
 
     def stop(self, number: signal.Signals, *, patience: float = 50) -> None:
@@ -60,15 +71,43 @@ class EngineProcess:
             time.sleep(0.05)
         self._pid_file.unlink(missing_ok=True)
 
-    def _rotate(self) -> None:
-        if self.log.exists() and self.log.stat().st_size > 5_000_000:
-            self.log.replace(self.log.with_name(self.log.name + ".1"))
+    def rotate_log(self) -> None:
+        """Copy a log that has grown aside and empty it; the engine goes on writing at its end."""
+        if self._log_size() <= MAX_LOG:
+            return
+        with suppress(OSError):  # no space for a copy: the log itself must not fill the disk either
+            shutil.copyfile(self.log, self.log.with_name(self.log.name + ".1"))
+        os.truncate(self.log, 0)
+        self._log_start = 0
 
-    def _last_words(self) -> str:
-        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        telling = [line for line in lines[-50:] if any(word in line for word in TELLING)] or lines[-1:]
+    def silent(self, words: str = "") -> Probe:
+        """What an engine that does not answer is: it may have said that there is no space."""
+        last = self.last_words()
+        full = any(any(sign in line for sign in NO_SPACE) for line in self._lines())
+        return Probe(EngineState.DISK_FULL if full else EngineState.SILENT, last or words)
+
+    def last_words(self) -> str:
+        """The line of its log since the last start that says why it ends, as far as there is one."""
+        lines = self._lines()
+        telling = [line for line in lines if any(word in line for word in TELLING)] or lines[-1:]
         useful = [line for line in telling if not line.endswith(VAIN)] or telling
-        return useful[-1].strip()[-300:] if useful else "it said nothing"
+        return useful[-1].strip()[-300:] if useful else ""
+
+    def _log_size(self) -> int:
+        try:
+            return self.log.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _lines(self) -> list[str]:
+        """The last lines that it wrote since it was started."""
+        size = self._log_size()
+        if size == 0:
+            return []
+        begin = self._log_start if self._log_start <= size else 0
+        with self.log.open("rb") as file:
+            file.seek(max(begin, size - TAIL))
+            return file.read(TAIL).decode(errors="replace").splitlines()[-50:]
 
 
 def _descendants(pid: int) -> list[int]:

@@ -8,8 +8,9 @@ from typing import ClassVar
 import pymysql
 
 from guest_worker import host
-from guest_worker.datastores.base import Datastore, Surroundings
+from guest_worker.datastores.base import Datastore, EngineState, Probe, Surroundings
 from guest_worker.datastores.mariadb.accounts import MariaDBAccounts
+from guest_worker.datastores.mariadb.probe import Prober
 from guest_worker.datastores.mariadb.session import ADMIN, Session
 from guest_worker.datastores.mariadb.template import render
 from guest_worker.datastores.process import EngineProcess
@@ -17,6 +18,7 @@ from workflows.domain.datastores.mariadb import MARIADB
 from workflows.domain.errors import EngineFailed
 
 CONFIG = "mariadb.cnf"
+NO_OTHERS = "DELETE FROM mysql.global_priv WHERE User IN ('', 'root');\nFLUSH PRIVILEGES;\n"
 
 
 class MariaDB(Datastore):
@@ -31,6 +33,7 @@ class MariaDB(Datastore):
         self._config = around.config_file(CONFIG)
         self._process = EngineProcess(around.state, "mariadb", around.engine)
         self._session = Session(around.sockets or self._folder, around.admin_password)
+        self._prober = Prober(around.sockets or self._folder, ADMIN, around.admin_password)
         self._accounts = MariaDBAccounts(self._session)
 
     @property
@@ -54,19 +57,20 @@ class MariaDB(Datastore):
                  "--skip-name-resolve", "--auth-root-authentication-method=normal"]
             )  # fmt: skip
             bootstrap = [self._program("mariadbd"), "--no-defaults", "--bootstrap", f"--datadir={half}"]
-            self.around.engine.run(bootstrap, given=self._first_statements())
+            self.around.engine.run(bootstrap, given=self._administrator() + NO_OTHERS)
         except host.CommandFailed as error:
             raise EngineFailed(f"mariadb could not be initialised: {error.output}") from error
         half.rename(self._folder)
 
-    def _first_statements(self) -> str:
-        """One administrator, no other account; by standard input, for a command line can be read by all."""
+    def _administrator(self) -> str:
+        """One administrator, whatever was there of it; by standard input, for a command line can be read by all."""
         secret = pymysql.converters.escape_string(self.around.admin_password())
         return (
+            "SET sql_mode = '';\n"
+            f"DELETE FROM mysql.global_priv WHERE User = '{ADMIN}';\n"  # also rows that no statement could change
             "FLUSH PRIVILEGES;\n"
-            f"CREATE USER '{ADMIN}'@'localhost' IDENTIFIED BY '{secret}';\n"
+            f"CREATE USER '{ADMIN}'@'localhost' IDENTIFIED BY '{secret}' PASSWORD EXPIRE NEVER ACCOUNT UNLOCK;\n"
             f"GRANT ALL PRIVILEGES ON *.* TO '{ADMIN}'@'localhost' WITH GRANT OPTION;\n"
-            "DELETE FROM mysql.global_priv WHERE User IN ('', 'root');\n"
             "FLUSH PRIVILEGES;\n"
         )
 
@@ -88,20 +92,34 @@ class MariaDB(Datastore):
     def start(self) -> None:
         """Start mariadbd."""
         command = [self._program("mariadbd"), f"--defaults-file={self._config}"]
-        self._process.start(command, self.answers)
+        self._process.start(command, self.probe)
+
+    def restore_administrator(self) -> None:
+        """Make the administrator's account anew, without network and without looking at anybody's rights."""
+        command = [self._program("mariadbd"), f"--defaults-file={self._config}", "--bootstrap", "--skip-networking"]
+        try:
+            self.around.engine.run(command, given=self._administrator())
+        except host.CommandFailed as error:
+            raise EngineFailed(f"mariadb's administrator could not be restored: {error.output}") from error
 
     def stop(self) -> None:
         """SIGTERM is MariaDB's orderly shutdown."""
         self._session.close()
+        self._prober.close()
         self._process.stop(signal.SIGTERM)
 
     def runs(self) -> bool:
         """Whether mariadbd lives."""
         return self._process.pid() is not None
 
-    def answers(self) -> bool:
-        """Whether the administrator gets an answer."""
-        return self._session.answers()
+    def probe(self) -> Probe:
+        """Ask as the administrator."""
+        seen = self._prober.probe() if self.runs() else Probe(EngineState.SILENT)
+        return self._process.silent(seen.words) if seen.state is EngineState.SILENT else seen
+
+    def rotate_log(self) -> None:
+        """Keep mariadbd's log small."""
+        self._process.rotate_log()
 
     def version(self) -> str:
         """As the server says it, without the distribution's suffix."""

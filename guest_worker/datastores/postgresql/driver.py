@@ -1,15 +1,17 @@
 """PostgreSQL on this machine: its data directory, its process, its configuration."""
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
 from guest_worker import host
-from guest_worker.datastores.base import Datastore, Surroundings
+from guest_worker.datastores.base import AdministratorRefused, Datastore, EngineState, Probe, Surroundings
 from guest_worker.datastores.postgresql.accounts import PostgreSQLAccounts
-from guest_worker.datastores.postgresql.session import ADMIN, Session
-from guest_worker.datastores.postgresql.template import ACCESS, render
+from guest_worker.datastores.postgresql.administrator import ALONE, DONE, restoring
+from guest_worker.datastores.postgresql.probe import Prober
+from guest_worker.datastores.postgresql.session import ADMIN, HOME, Session
+from guest_worker.datastores.postgresql.template import ACCESS, FIRM, render
 from guest_worker.datastores.process import EngineProcess
 from workflows.domain.datastores.postgresql import POSTGRESQL
 from workflows.domain.errors import EngineFailed
@@ -27,6 +29,7 @@ class PostgreSQL(Datastore):
         self._folder = around.data / "postgresql"
         self._process = EngineProcess(around.state, "postgresql", around.engine)
         self._session = Session(around.sockets or self._folder, around.admin_password)
+        self._prober = Prober(around.sockets or self._folder, ADMIN, around.admin_password, HOME)
         self._accounts = PostgreSQLAccounts(self._session)
 
     @property
@@ -57,36 +60,89 @@ class PostgreSQL(Datastore):
 
     def configure(self, memory_mib: int, settings: Mapping[str, str]) -> None:
         """Write postgresql.conf and pg_hba.conf, which a superuser of the database cannot write."""
-        address = self.around.bind_address
-        paths = {
-            "listen_addresses": address,
+        self.around.write_config(ACCESS_FILE, ACCESS)
+        self.around.write_config(CONFIG, render(self._paths(), memory_mib, settings))
+
+    def _paths(self) -> dict[str, str]:
+        return {
+            "listen_addresses": self.around.bind_address,
             "port": str(POSTGRESQL.port),
             # without a folder for sockets the data directory: the whole path may be too long for a socket
             "unix_socket_directories": str(self.around.sockets or "."),
             "hba_file": str(self.around.config_file(ACCESS_FILE)),
         }
-        self.around.write_config(ACCESS_FILE, ACCESS)
-        self.around.write_config(CONFIG, render(paths, memory_mib, settings))
 
     def start(self) -> None:
-        """Start the postmaster."""
-        config = self.around.config_file(CONFIG)
-        command = [self._program("postgres"), "-D", str(self._folder), "-c", f"config_file={config}"]
-        self._process.start(command, self.answers)
+        """Start the postmaster; settings of ALTER SYSTEM that keep it from starting are set aside."""
+        self._with_good_settings(self._start)
         self._accounts.adopt()
+
+    def _start(self) -> None:
+        self._process.start([self._program("postgres"), *self._options(FIRM)], self.probe)
+
+    def _options(self, more: Mapping[str, str]) -> list[str]:
+        """What counts for more than postgresql.conf and than what a superuser sets with ALTER SYSTEM."""
+        settings = {"config_file": str(self.around.config_file(CONFIG)), **self._paths(), **more}
+        return ["-D", str(self._folder), *(part for key in settings for part in ("-c", f"{key}={settings[key]}"))]
+
+    def restore_administrator(self) -> None:
+        """Write the account as it was made, in single-user mode."""
+        self._with_good_settings(self._restore_administrator)
+
+    def _restore_administrator(self) -> None:
+        given = restoring(self.around.admin_password())
+        said = ""
+        for database in (HOME, "template1", "template0"):  # the tenant's root may have dropped the first ones
+            command = [self._program("postgres"), "--single", *self._options({**FIRM, **ALONE}), database]
+            try:
+                said = self.around.engine.run(command, given=given)
+            except host.CommandFailed as error:
+                said = error.output
+            if DONE in said:
+                return
+        raise EngineFailed(f"postgresql's administrator could not be restored: {said[-300:]}")
+
+    def _with_good_settings(self, work: Callable[[], None]) -> None:
+        """Do it; where the engine refuses, once more without what was set by ALTER SYSTEM."""
+        own = str(self._folder / "postgresql.auto.conf")
+        try:
+            work()
+        except AdministratorRefused:
+            raise
+        except EngineFailed:
+            if not self._moved(own, f"{own}.refused"):
+                raise
+            try:
+                work()
+            except EngineFailed:
+                self._moved(f"{own}.refused", own)
+                raise
+
+    def _moved(self, old: str, new: str) -> bool:
+        try:
+            self.around.engine.run([host.find_program("mv"), "--", old, new])
+        except host.CommandFailed:
+            return False
+        return True
 
     def stop(self) -> None:
         """SIGINT is PostgreSQL's fast shutdown: sessions end, what was committed is kept."""
         self._session.close()
+        self._prober.close()
         self._process.stop(signal.SIGINT)
 
     def runs(self) -> bool:
         """Whether the postmaster lives."""
         return self._process.pid() is not None
 
-    def answers(self) -> bool:
-        """Whether the administrator gets an answer."""
-        return self._session.answers()
+    def probe(self) -> Probe:
+        """Ask as the administrator."""
+        seen = self._prober.probe() if self.runs() else Probe(EngineState.SILENT)
+        return self._process.silent(seen.words) if seen.state is EngineState.SILENT else seen
+
+    def rotate_log(self) -> None:
+        """Keep the postmaster's log small."""
+        self._process.rotate_log()
 
     def version(self) -> str:
         """As the server says it, without the distribution's suffix."""

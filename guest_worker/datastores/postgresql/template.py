@@ -31,6 +31,15 @@ FIXED = {
     "shared_preload_libraries": "",
 }
 
+# On the command line: what a superuser of the tenant's must not change, or the guest would not know its engine any more.
+FIRM = {
+    "lc_messages": "C",
+    "logging_collector": "off",
+    "log_destination": "stderr",
+    "password_encryption": "scram-sha-256",
+    "superuser_reserved_connections": "5",
+}
+
 ACCESS = """# TYPE  DATABASE  USER      ADDRESS    METHOD
 local   all       os_admin             scram-sha-256
 local   all       all                  reject

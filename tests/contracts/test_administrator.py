@@ -69,7 +69,6 @@ HARMLESS: dict[str, dict[str, list[str]]] = {
         "no time": ["ALTER ROLE os_admin SET statement_timeout = 1"],
         "no library": ["ALTER ROLE os_admin SET session_preload_libraries = 'nonesuch'"],
         "no library in its database": ["ALTER DATABASE postgres SET session_preload_libraries = 'nonesuch'"],
-        "another language": ["ALTER SYSTEM SET lc_messages = 'de_DE.UTF-8'", "SELECT pg_reload_conf()"],
         "no socket": ["ALTER SYSTEM SET unix_socket_directories = '/tmp'", "ALTER SYSTEM SET port = 6000"],
         "no start": ["ALTER SYSTEM SET shared_preload_libraries = 'nonesuch'"],
         "no memory": ["ALTER SYSTEM SET shared_buffers = '900GB'"],
@@ -111,7 +110,7 @@ def as_root(case: Case, statements: list[str]) -> None:
 def serves(case: Case) -> None:
     """The administrator's account and the tenant's data are as they were."""
     assert case.engine.probe().state is EngineState.ANSWERS
-    assert case.engine.accounts.list_databases() == ("app",)
+    assert "app" in case.engine.accounts.list_databases()
     case.engine.accounts.create_database(NewDatabase(name="more"))
     case.engine.accounts.delete_database("more")
     with case.connect() as connection:

@@ -29,7 +29,8 @@ UPDATE pg_catalog.pg_authid SET rolname = 'os_admin_' || oid WHERE rolname = 'os
 UPDATE pg_catalog.pg_authid SET rolname = 'os_admin', rolsuper = true, rolcanlogin = true, rolinherit = true, \
 rolcreaterole = true, rolcreatedb = true, rolreplication = true, rolbypassrls = true, rolconnlimit = -1, \
 rolvaliduntil = NULL, rolpassword = 'VERIFIER' WHERE oid = 10
-DELETE FROM pg_catalog.pg_db_role_setting WHERE setrole = 10
+DELETE FROM pg_catalog.pg_db_role_setting WHERE setrole = 10 OR setdatabase = \
+(SELECT oid FROM pg_catalog.pg_database WHERE datname = 'postgres')
 CREATE DATABASE postgres TEMPLATE template0
 UPDATE pg_catalog.pg_database SET datallowconn = true, datconnlimit = -1 WHERE datname = 'postgres'
 SELECT 'administrator restored' FROM pg_catalog.pg_authid r, pg_catalog.pg_database d WHERE r.oid = 10 \

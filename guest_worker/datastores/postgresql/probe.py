@@ -21,6 +21,10 @@ OPTIONS = (
 QUESTION = (
     "SELECT coalesce(bool_or(rolsuper AND rolcanlogin), false) FROM pg_catalog.pg_roles WHERE rolname = session_user"
 )
+NO_SETTINGS = (  # of our role and our database, for sessions that say less than this one
+    "DELETE FROM pg_catalog.pg_db_role_setting WHERE setrole = 10 OR setdatabase = "
+    "(SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
+)
 TOO_MANY = "too many clients already"
 NO_SPACE = ("No space left on device", "Disk quota exceeded")
 # A failed login has no SQLSTATE in libpq; the engine is started with lc_messages=C, so its words are these.
@@ -87,6 +91,8 @@ class Prober:
             raise
         self._drop()
         self._connection, self._login_at = new, time.monotonic() + LOGIN_EVERY
+        self._ask()
+        new.execute(NO_SETTINGS)
 
     def _open(self) -> "psycopg.Connection[tuple[Any, ...]]":
         folder = os.open(self._folder, os.O_PATH)

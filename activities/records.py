@@ -11,7 +11,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from records import administration, admission, catalogue, operations, quotas, root
 from records.engine import AsyncEngine, text
 from workflows.domain.errors import BadRequest, NotFound
-from workflows.domain.instance import DatastoreVersion, HealthReport, InstanceSpec
+from workflows.domain.instance import DatastoreVersion, GuestState, HealthReport, InstanceSpec
 from workflows.domain.operation import Admission, AdmissionRequest, Close, StepNote
 from workflows.ports.records import Administration, QuotaChange, Records, Rename, ResetStatus, RootNote
 
@@ -81,6 +81,11 @@ class PostgresRecords(Records, Administration):
     async def record_health(self, report: HealthReport) -> None:
         async with self.engine.begin() as conn:
             await operations.record_health(conn, report)
+
+    @activity.defn
+    async def get_guest_state(self, instance_id: UUID) -> GuestState:
+        async with self.engine.connect() as conn:
+            return await operations.guest_state(conn, instance_id)
 
     @activity.defn
     async def note_root(self, note: RootNote) -> None:

@@ -77,6 +77,7 @@ def instance_detail(asker: Asker, row: InstanceView) -> View:
         "updated": moment(row.updated),
         "service_status_updated": moment(row.service_status_updated or row.created),
         "operating_status": row.operating_status,
+        "operating_status_reason": row.operating_status_reason,
     }
     view["datastore"]["version_number"] = row.datastore_version_number
     if row.volume_type:

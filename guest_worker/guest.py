@@ -1,8 +1,8 @@
 """The port `Guest`: unpack, call the driver, nothing more."""
 
 import asyncio
-import os
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -17,6 +17,7 @@ from guest_worker.identity import Away, Refused
 from guest_worker.journal import Journal
 from guest_worker.keeper import Keeper
 from guest_worker.memory import Memory
+from guest_worker.reserve import Reserve, space_of
 from guest_worker.settings import GuestSettings
 from workflows.domain.accounts import Expiring, Grant, RootAccount, User, UserChange, UserName
 from workflows.domain.datastores import DATASTORES
@@ -42,6 +43,7 @@ from workflows.ports.guest import (
 )
 from workflows.sealing import SecretBox
 
+SAME_STATUS_EVERY = 5.0  # seconds until another reason of the same status is told
 LOOK_EVERY = 1.0  # seconds between looks at the engine while it is watched
 Wanted = Callable[[bytes, float], bool]
 change = activity.defn(no_thread_cancel_exception=True)  # an exception between two statements would leave half a change
@@ -59,7 +61,8 @@ class DatabaseGuest(Guest):
         self._box = box
         self._renew = renew
         state = settings.places.state
-        self.keeper = Keeper(datastore, state)
+        reserve = Reserve(settings.places.data, mounted_by_us=not settings.places.mounted_at)
+        self.keeper = Keeper(datastore, state, reserve)
         self._fences = Memory(state / "fence.json")
         self._calls = Calls(Journal(state / "calls.db"), lambda: self._changes, datastore.answers)
         self.wanted: Wanted = lambda token, seconds: True
@@ -95,7 +98,8 @@ class DatabaseGuest(Guest):
     def _prepare(self, volume_id: str) -> dict[str, int]:
         places = self._settings.places
         if places.mounted_at:
-            return _space(str(places.data))
+            space = space_of(places.data)
+            return {"total_bytes": space.total, "used_bytes": space.used}
         try:
             return disk.ask(places, {"verb": "prepare", "volume_id": volume_id})
         except (disk.Refused, CommandFailed) as error:
@@ -117,7 +121,7 @@ class DatabaseGuest(Guest):
     def start_datastore(self, order: Fenced) -> GuestInfo:
         with self._changing(order):
             self.keeper.want(True)
-            self._datastore.start()
+            self.keeper.start_engine()
             return GuestInfo(guest_version=__version__, engine_version=self._datastore.version())
 
     @activity.defn
@@ -141,31 +145,32 @@ class DatabaseGuest(Guest):
         return await asyncio.to_thread(self._look)
 
     def _look(self) -> Health:
-        status = self.keeper.status()
+        condition = self.keeper.condition()
         try:
-            space = _space(str(self._settings.places.data))
+            space = space_of(self._settings.places.data)
         except OSError:
-            space = {"total_bytes": 0, "used_bytes": 0}
+            space = None
         return Health(
-            operating_status=status,
-            volume_used_bytes=space["used_bytes"],
-            volume_total_bytes=space["total_bytes"],
+            operating_status=condition.status,
+            reason=condition.reason or None,
+            volume_used_bytes=space.used if space else 0,
+            volume_total_bytes=space.total if space else 0,
             guest_version=__version__,
         )
 
     @activity.defn
     async def watch_health(self, known: LastKnown) -> Health:
-        waited, beat = 0.0, self._settings.heartbeat_seconds
-        last_beat = -beat
+        began = time.monotonic()
+        last_beat = -self._settings.heartbeat_seconds
         while True:
             health = await self.get_health()
+            waited = time.monotonic() - began
             if waited >= known.seconds or _is_news(known.health, health, waited) or activity.is_worker_shutdown():
                 return health
-            if waited - last_beat >= beat:
+            if waited - last_beat >= self._settings.heartbeat_seconds:
                 activity.heartbeat(health)
                 last_beat = waited
             await _pause(LOOK_EVERY)
-            waited += LOOK_EVERY
 
     # -- identity ----------------------------------------------------------------------------------------------------
 
@@ -203,6 +208,10 @@ class DatabaseGuest(Guest):
         with self._serving():
             self._calls.change(asked(self.wanted), call.expires_at, type(None), lambda: (plan(), None))
 
+    def _with_room(self, plan: list[Change]) -> list[Change]:
+        self.keeper.check_room()
+        return plan
+
     @activity.defn
     def list_databases(self) -> DatabaseList:
         with self._serving():
@@ -210,11 +219,12 @@ class DatabaseGuest(Guest):
 
     @change
     def create_databases(self, order: NewDatabases) -> None:
-        self._change(order, lambda: self._changes.create_databases(order))
+        self._change(order, lambda: self._with_room(self._changes.create_databases(order)))
 
     @change
     def delete_database(self, order: DatabaseName) -> None:
-        self._change(order, lambda: self._changes.delete_database(order.name))
+        with self.keeper.room_to_delete():
+            self._change(order, lambda: self._changes.delete_database(order.name))
 
     @activity.defn
     def list_users(self) -> UserList:
@@ -230,7 +240,7 @@ class DatabaseGuest(Guest):
 
     @change
     def create_users(self, order: NewUsers) -> None:
-        self._change(order, lambda: self._changes.create_users(order))
+        self._change(order, lambda: self._with_room(self._changes.create_users(order)))
 
     @change
     def update_user(self, change: UserChange) -> None:
@@ -242,7 +252,8 @@ class DatabaseGuest(Guest):
 
     @change
     def delete_user(self, order: UserToDelete) -> None:
-        self._change(order, lambda: self._changes.delete_user(order.user))
+        with self.keeper.room_to_delete():
+            self._change(order, lambda: self._changes.delete_user(order.user))
 
     @change
     def grant_access(self, grant: Grant) -> None:
@@ -277,15 +288,11 @@ async def _pause(seconds: float) -> None:
         await asyncio.wait_for(activity.wait_for_worker_shutdown(), seconds)
 
 
-def _space(folder: str) -> dict[str, int]:
-    found = os.statvfs(folder)
-    return {"total_bytes": found.f_blocks * found.f_frsize,
-            "used_bytes": (found.f_blocks - found.f_bfree) * found.f_frsize}  # fmt: skip
-
-
 def _is_news(known: Health | None, seen: Health, waited: float) -> bool:
     """Whether the control plane should hear it: another state, or 1 % of the volume (at most once a minute)."""
     if known is None or known.operating_status is not seen.operating_status:
+        return True
+    if known.reason != seen.reason and waited >= SAME_STATUS_EVERY:
         return True
     if known.guest_version != seen.guest_version or known.volume_total_bytes != seen.volume_total_bytes:
         return True

@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from workflows.domain.errors import EngineFailed
 from workflows.files import write_private
 
 
@@ -24,5 +25,9 @@ class Memory:
     def put(self, key: str, value: Any) -> None:
         """Write a value; it is on disk when this returns."""
         with self._lock:
-            self._values[key] = value
-            write_private(self._path, json.dumps(self._values))
+            values = {**self._values, key: value}
+            try:
+                write_private(self._path, json.dumps(values))
+            except OSError as error:  # nothing is remembered that the disk does not have
+                raise EngineFailed(f"the server's own disk takes no writes: {error.strerror}") from error
+            self._values = values

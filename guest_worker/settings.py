@@ -24,7 +24,7 @@ class GuestSettings(BaseSettings):
     """Log level."""
     renew_hours: float = 24
     """Hours after which the guest changes its token at the gateway; give or take a quarter."""
-    heartbeat_seconds: float = 20
+    heartbeat_seconds: float = 15
     """Seconds between heartbeats of the watch, at most."""
 
     @property

@@ -10,7 +10,7 @@ from records import quotas
 from records.admission import OPEN, end_operation
 from records.tables import instances, operation_steps, operations
 from workflows.domain.errors import FenceLost
-from workflows.domain.instance import HealthReport, InstanceStatus, OperatingStatus
+from workflows.domain.instance import GuestState, HealthReport, InstanceStatus, OperatingStatus
 from workflows.domain.operation import Close, Learnt, OperationKind, OperationState, StepNote
 
 NOW = func.clock_timestamp()
@@ -84,10 +84,10 @@ def _final(word: Close, *, nothing_left: bool) -> dict[str, object]:
     if word.status is not None:
         values |= {"status": word.status.value}
     if word.status is InstanceStatus.ERROR:  # nobody watches it any more: what was last seen does not count
-        values |= {"operating_status": OperatingStatus.NONE.value}
+        values |= {"operating_status": OperatingStatus.NONE.value, "operating_status_reason": None}
     if nothing_left or word.deleted:
         values |= {"server_id": None, "volume_id": None, "port_id": None, "addresses": []}
-        values |= {"operating_status": OperatingStatus.NONE.value}
+        values |= {"operating_status": OperatingStatus.NONE.value, "operating_status_reason": None}
     if word.deleted:
         values |= {"deleted": True, "deleted_at": NOW, "status": InstanceStatus.SHUTDOWN.value}
     return values
@@ -106,6 +106,7 @@ async def record_health(conn: AsyncConnection, report: HealthReport) -> None:
     """Keep the watch's word on an instance that exists and was built."""
     values: dict[str, object] = {
         "operating_status": report.operating_status.value,
+        "operating_status_reason": report.reason,
         "service_status_updated": NOW,
     }
     known = report.model_dump(include={"volume_used_bytes", "volume_total_bytes", "guest_version"}, exclude_none=True)
@@ -126,3 +127,14 @@ async def heal(conn: AsyncConnection, instance_id: UUID | None = None) -> None:
     good = {"fault_message": None, "fault_created": None}
     told = (i.fault_message.is_not(None), i.status == InstanceStatus.ACTIVE.value)
     await conn.execute(update(instances).where(*serves, which, *told).values(good))
+
+
+async def guest_state(conn: AsyncConnection, instance_id: UUID) -> GuestState:
+    """Return what the watch last wrote of an instance that exists and is not being deleted."""
+    i = instances.c
+    statement = select(i.status, i.deleted, i.operating_status, i.operating_status_reason).where(i.id == instance_id)
+    row = (await conn.execute(statement)).one_or_none()
+    if row is None or row.deleted or row.status == InstanceStatus.SHUTDOWN.value:
+        return GuestState(exists=False)
+    return GuestState(exists=True, operating_status=OperatingStatus(row.operating_status),
+                      reason=row.operating_status_reason)  # fmt: skip

@@ -43,6 +43,7 @@ _INSTANCE = select(
     _i.volume_total_bytes, _i.region, _i.access, _i.addresses, _i.availability_zone, _i.locality, _i.server_id,
     _i.volume_id, _i.fault_message, _i.fault_details, _i.fault_created, _i.created, _i.updated,
     _i.service_status_updated, _i.deleted, _i.deleted_at,
+    _i.operating_status_reason,
 ).select_from(
     instances.join(datastore_versions, _v.id == _i.datastore_version_id).join(datastores, _d.id == _v.datastore_id)
 )  # fmt: skip

@@ -73,6 +73,7 @@ instances = Table(
     Column("name", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("operating_status", Text, nullable=False, server_default=""),
+    Column("operating_status_reason", Text),
     Column("datastore_version_id", ForeignKey("datastore_versions.id"), nullable=False),
     Column("flavor_id", Text, nullable=False),
     Column("flavor", JSONB, nullable=False),

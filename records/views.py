@@ -41,6 +41,7 @@ class InstanceView:
     service_status_updated: datetime | None
     deleted: bool
     deleted_at: datetime | None
+    operating_status_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from activities.openstack.offers import OrderChecks
 from activities.openstack.servers import GuestAccess, NovaServers
 from activities.openstack.volumes import CinderVolumes
 from activities.settings import ActivitySettings
-from workflows.domain.instance import Address, CloudOffer
+from workflows.domain.instance import Address, CloudOffer, ServerState
 from workflows.keyring import Keyring
 from workflows.ports.cloud import Cloud, FloatingIpOrder, OfferRequest, Port, ResourceOrder, ServerOrder
 
@@ -76,6 +76,10 @@ class OpenStackCloud(Cloud):
     @activity.defn
     def require_server_active(self, instance_id: UUID) -> str:
         return self._servers.require_server_active(instance_id)
+
+    @activity.defn
+    def get_server_state(self, instance_id: UUID) -> ServerState:
+        return self._servers.get_server_state(instance_id)
 
     @activity.defn
     def delete_servers_of(self, instance_id: UUID) -> None:

@@ -10,6 +10,7 @@ from activities.openstack.errors import translated
 from activities.openstack.userdata import cloud_config
 from workflows.domain.errors import NotYet, ResourceFailed
 from workflows.domain.guest import GuestBoot
+from workflows.domain.instance import ServerState
 from workflows.enrolment import ticket_for
 from workflows.keyring import Keyring
 from workflows.ports.cloud import ResourceOrder, ServerOrder
@@ -100,6 +101,18 @@ class NovaServers:
         if kept.status != "ACTIVE":
             raise NotYet(f"server {kept.id} is {kept.status}")
         return str(kept.id)
+
+    def get_server_state(self, instance_id: UUID) -> ServerState:
+        """Ask Nova for the server and Cinder for the volume of the instance's name."""
+        connection = self._connections.get()
+        with translated("look at the server"):
+            server = next(iter(self._of(instance_id)), None)
+            name = name_of(instance_id)
+            volume = next((each for each in connection.block_storage.volumes(details=True, name=name)), None)
+        return ServerState(
+            status=str(server.status) if server is not None else None,
+            volume_status=str(volume.status) if volume is not None else None,
+        )
 
     def delete_servers_of(self, instance_id: UUID) -> None:
         """Delete every server of the instance's name."""

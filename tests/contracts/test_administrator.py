@@ -12,7 +12,7 @@ import pytest
 from guest_worker.datastores import open_datastore
 from guest_worker.datastores.base import AdministratorRefused, EngineState, PlainUser, Surroundings
 from tests.contracts.engines import DIALECTS
-from tests.contracts.test_datastores import AMY, ENGINES, PASSWORD, Case
+from tests.contracts.conftest import AMY, ENGINES, PASSWORD, Case
 from tests.elsewhere import Elsewhere, open_folder
 from tests.machine import loopback, processes_below
 from workflows.domain.accounts import NewDatabase
@@ -172,12 +172,12 @@ def test_a_stopped_engine_is_silent_and_not_refused(case: Case) -> None:
 
 def test_with_all_connections_in_use_it_serves(case: Case) -> None:
     root = case.engine.accounts.enable_root(ROOT)
+    case.engine._prober.close()
     held = [case.connect(root, ROOT, "app")]
     try:
         with pytest.raises(case.dialect.refused):
             while len(held) < 300:
                 held.append(case.connect(root, ROOT, "app"))
-        case.engine._prober.close()
         seen = case.engine.probe()
         assert seen.state is EngineState.ANSWERS
         assert "connections" in seen.words

@@ -15,11 +15,13 @@ from workflows.domain.instance import (
     CloudOffer,
     DatastoreVersion,
     Flavor,
+    GuestState,
     HealthReport,
     InstanceFacts,
     InstanceSpec,
     InstanceStatus,
     OperatingStatus,
+    ServerState,
 )
 from workflows.domain.operation import Admission, AdmissionRequest, Close, OperationKind, StepNote
 from workflows.ports.cloud import Cloud, FloatingIpOrder, OfferRequest, Port, ResourceOrder, ServerOrder
@@ -172,6 +174,11 @@ class PlainCloud(Cloud):
         return "server"
 
     @activity.defn
+    def get_server_state(self, instance_id: UUID) -> ServerState:
+        self._script.play()
+        return ServerState(status="ACTIVE", volume_status="in-use")
+
+    @activity.defn
     def delete_servers_of(self, instance_id: UUID) -> None:
         self._script.play()
 
@@ -231,6 +238,11 @@ class PlainRecords(Records, Identities, Watches, Sweeps):
     async def close(self, close: Close) -> None:
         self._script.play()
         self._require_open(close.operation_id)
+
+    @activity.defn
+    async def get_guest_state(self, instance_id: UUID) -> GuestState:
+        self._script.play()
+        return GuestState(exists=True)
 
     @activity.defn
     async def record_health(self, report: HealthReport) -> None:

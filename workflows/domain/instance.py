@@ -155,3 +155,19 @@ class HealthReport(Fact):
     volume_total_bytes: int | None = None
     guest_version: str | None = None
     seen: bool = True  # False: the guest is silent
+    reason: str | None = None
+
+
+class GuestState(Fact):
+    """What was last seen of an instance's guest; `exists` is False when the instance is gone or being deleted."""
+
+    exists: bool
+    operating_status: OperatingStatus = OperatingStatus.NONE
+    reason: str | None = None
+
+
+class ServerState(Fact):
+    """What Nova and Cinder say of an instance's server; None: there is none."""
+
+    status: str | None = None
+    volume_status: str | None = None

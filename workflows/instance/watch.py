@@ -7,16 +7,18 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, FailureError
 
 from workflows.domain.fact import Fact
-from workflows.domain.instance import HealthReport, OperatingStatus
-from workflows.names import RECORDS, guest_queue
+from workflows.domain.instance import HealthReport, OperatingStatus, ServerState
+from workflows.names import CLOUD, RECORDS, guest_queue
+from workflows.ports.cloud import Servers
 from workflows.ports.guest import Health, LastKnown, Watching
 from workflows.ports.records import Records
-from workflows.steps import PING, SURE, WATCH, GuestOf, Steps, ask_guest
+from workflows.steps import LOOK, PING, SURE, WATCH, GuestOf, Steps, ask_guest
 
 ROUNDS = 50  # then continue as new: the history stays short
 HOUR = 3600
 BREATH = timedelta(seconds=30)
 QUICK_NEWS = 5  # in a row: an engine that goes down and comes up; more is a guest that keeps us busy
+ASKS_NOVA = "watch-asks-nova"  # patch of 0.3.0
 BREATHES = "watch-breathes"  # patch of 0.2.0
 
 
@@ -40,6 +42,8 @@ class WatchInstance:
         for _ in range(ROUNDS):
             began = workflow.now()
             health = await self.look(order.instance_id, known)
+            if health is None:
+                return
             quick = quick + 1 if workflow.now() - began < BREATH else 0
             if health == known and quick:
                 await workflow.sleep(BREATH)  # a guest that tells no news at once must not keep us busy
@@ -52,8 +56,11 @@ class WatchInstance:
                 await workflow.sleep(BREATH)  # nor one that has news all the time
         workflow.continue_as_new(WatchOrder(instance_id=order.instance_id, health=known))
 
-    async def look(self, instance_id: UUID, known: Health | None) -> Health:
-        """Wait for news; silence counts only when a second, short question goes unanswered too."""
+    async def look(self, instance_id: UUID, known: Health | None) -> Health | None:
+        """Wait for news; silence counts only when a second, short question goes unanswered too.
+
+        None: the records say that the instance is gone, so nobody needs to watch it.
+        """
         patience = HOUR - workflow.random().randrange(HOUR // 10)  # jitter: guests must not all come back at once
         guest = GuestOf(self._steps, instance_id)
         question = LastKnown(health=known, seconds=patience)
@@ -65,7 +72,22 @@ class WatchInstance:
         try:
             return await ask_guest(guest, PING, Watching.get_health)
         except FailureError:
-            return _silent(known)
+            return await self.silence(instance_id, known)
+
+    async def silence(self, instance_id: UUID, known: Health | None) -> Health | None:
+        """Say why a guest may be silent: Nova and Cinder know what became of its server."""
+        if workflow.patched(ASKS_NOVA):
+            try:
+                if not (await self._steps.ask(RECORDS, LOOK, Records.get_guest_state, instance_id)).exists:
+                    return None
+            except FailureError:  # not known is not gone
+                pass
+            try:
+                reason = why_silent(await self._steps.ask(CLOUD, LOOK, Servers.get_server_state, instance_id))
+            except FailureError:
+                reason = "the guest does not answer, and Nova could not be asked about its server"
+            return _silent(known, reason)
+        return _silent(known, None)
 
     async def report(self, instance_id: UUID, health: Health) -> None:
         """Have the records keep what was seen."""
@@ -75,6 +97,21 @@ class WatchInstance:
         await self._steps.ask(RECORDS, SURE, Records.record_health, report)
 
 
-def _silent(known: Health | None) -> Health:
+def _silent(known: Health | None, reason: str | None) -> Health:
     last = known or Health(operating_status=OperatingStatus.ERROR)
-    return last.model_copy(update={"operating_status": OperatingStatus.ERROR})
+    return last.model_copy(update={"operating_status": OperatingStatus.ERROR, "reason": reason})
+
+
+def why_silent(found: ServerState) -> str:
+    """A sentence that the owner, or an operator, can act on."""
+    if found.status is None:
+        return "the server was deleted in Nova; only deleting the instance is left"
+    if found.status == "SHUTOFF":
+        return "the server was stopped in Nova (SHUTOFF); an operator must start it"
+    if found.status != "ACTIVE":
+        return f"the server is {found.status} in Nova; an operator must look at it"
+    if found.volume_status is None:
+        return "the data volume was deleted in Cinder; only deleting the instance is left"
+    if found.volume_status != "in-use":
+        return f"the data volume is {found.volume_status} in Cinder, not attached to the server; an operator must look at it"
+    return "the guest does not answer, though its server is ACTIVE in Nova; the database may serve all the same"

@@ -11,7 +11,7 @@ from uuid import UUID
 from temporalio import activity
 
 from workflows.domain.fact import Fact
-from workflows.domain.instance import Access, Address, CloudOffer, InstanceSpec, Locality
+from workflows.domain.instance import Access, Address, CloudOffer, InstanceSpec, Locality, ServerState
 
 
 class OfferRequest(Fact):
@@ -138,6 +138,11 @@ class Servers(ABC):
     @activity.defn
     def require_server_active(self, instance_id: UUID) -> str:
         """Return the id of the one server that is kept."""
+
+    @abstractmethod
+    @activity.defn
+    def get_server_state(self, instance_id: UUID) -> ServerState:
+        """Return what became of the instance's server and volume, for whoever wonders why its guest is silent."""
 
     @abstractmethod
     @activity.defn

@@ -5,8 +5,9 @@ come twice, and the second time changes nothing. A guest refuses a lower fence n
 """
 
 from abc import ABC, abstractmethod
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from temporalio import activity
 
 from workflows.domain.accounts import (
@@ -64,10 +65,16 @@ class GuestInfo(Fact):
     engine_version: str | None = None
 
 
+def _one_line(text: object) -> object:
+    """What a guest says, as a line of text that cannot forge anything else."""
+    return "".join(each if each.isprintable() else " " for each in text[:300]) if isinstance(text, str) else text
+
+
 class Health(Fact):
     """A health snapshot: what the watch compares and the records keep. Sizes in bytes, of the data volume."""
 
     operating_status: OperatingStatus
+    reason: Annotated[str | None, BeforeValidator(_one_line)] = None  # why it is not just HEALTHY
     volume_used_bytes: int | None = Field(None, ge=0, lt=2**63)  # bounds: of what the records can hold
     volume_total_bytes: int | None = Field(None, ge=0, lt=2**63)
     guest_version: str | None = Field(None, max_length=200, pattern=r"^[^\x00]*$")

@@ -6,7 +6,7 @@ from uuid import UUID
 from temporalio import activity
 
 from workflows.domain.fact import Fact
-from workflows.domain.instance import DatastoreVersion, HealthReport, InstanceSpec
+from workflows.domain.instance import DatastoreVersion, GuestState, HealthReport, InstanceSpec
 from workflows.domain.operation import Admission, AdmissionRequest, Caller, Close, StepNote
 
 
@@ -56,6 +56,11 @@ class Records(ABC):
     @activity.defn
     async def record_health(self, report: HealthReport) -> None:
         """Write the watch's report; instances that are gone are left alone."""
+
+    @abstractmethod
+    @activity.defn
+    async def get_guest_state(self, instance_id: UUID) -> GuestState:
+        """Return what the watch last wrote, and whether the instance is still there to be watched."""
 
     @abstractmethod
     @activity.defn

@@ -11,8 +11,8 @@ import pytest
 
 from guest_worker.datastores import open_datastore
 from guest_worker.datastores.base import AdministratorRefused, EngineState, PlainUser, Surroundings
-from tests.contracts.engines import DIALECTS
 from tests.contracts.conftest import AMY, ENGINES, PASSWORD, Case
+from tests.contracts.engines import DIALECTS
 from tests.elsewhere import Elsewhere, open_folder
 from tests.machine import loopback, processes_below
 from workflows.domain.accounts import NewDatabase

@@ -1,5 +1,6 @@
 """PostgreSQL on this machine: its data directory, its process, its configuration."""
 
+import os
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from guest_worker.datastores.process import EngineProcess
 from workflows.domain.datastores.postgresql import POSTGRESQL
 from workflows.domain.errors import EngineFailed
 
+MIB = 1024 * 1024
 CONFIG, ACCESS_FILE = "postgresql.conf", "pg_hba.conf"
 
 
@@ -61,7 +63,13 @@ class PostgreSQL(Datastore):
     def configure(self, memory_mib: int, settings: Mapping[str, str]) -> None:
         """Write postgresql.conf and pg_hba.conf, which a superuser of the database cannot write."""
         self.around.write_config(ACCESS_FILE, ACCESS)
-        self.around.write_config(CONFIG, render(self._paths(), memory_mib, settings))
+        self.around.write_config(CONFIG, render(self._paths(), memory_mib, {**self._log_sizes(), **settings}))
+
+    def _log_sizes(self) -> dict[str, str]:
+        """The write-ahead log may grow to an eighth of the volume between checkpoints, not fill it."""
+        found = os.statvfs(self.around.data)
+        mib = found.f_blocks * found.f_frsize // MIB
+        return {"max_wal_size": f"{min(4096, max(96, mib // 8))}MB"}
 
     def _paths(self) -> dict[str, str]:
         return {

@@ -131,7 +131,7 @@ def test_a_harmed_administrator_is_told_apart_and_restored(case: Case, harm: str
     if statements is None:
         pytest.skip("not of this engine")
     as_root(case, statements)
-    case.engine._prober.close()
+    case.engine.call("_prober.close")
     seen = case.engine.probe()
     assert seen.state is EngineState.ADMINISTRATOR_REFUSED, seen
     assert case.engine.runs()
@@ -145,7 +145,7 @@ def test_a_harmed_administrator_is_told_apart_and_restored(case: Case, harm: str
 
 def test_a_lost_password_file_is_made_anew(case: Case) -> None:
     (case.folder / "state/os_admin").unlink()
-    case.engine._prober.close()
+    case.engine.call("_prober.close")
     assert case.engine.probe().state is EngineState.ADMINISTRATOR_REFUSED
     restored(case)
 
@@ -156,7 +156,7 @@ def test_what_root_sets_for_everybody_does_not_harm_the_administrator(case: Case
     if statements is None:
         pytest.skip("not of this engine")
     as_root(case, statements)
-    case.engine._prober.close()
+    case.engine.call("_prober.close")
     assert case.engine.probe().state is EngineState.ANSWERS, case.engine.probe()
     case.engine.stop()
     case.engine.start()
@@ -172,7 +172,7 @@ def test_a_stopped_engine_is_silent_and_not_refused(case: Case) -> None:
 
 def test_with_all_connections_in_use_it_serves(case: Case) -> None:
     root = case.engine.accounts.enable_root(ROOT)
-    case.engine._prober.close()
+    case.engine.call("_prober.close")
     held = [case.connect(root, ROOT, "app")]
     try:
         with pytest.raises(case.dialect.refused):

@@ -1,0 +1,56 @@
+"""What the watch sees is at most a minute old, has a sentence, and ends with its instance."""
+
+import asyncio
+import time
+from uuid import UUID
+
+import pytest
+from temporalio.testing import ActivityEnvironment
+
+from activities.temporal import TemporalWatches
+from tests.runbooks.world import World
+
+SEEN_WITHIN = 60.0
+
+
+def seen(world: World, instance_id: UUID) -> tuple[str, str | None]:
+    """Operating status and its reason, as the records have them."""
+    rows = world.stack.sql("SELECT operating_status, operating_status_reason FROM instances WHERE id = %s", instance_id,
+                           database=world.database)  # fmt: skip
+    return rows[0][0], rows[0][1]
+
+
+async def until(world: World, instance_id: UUID, status: str) -> str | None:
+    """Wait until the watch has seen a status; return the reason."""
+    last = time.monotonic() + SEEN_WITHIN
+    while (found := await asyncio.to_thread(seen, world, instance_id))[0] != status:
+        assert time.monotonic() < last, found
+        await asyncio.sleep(0.5)
+    return found[1]
+
+
+@pytest.mark.parametrize(("harm", "words"), [("delete", "deleted in Nova"), ("stop", "stopped in Nova")])
+async def test_a_server_that_was_harmed_behind_our_back(world: World, harm: str, words: str) -> None:
+    instance_id = await world.created()
+    await until(world, instance_id, "HEALTHY")
+    compute = world.stack.cloud("coffer").compute
+    server = next(each for each in compute.servers() if each.name == f"coffer-{instance_id}")
+    await asyncio.to_thread(compute.delete_server if harm == "delete" else compute.stop_server, server.id)
+    await world.guests[-1].faint()
+    assert words in str(await until(world, instance_id, "ERROR"))
+    await world.delete(instance_id)
+    await world.ended(instance_id)
+    assert await world.belongings(instance_id) == []
+
+
+async def test_no_watch_is_left_for_an_instance_that_is_gone(world: World) -> None:
+    instance_id = await world.created()
+    await world.delete(instance_id)
+    await world.ended(instance_id)
+    watches = TemporalWatches(world.client, world.engine)
+    await ActivityEnvironment().run(watches.start_watch, instance_id)
+    for _ in range(50):
+        if not await world.is_watched(instance_id):
+            return
+        await asyncio.sleep(0.1)
+    pytest.fail("the watch of an instance that is gone goes on")

@@ -77,8 +77,9 @@ class EngineProcess:
             return
         with suppress(OSError):  # no space for a copy: the log itself must not fill the disk either
             shutil.copyfile(self.log, self.log.with_name(self.log.name + ".1"))
-        os.truncate(self.log, 0)
-        self._log_start = 0
+        with suppress(OSError):
+            os.truncate(self.log, 0)
+            self._log_start = 0
 
     def silent(self, words: str = "") -> Probe:
         """What an engine that does not answer is: it may have said that there is no space."""

@@ -135,9 +135,23 @@ class Lan:
             each.end()
         self.service.close()
 
+    @property
+    def tag(self) -> str:
+        """What the names of its things on the host begin with."""
+        return tag_of(self.state.resolve())
+
+    def namespaces(self) -> list[str]:
+        """Names of its servers' namespaces, as `ip` shows them."""
+        shown = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
+        return [line.split()[0] for line in shown.splitlines() if line.startswith(f"{self.tag}-")]
+
+    def shows(self, word: str) -> bool:
+        """Whether a word is in what is left."""
+        return any(word in each for each in self.left())
+
     def left(self) -> list[str]:
         """What the host's own tools show of this cloud."""
-        return shown_on_host(tag_of(self.state.resolve()))
+        return shown_on_host(self.tag)
 
 
 async def _caller(token: str | None) -> Caller:

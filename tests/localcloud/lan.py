@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -159,10 +160,10 @@ async def _caller(token: str | None) -> Caller:
 
 
 def shown_on_host(word: str) -> list[str]:
-    """Lines of the host's own tools that have a word: links, namespaces, tables and addresses."""
+    """What begins with a word on the host, as its own tools show it: links, namespaces, tables, addresses, routes."""
     commands = ["ip -o link", "ip netns", "ip -4 -o addr", "ip -4 route show table all", "nft list tables"]
-    shown = [subprocess.run(each.split(), capture_output=True, text=True, check=True).stdout for each in commands]
-    return [line for text in shown for line in text.splitlines() if word in line]
+    shown = {each: subprocess.run(each.split(), capture_output=True, text=True, check=True).stdout for each in commands}
+    return sorted({f"{each}: {name}" for each, text in shown.items() for name in re.findall(rf"{word}[\w-]*", text)})
 
 
 @contextlib.contextmanager

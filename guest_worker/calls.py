@@ -20,7 +20,7 @@ from temporalio.exceptions import ApplicationError
 
 from guest_worker.changes import Change, Changes, Undo
 from guest_worker.journal import Journal, OpenCall
-from workflows.domain.errors import Busy, Expired, Failed, NotYet, Unavailable
+from workflows.domain.errors import Busy, Expired, NotYet, Unavailable
 from workflows.domain.fact import Fact
 
 LONGEST = 9.0  # seconds that a call is given which does not say when it expires
@@ -201,7 +201,7 @@ class Calls:
                         self._settle()
                     finally:
                         self._lock.release()
-            except (ApplicationError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next look may find it gone
                 log.warning("calls that were broken off cannot be undone yet: %s", error)
 
     def _settle(self) -> None:
@@ -220,14 +220,13 @@ class Calls:
         for number, note in call.notes:
             try:
                 final += self._changes().take_back(Undo.model_validate_json(note))
-            except (Failed, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - an undo that fails must not keep the others from being done
                 log.error("%s could not be undone: %s", call.key, error)
                 if not self._answers():
                     return None
                 self._tries[number] = self._tries.get(number, 0) + 1
-                complete = (
-                    complete and self._tries[number] >= TRIES
-                )  # then it stays as it is: nobody must wait for ever
+                given_up = self._tries[number] >= TRIES  # it stays as it is: nobody must wait for ever
+                complete = complete and given_up
             else:
                 self._journal.strike(number)
         return final if complete else None

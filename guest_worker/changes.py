@@ -244,7 +244,7 @@ class Changes:
 
     def _undo_restore_password(self, undo: Undo) -> None:
         if undo.secret is not None and self._accounts.credential(undo.user) is not None:
-            self._accounts.restore_credential(undo.user, self._box.open(undo.secret))
+            self._accounts.restore_credential(undo.user, self.opened(undo.secret))
 
     def _undo_revoke(self, undo: Undo) -> None:
         self._accounts.revoke(undo.user, undo.name)

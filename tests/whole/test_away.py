@@ -45,14 +45,22 @@ def demo(stack: RunningStack) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module", params=["mariadb", "postgresql"])
 def path(request: pytest.FixtureRequest, stack: RunningStack, demo: httpx.Client) -> str:
-    """An instance with databases, a user and root."""
-    instance_id = order(
-        demo, f"away-{request.param}", request.param, databases=[{"name": "app"}, {"name": "web"}],
-        users=[{"name": "amy", "password": "secret", "databases": [{"name": "app"}]}],
-    )  # fmt: skip
+    """An instance."""
+    instance_id = order(demo, f"away-{request.param}", request.param)
     wait_for(demo, instance_id, "ACTIVE", patience=120)
-    demo.post(f"/instances/{instance_id}/root", json={"password": "mine"}).raise_for_status()
     return f"/instances/{instance_id}"
+
+
+def furnish(demo: httpx.Client, path: str) -> None:
+    """Two databases, a user and root, and nothing else."""
+    for user in demo.get(f"{path}/users").json()["users"]:
+        assert demo.delete(f"{path}/users/{user['name']}").status_code == 202
+    for database in demo.get(f"{path}/databases").json()["databases"]:
+        assert demo.delete(f"{path}/databases/{database['name']}").status_code == 202
+    demo.post(f"{path}/databases", json={"databases": [{"name": "app"}, {"name": "web"}]}).raise_for_status()
+    amy = {"name": "amy", "password": "secret", "databases": [{"name": "app"}]}
+    demo.post(f"{path}/users", json={"users": [amy]}).raise_for_status()
+    demo.post(f"{path}/root", json={"password": "mine"}).raise_for_status()
 
 
 @contextmanager
@@ -88,6 +96,7 @@ def away(stack: RunningStack, part: str) -> Iterator[None]:
     ],
 )
 def test_a_part_is_away(stack: RunningStack, demo: httpx.Client, path: str, part: str) -> None:
+    furnish(demo, path)
     before = everything(demo, path)
     with away(stack, part), ThreadPoolExecutor(len(CALLS)) as pool:
         answers = list(pool.map(lambda call: timed(demo, path, call), CALLS))

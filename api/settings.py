@@ -48,7 +48,7 @@ class ApiSettings(CallerSettings):
     """Largest request body in bytes."""
     admission_seconds: float = 6
     """Seconds after which an operation that is not admitted yet never will be; the answer takes 3.5 seconds longer."""
-    call_seconds: float = 9
+    call_seconds: float = 8
     """Seconds that a guest is given to answer a short call; the API waits 0.6 seconds longer."""
 
 

@@ -23,7 +23,7 @@ from guest_worker.journal import Journal, OpenCall
 from workflows.domain.errors import Busy, Expired, NotYet, Unavailable
 from workflows.domain.fact import Fact
 
-LONGEST = 9.0  # seconds that a call is given which does not say when it expires
+LONGEST = 8.0  # seconds that a call is given which does not say when it expires
 TURN = 3.0  # seconds that a call waits for the one before it
 WAITING = (
     3  # calls that may wait for their turn; one more is refused at once, so that lists and health keep their slots

@@ -74,7 +74,7 @@ GUEST = Patience(attempts=5, attempt_seconds=60, pickup_seconds=30, heartbeat_se
 WATCH = Patience(attempts=1, attempt_seconds=3900, pickup_seconds=36, heartbeat_seconds=36, once_more=False)
 PING = Patience(attempts=1, attempt_seconds=8, pickup_seconds=8, once_more=False)
 LOOK = Patience(attempts=1, attempt_seconds=8, once_more=False)  # at what is not worth more time
-CALL = Patience(attempts=3, attempt_seconds=9, once_more=False)  # a tenant waits for it
+CALL = Patience(attempts=3, attempt_seconds=8, once_more=False)  # a tenant waits for it
 
 HEED_SECONDS = 5  # that a step has to end in when it is cancelled
 MAX_REASON = 2000  # characters

@@ -84,7 +84,7 @@ class Host:
             self.process.wait()
         self.process = None
 
-    async def guests(self, seconds: float = 9) -> Guests:
+    async def guests(self, seconds: float = 8) -> Guests:
         """As the API asks, for one request."""
         identity = Identity(user_id="u", project_id="p", roles=())
         asker = Asker(identity, False, f"req-{uuid4()}", "http://test")

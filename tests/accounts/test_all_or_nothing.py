@@ -22,7 +22,7 @@ def databases(count: int, prefix: str = "many") -> NewDatabases:
     return NewDatabases(databases=tuple(NewDatabase(name=f"{prefix}{number}") for number in range(count)))
 
 
-async def outcome(host: Host, verb: Any, order: Any, seconds: float = 9) -> int:
+async def outcome(host: Host, verb: Any, order: Any, seconds: float = 8) -> int:
     """Ask as the API does; the status that it would answer."""
     began = time.monotonic()
     try:

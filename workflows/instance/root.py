@@ -14,7 +14,7 @@ from workflows.ports.guest import Accounts, RootOrder
 from workflows.ports.records import Records, RootNote
 from workflows.steps import CALL, SURE, GuestOf, Steps, ask_guest
 
-LONGEST = 9.0  # seconds
+LONGEST = 8.0  # seconds
 
 
 class RootRequest(Expiring):

@@ -98,6 +98,7 @@ def _localcloud(settings: StackSettings) -> dict[str, str]:
     return {
         **said_to_us("LOCALCLOUD_"),
         "LOCALCLOUD_STATE": str(settings.open_home / "cloud"),
+        "LOCALCLOUD_DATABASE": str(settings.home / "cloud.db"),
         "LOCALCLOUD_IMAGES": str(settings.image_folder),
         "LOCALCLOUD_PORT": str(settings.localcloud_port),
         "LOCALCLOUD_KEYSTONE": settings.keystone_url,

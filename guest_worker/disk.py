@@ -8,6 +8,7 @@ import json
 import os
 import re
 import socket
+import stat
 import struct
 import sys
 import time
@@ -17,7 +18,7 @@ from typing import Any
 from guest_worker.host import CommandFailed, run
 from guest_worker.places import Places
 
-VOLUME_ID = re.compile(r"^[0-9A-Za-z-]{1,64}$")
+VOLUME_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 NOTHING_FOUND = 2  # blkid's exit code
 
 
@@ -33,13 +34,13 @@ class Disk:
 
     def prepare(self, volume_id: str) -> dict[str, int]:
         """Mount the volume, formatted if it was blank and grown to its device; return its size."""
-        if not VOLUME_ID.match(volume_id):
+        if not VOLUME_ID.fullmatch(volume_id):
             raise Refused("no such volume")
         device = self._device(volume_id)
         if not self._mounted():
             self._format_if_blank(device)
             self._places.data.mkdir(parents=True, exist_ok=True)
-            run(["mount", "-t", "ext4", "-o", "noatime,nodev,nosuid", device, str(self._places.data)])
+            run(["mount", "-t", "ext4", "-o", "noatime,nodev,nosuid,noexec", device, str(self._places.data)])
         run(["resize2fs", device])
         owner = self._owner()
         os.chown(self._places.data, owner, owner)
@@ -57,9 +58,13 @@ class Disk:
 
     def _device(self, volume_id: str) -> str:
         link = self._places.root / "dev/disk/by-id" / f"virtio-{volume_id[:20]}"
-        if not link.exists():
-            raise Refused(f"volume {volume_id} is not attached")
-        return str(link.resolve())
+        try:
+            device = link.resolve(strict=True)
+        except OSError:
+            raise Refused(f"volume {volume_id} is not attached") from None
+        if not stat.S_ISBLK(device.stat().st_mode):
+            raise Refused(f"volume {volume_id} is no disk")
+        return str(device)
 
     def _mounted(self) -> bool:
         wanted = str(self._places.data)

@@ -1,6 +1,7 @@
 """`python -m localcloud`: serve until told to stop; stopping is the host going down."""
 
 import logging
+import os
 
 import uvicorn
 
@@ -11,6 +12,7 @@ from localcloud.settings import Settings
 
 def main() -> None:
     """Run the cloud."""
+    os.umask(0o077)
     settings = Settings()
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
     uvicorn.run(

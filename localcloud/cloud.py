@@ -24,8 +24,9 @@ class Cloud:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         settings.state.mkdir(parents=True, exist_ok=True)
+        settings.state.chmod(0o700)  # what a server may see of it, is shown in its own root
         (settings.state / "servers").mkdir(exist_ok=True)
-        self.store = Store(settings.state / "state.db")
+        self.store = Store(settings.database or settings.state / "state.db")
         self.faults = Faults()
         self.identity = Identity(settings)
         self.disks = Disks(settings.state / "volumes", loops=not settings.unprivileged)
@@ -122,12 +123,15 @@ class Cloud:
         if self.faults.breaks_server(server["name"]):
             self._fail(server_id, "No valid host was found. There are not enough hosts available.")
             return
-        try:
-            await self._run(server)
-        except (OSError, ValueError, KeyError) as error:
-            self._fail(server_id, f"Build of instance {server_id} aborted: {error}")
+        await self._run(server)
 
     async def _run(self, server: Doc) -> None:
+        try:
+            await self._boot(server)
+        except (OSError, ValueError, KeyError) as error:
+            self._fail(server["id"], f"Build of instance {server['id']} aborted: {error}")
+
+    async def _boot(self, server: Doc) -> None:
         plan = await asyncio.to_thread(self._plan, server)
         if plan is None:
             self._fail(server["id"], "Block Device Mapping is Invalid: failed to get volume.")
@@ -142,13 +146,12 @@ class Cloud:
         self._set("server", server["id"], status="ACTIVE", task_state=None, vm_state="active")
 
     def _plan(self, server: Doc) -> Blueprint | None:
-        root = self.machine(server["id"]).root
-        folder = ""
+        volumes = []
         for volume_id in server["volumes"]:
             volume = self.store.get("volume", volume_id)
             if volume is None or volume.get("server_id") not in (None, server["id"]):
                 return None
-            folder = self.disks.attach(volume_id, root, server["uid"])
+            volumes.append(self.disks.attach(volume_id))
             self.store.put("volume", {**volume, "status": "in-use", "server_id": server["id"]})
         ports = [self.store.get("port", each) for each in server["ports"]]
         addresses = [ip["ip_address"] for port in ports if port for ip in port["fixed_ips"]]
@@ -159,7 +162,7 @@ class Cloud:
             memory_mib=server["flavor"]["ram"],
             uid=server["uid"],
             user_data=server["user_data"],
-            volume_folder=folder,
+            volumes=tuple(volumes),
         )
 
     def _fail(self, server_id: str, message: str) -> None:

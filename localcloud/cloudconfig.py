@@ -3,28 +3,21 @@
 import base64
 import binascii
 import gzip
-import os
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-
-@dataclass(frozen=True)
-class Account:
-    """The unprivileged user of a server; None leaves owners as they are."""
-
-    uid: int
-    gid: int
-    name: str = "guest"
+from localcloud import below
+from localcloud.below import OURS
+from localcloud.tree import Users
 
 
-def write_files(root: Path, user_data: str, account: Account | None) -> None:
+def write_files(root: Path, user_data: str, users: Users | None) -> None:
     """Do what a cloud-config says, below the server's root. Other kinds of user data are left alone.
 
-    `user_data` is base64, as Nova keeps it.
+    `user_data` is base64, as Nova keeps it. Without users, owners are left as they are.
     """
     text = base64.b64decode(user_data)
     if text[:2] == b"\x1f\x8b":
@@ -33,21 +26,15 @@ def write_files(root: Path, user_data: str, account: Account | None) -> None:
         return
     config = yaml.safe_load(text) or {}
     for each in config.get("write_files", []):
-        _write(root, each, account)
+        _write(root, each, users)
 
 
-def _write(root: Path, wanted: dict[str, Any], account: Account | None) -> None:
-    path = _below(root, str(wanted["path"]))
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _write(root: Path, wanted: dict[str, Any], users: Users | None) -> None:
     mode = int(str(wanted.get("permissions", "0644")), 8)
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if wanted.get("append") else os.O_TRUNC)
-    with os.fdopen(os.open(path, flags, mode), "wb") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(_content(wanted))
-    owner = str(wanted.get("owner", "root:root")).split(":")[0]
-    if account is not None:
-        uid, gid = (account.uid, account.gid) if owner == account.name else (0, 0)
-        os.chown(path, uid, gid)
+    user, _, group = str(wanted.get("owner", "root:root")).partition(":")
+    owner = users.owner(user, group) if users else OURS
+    put = below.append if wanted.get("append") else below.write
+    put(root, str(wanted["path"]), _content(wanted), mode, owner)
 
 
 def _content(wanted: dict[str, Any]) -> bytes:
@@ -61,8 +48,3 @@ def _content(wanted: dict[str, Any]) -> bytes:
     except (binascii.Error, zlib.error, OSError):
         return b""
     return data
-
-
-def _below(root: Path, path: str) -> Path:
-    wanted = os.path.normpath("/" + path).lstrip("/")
-    return root / wanted

@@ -13,6 +13,7 @@ from localcloud.http import Refusal, caller_of, empty, json_of, listing
 from localcloud.identity import Caller
 from localcloud.image import images_of
 from localcloud.store import Doc, now, precise_now
+from localcloud.tree import USERS_PER_SERVER
 
 
 class Servers:
@@ -150,7 +151,8 @@ class Servers:
 
     def _free_uid(self) -> int:
         used = {each["uid"] for each in self._store.all("server")}
-        return next(each for each in range(self._cloud.settings.first_uid, 2**31) if each not in used)
+        every = range(self._cloud.settings.first_uid, 2**31, USERS_PER_SERVER)
+        return next(each for each in every if each not in used)
 
     def _join_group(self, server: Doc) -> None:
         group = self._store.get("server_group", server["group"]) if server["group"] else None

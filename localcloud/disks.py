@@ -2,9 +2,19 @@
 
 import os
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Attached:
+    """How a server sees a volume: a device with its name below `/dev/disk/by-id`, or a folder."""
+
+    name: str
+    device: str = ""
+    folder: str = ""
 
 
 class Disks:
@@ -14,6 +24,7 @@ class Disks:
         self._folder = folder
         self.loops = loops and _loops_work()
         folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
 
     def make(self, volume_id: str, size_gib: int) -> None:
         """Make an empty volume; content when it is there."""
@@ -37,20 +48,16 @@ class Disks:
         self.detach(volume_id)
         self._file(volume_id).unlink(missing_ok=True)
 
-    def attach(self, volume_id: str, root: Path, uid: int) -> str:
-        """Show the volume to a server; return the folder where it is presented as mounted, or nothing."""
+    def attach(self, volume_id: str) -> Attached:
+        """Give the volume a device, if it has none yet; say what a server is to see."""
+        name = f"virtio-{volume_id[:20]}"
         if not self.loops:
-            folder = self.folder_of(volume_id)
-            if os.geteuid() == 0:
-                os.chown(folder, uid, uid)
-            return str(folder)
+            return Attached(name, folder=str(self.folder_of(volume_id)))
         devices = self._devices(volume_id)
         device = devices[0] if devices else _run("losetup", "--find", "--show", str(self._file(volume_id))).strip()
-        link = root / "dev/disk/by-id" / f"virtio-{volume_id[:20]}"
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.unlink(missing_ok=True)
-        link.symlink_to(device)
-        return ""
+        os.chown(device, 0, 0)  # elsewhere the group `disk` may read it
+        os.chmod(device, 0o600)
+        return Attached(name, device=device)
 
     def detach(self, volume_id: str) -> None:
         """Take the volume's device away; content when it has none."""

@@ -177,6 +177,7 @@ def _seed_when_up(settings: KeystoneSettings) -> None:
 
 def main() -> None:
     """Serve with waitress; a thread seeds when the port answers."""
+    os.umask(0o077)
     settings = KeystoneSettings()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     config = configure(settings)

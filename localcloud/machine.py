@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,10 +13,14 @@ from typing import Any
 
 import yaml
 
-from localcloud.cloudconfig import Account, write_files
+from localcloud import tree
+from localcloud.cloudconfig import write_files
+from localcloud.disks import Attached
+from localcloud.tree import IMAGES, VOLUME, Tree, Users
 
 MARKER = "LOCALCLOUD_SERVER"
 PYTHON = "/usr/bin/python3"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _own: dict[int, subprocess.Popen[bytes]] = {}  # servers that this process started, to be reaped by it
 
 
@@ -31,15 +34,26 @@ class Blueprint:
     memory_mib: int
     uid: int
     user_data: str | None
-    volume_folder: str = ""
+    volumes: tuple[Attached, ...] = ()
     network_namespace: str = ""
+
+    def manifest(self) -> dict[str, Any]:
+        """What the image says of itself."""
+        found: dict[str, Any] = yaml.safe_load((self.image / "manifest.yaml").read_text())
+        return found
+
+    @property
+    def volume_folder(self) -> str:
+        """The folder of the volume, where it has no device."""
+        return next((each.folder for each in self.volumes if each.folder), "")
 
 
 class Machine:
     """One server's folder and processes.
 
-    With privilege the processes live in PID and mount namespaces of their own, so ending the namespace's init ends all
-    of them. Without, they are found by a marker in their environment: best effort.
+    With privilege the processes live in namespaces of their own (PID, mount, IPC), so ending the init ends all of them,
+    and see no other files than those below their root. Without, they are found by a marker in their environment: best
+    effort.
     """
 
     def __init__(self, folder: Path, *, isolated: bool) -> None:
@@ -53,22 +67,25 @@ class Machine:
 
     def build(self, plan: Blueprint) -> None:
         """Make the root folder and what cloud-init would write; content when they are there."""
-        account = Account(plan.uid, plan.uid) if self._isolated else None
-        self.root.mkdir(parents=True, exist_ok=True)
-        for name in ("etc", "dev/disk/by-id", "home", "run", "tmp", "var/lib"):
-            (self.root / name).mkdir(parents=True, exist_ok=True)
-        if account is not None:
-            for name in (".", "home", "run", "tmp", "var", "var/lib"):
-                os.chown(self.root / name, account.uid, account.gid)
-            self.root.chmod(0o750)
-            self._private_users(account)
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        manifest = plan.manifest()
+        users = Users.of(manifest, plan.uid) if self._isolated else None
+        made = Tree(self.root, users)
+        made.make(manifest.get("folders", []))
+        if users is not None:
+            made.write_etc()
+            self._give_volume(plan, users)
         if plan.user_data:
-            write_files(self.root, plan.user_data, account)
+            write_files(self.root, plan.user_data, users)
 
-    def _private_users(self, account: Account) -> None:
-        line = f"{account.name}:x:{account.uid}:{account.gid}::{self.root}/home:/bin/sh\n"
-        (self.root / "etc/passwd").write_text(Path("/etc/passwd").read_text() + line)
-        (self.root / "etc/group").write_text(Path("/etc/group").read_text() + f"{account.name}:x:{account.gid}:\n")
+    @staticmethod
+    def _give_volume(plan: Blueprint, users: Users) -> None:
+        """A volume without a device belongs to the last of the users, and the first is let in."""
+        if plan.volume_folder:
+            names = list(users.ids)
+            owner = users.owner(names[-1], names[0])
+            os.chown(plan.volume_folder, owner.uid or 0, owner.gid or 0)
+            os.chmod(plan.volume_folder, 0o770)
 
     def start(self, plan: Blueprint) -> None:
         """Start the server's init; content when it runs."""
@@ -81,9 +98,9 @@ class Machine:
         python = PYTHON if Path(PYTHON).exists() else sys.executable
         command = [python, "-I", str(Path(__file__).with_name("init.py")), str(spec)]
         if self._isolated:
-            spaces = ["--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--propagation", "private"]
-            command = [*_inside(plan.network_namespace), "unshare", *spaces, *command]
-        self.console.touch(mode=0o640)
+            spaces = ["--mount", "--pid", "--ipc", "--fork", "--kill-child=SIGKILL", "--propagation", "private"]
+            command = [*_in_network(plan.network_namespace), "unshare", *spaces, *command]
+        self.console.touch(mode=0o600)
         with self.console.open("ab") as console:
             process = subprocess.Popen(
                 command,
@@ -98,33 +115,48 @@ class Machine:
         self._pid_file.write_text(f"{process.pid} {_started(process.pid)}")
 
     def _spec(self, plan: Blueprint) -> dict[str, Any]:
-        manifest = yaml.safe_load((plan.image / "manifest.yaml").read_text())
-        known = {
-            "image": str(plan.image),
-            "root": str(self.root),
-            "address": plan.address,
-            "memory_mib": str(plan.memory_mib),
-            "volume": plan.volume_folder,
-        }
+        manifest = plan.manifest()
+        users = Users.of(manifest, plan.uid) if self._isolated else None
+        known = self._words(plan, users)
         environment = {key: _filled(str(value), known) for key, value in manifest.get("environment", {}).items()}
-        base = {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "HOME": str(self.root / "home")}
-        base |= {"LANG": "C.UTF-8", "TMPDIR": str(self.root / "tmp"), MARKER: plan.id}
+        path = PATH if self._isolated else os.environ.get("PATH", PATH)
+        home = {"HOME": _inside(known["root"], "home"), "TMPDIR": _inside(known["root"], "tmp")}
         return {
             "processes": [
-                self._process(each, known, plan.uid)
+                self._process(each, known, users)
                 for each in manifest["processes"]
                 if self._isolated or each.get("user") != "root"
             ],
-            "environment": {**base, **environment},
+            "environment": {"PATH": path, **home, "LANG": "C.UTF-8", MARKER: plan.id, **environment},
             "root": str(self.root),
-            "log": str(self.console),
+            "folder": str(self.folder),
+            "log": self.console.name,
             "grace": float(manifest.get("grace", 20)),
             "isolated": self._isolated,
-            "mounts": [[str(self.root / "etc" / name), f"/etc/{name}"] for name in ("passwd", "group")],
+            "memory_mib": plan.memory_mib,
+            "shown": Tree(self.root, users).show(plan.image.resolve().parent, plan.volume_folder) if users else [],
+            "disks": [[each.name, each.device] for each in plan.volumes if each.device],
         }
 
-    def _process(self, wanted: dict[str, Any], known: dict[str, str], uid: int) -> dict[str, Any]:
-        own = uid if self._isolated and wanted.get("user") != "root" else None
+    def _words(self, plan: Blueprint, users: Users | None) -> dict[str, str]:
+        """What is filled in for `{image}` and its like; as the server itself sees it."""
+        image = plan.image.resolve()
+        there = {
+            "images": str(image.parent),
+            "image": str(image),
+            "root": str(self.root),
+            "volume": plan.volume_folder,
+            "users": "",
+        }
+        if users is not None:
+            there |= {"images": IMAGES, "image": f"{IMAGES}/{image.name}", "root": "/", "users": " ".join(users.ids)}
+            there["volume"] = VOLUME if plan.volume_folder else ""
+        return {**there, "address": plan.address, "memory_mib": str(plan.memory_mib)}
+
+    @staticmethod
+    def _process(wanted: dict[str, Any], known: dict[str, str], users: Users | None) -> dict[str, Any]:
+        user = str(wanted.get("user", "guest"))
+        own = users.ids[user] if users is not None and user != "root" else None
         command = [_filled(str(part), known) for part in wanted["command"]]
         return {"name": wanted["name"], "command": command, "uid": own, "gid": own}
 
@@ -179,7 +211,7 @@ class Machine:
 
     def destroy(self) -> None:
         """Remove the server's folder; nothing of it may run."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        tree.remove(self.folder)
 
     def console_tail(self, lines: int | None) -> str:
         """The end of what the server has printed."""
@@ -189,8 +221,12 @@ class Machine:
         return "\n".join(text.splitlines()[-lines:]) if lines else text
 
 
-def _inside(network_namespace: str) -> list[str]:
+def _in_network(network_namespace: str) -> list[str]:
     return ["nsenter", f"--net={network_namespace}"] if network_namespace else []
+
+
+def _inside(root: str, name: str) -> str:
+    return f"{root.rstrip('/')}/{name}"
 
 
 def _filled(text: str, known: dict[str, str]) -> str:

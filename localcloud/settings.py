@@ -12,7 +12,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LOCALCLOUD_", extra="ignore")
 
     state: Path = Path("localcloud-state")
-    """Folder of the database, the volumes and the servers; users of servers must be able to pass through it."""
+    """Folder of the volumes and the servers, for this process's user alone."""
+    database: Path | None = None
+    """File of the database; none: `state.db` in the state's folder."""
     images: Path = Path("images")
     """Folder of images: one folder each, with a manifest.yaml."""
     host: str = "127.0.0.1"
@@ -36,7 +38,7 @@ class Settings(BaseSettings):
     stop_grace: float = 20
     """Seconds between SIGTERM and SIGKILL when a server stops."""
     first_uid: int = 200_000
-    """First of the user ids that servers get, one each."""
+    """First of the user ids that servers get, two each."""
     quota_servers: int = 50
     """Servers per project."""
     quota_cores: int = 100

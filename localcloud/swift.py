@@ -8,6 +8,7 @@ import eventlet
 eventlet.monkey_patch()
 
 import configparser  # noqa: E402 - after the patch
+import os  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -118,6 +119,7 @@ def proxy_sections(settings: SwiftSettings) -> dict[str, dict[str, str]]:
 
 def main() -> None:
     """Serve until killed: what Swift has answered is on the disk."""
+    os.umask(0o077)
     settings = SwiftSettings()
     folder = configure(settings)
     from eventlet import wsgi

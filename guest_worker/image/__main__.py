@@ -15,9 +15,11 @@ PACKAGES = ("guest_worker", "workflows")
 MANIFEST = """name: {name}
 tags: [database, {engine}]
 grace: 30
+folders:
+  - {{path: var/lib/guest, user: guest, mode: "0700"}}
 processes:
-  - {{name: disk, user: root, command: ["{python}", "-m", "guest_worker.disk"]}}
-  - {{name: guest, user: guest, command: ["{python}", "-m", "guest_worker"]}}
+  - {{name: disk, user: root, command: ["{{images}}/.venv/bin/python", "-m", "guest_worker.disk"]}}
+  - {{name: guest, user: guest, command: ["{{images}}/.venv/bin/python", "-m", "guest_worker"]}}
 environment:
   PYTHONPATH: "{{image}}/lib"
   PYTHONDONTWRITEBYTECODE: "1"
@@ -76,7 +78,7 @@ def build(engine: str, said: argparse.Namespace) -> Path:
     for package in PACKAGES:
         shutil.copytree(HERE / package, new / "lib" / package, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     subprocess.run([str(python), "-m", "compileall", "-q", str(new / "lib")], check=True)
-    (new / "manifest.yaml").write_text(MANIFEST.format(name=name, engine=engine, python=python))
+    (new / "manifest.yaml").write_text(MANIFEST.format(name=name, engine=engine))
     (new / "digest").write_text(wanted)
     for path in (new, *new.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,8 +29,8 @@ while :; do sleep 1; done
 CURIOUS = """#!/bin/sh
 echo "I am $(id -u) $(id -un)"
 echo "I see $(cd /proc && echo [0-9]*)"
-cat {folder}/*/root/run/secret {folder}/*/init.json 2>/dev/null
-echo private > run/secret
+cat {folder}/*/root/home/secret {folder}/*/init.json 2>/dev/null
+echo private > home/secret
 exec sleep infinity
 """
 MANIFEST = """name: {name}
@@ -118,7 +119,7 @@ def test_servers_run_as_users_of_their_own_and_see_nothing_of_each_other(lab: La
     first = lab.boot("curious")
     until("it has a secret", lambda: "I see" in lab.console(first))
     second = lab.boot("curious")
-    until("it has looked", lambda: (lab.cloud_folder / "servers" / second / "root/run/secret").exists())
+    until("it has looked", lambda: (lab.cloud_folder / "servers" / second / "root/home/secret").exists())
     users = {guest_user(first), guest_user(second)}
     assert len(users) == 2
     own = range(stack.settings.first_uid, stack.settings.first_uid + 1000)
@@ -208,8 +209,10 @@ def test_a_server_of_a_volume_frees_it_only_when_it_is_gone(lab: Lab) -> None:
     disk = {"boot_index": -1, "uuid": volume.id, "source_type": "volume", "destination_type": "volume"}
     server = lab.boot("stubborn", block_device_mapping_v2=[_root(lab), disk])
     user = guest_user(server)
-    link = lab.cloud_folder / "servers" / server / "root/dev/disk/by-id" / f"virtio-{volume.id[:20]}"
-    assert link.is_symlink()
+    ((pid, _), *_) = loops(user)
+    disk = Path(f"/proc/{pid}/root/dev/disk/by-id/virtio-{volume.id[:20]}")
+    assert os.readlink(disk) == "../../vdb"
+    assert stat.S_ISBLK(Path(f"/proc/{pid}/root/dev/vdb").stat().st_mode)
     (attachment,) = volumes.get_volume(volume.id).attachments
     assert attachment["server_id"] == server
     with pytest.raises(said.BadRequestException, match="must not be migrating, attached"):

@@ -48,12 +48,13 @@ class Processes:
         """The name of its program."""
         return Path(self._words[pid][0]).name
 
-    def modules(self, folder: Path) -> Iterator[tuple[int, str]]:
-        """Processes `-m MODULE` that work below a folder."""
+    def modules(self, servers: set[str]) -> Iterator[tuple[int, str]]:
+        """Processes `-m MODULE` of the embedded cloud's servers."""
         for pid, words in self._words.items():
             if "-m" in words[:-1]:
                 with contextlib.suppress(OSError):
-                    if Path(f"/proc/{pid}/cwd").readlink().is_relative_to(folder):
+                    said = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+                    if any(f"LOCALCLOUD_SERVER={each}" in said for each in servers):
                         yield pid, words[words.index("-m") + 1]
 
 
@@ -71,7 +72,7 @@ def memory(pids: list[int]) -> Memory:
 def measure(settings: StackSettings) -> list[Row]:
     """A row for each process that the supervisor keeps, then the guests'."""
     there = Processes()
-    guests = list(there.modules((settings.open_home / "cloud/servers").resolve()))
+    guests = list(there.modules({each.name for each in (settings.open_home / "cloud/servers").iterdir()}))
     workers = {pid for pid, module in guests if module == GUEST}
     if not workers:
         raise Unexpected("no guest worker was found")
@@ -86,7 +87,8 @@ def measure(settings: StackSettings) -> list[Row]:
     what = f"memory of the largest of {len(workers)} guest workers, RSS"
     rows.append(at_most(what, largest.rss, GUEST_MB, "MB", f", PSS {largest.pss:.0f} MB"))
     rows += [_row("a guest's disk helper", memory([pid])) for pid, module in guests if module == DISK][:1]
-    engines = {there.program(pid): pid for worker in workers for pid in there.children(worker)}
+    starters = {pid for pid, module in guests if module in (GUEST, DISK)}
+    engines = {there.program(pid): pid for starter in starters for pid in there.children(starter)}
     rows += [_row(f"engine {name}", memory(there.family(pid))) for name, pid in sorted(engines.items())]
     return rows
 

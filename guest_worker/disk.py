@@ -1,25 +1,31 @@
-"""`python -m guest_worker.disk`: the one privileged process of a guest. Finds, formats, grows and mounts the data volume.
+"""`python -m guest_worker.disk`: the one privileged process of a guest. Mounts the data volume; starts the engine.
 
-It listens on a socket of the machine for two verbs, `prepare` and `status`, from root and the guest's user alone. It
-formats a device only when nothing at all is on it.
+It listens on a socket of the machine, for root and the guest's user alone. `prepare` and `status` find, format, grow
+and mount the volume; a device is formatted only when nothing at all is on it. `run`, `start` and `signal` are about the
+engine's programs, as the engine's user (see `programs.py`).
 """
 
 import json
 import os
+import pwd
 import re
 import socket
 import stat
 import struct
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from guest_worker.host import CommandFailed, run
-from guest_worker.places import Places
+from guest_worker.places import ENGINE, GUEST, Places
+from guest_worker.programs import NotAllowed, Programs
 
 VOLUME_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 NOTHING_FOUND = 2  # blkid's exit code
+LONGEST = 65_536  # bytes of a question
+FILES = 3  # descriptors that may come with it
 
 
 class Refused(Exception):
@@ -31,6 +37,8 @@ class Disk:
 
     def __init__(self, places: Places) -> None:
         self._places = places
+        self.guest = pwd.getpwnam(GUEST)
+        self.engine = pwd.getpwnam(ENGINE)
 
     def prepare(self, volume_id: str) -> dict[str, int]:
         """Mount the volume, formatted if it was blank and grown to its device; return its size."""
@@ -42,9 +50,8 @@ class Disk:
             self._places.data.mkdir(parents=True, exist_ok=True)
             run(["mount", "-t", "ext4", "-o", "noatime,nodev,nosuid,noexec", device, str(self._places.data)])
         run(["resize2fs", device])
-        owner = self._owner()
-        os.chown(self._places.data, owner, owner)
-        self._places.data.chmod(0o750)
+        os.chown(self._places.data, self.engine.pw_uid, self.guest.pw_gid)
+        self._places.data.chmod(0o770)
         self._remember(volume_id)
         return self.status()
 
@@ -90,10 +97,6 @@ class Disk:
             if error.code not in (0, 1):  # 1: errors were corrected
                 raise
 
-    def _owner(self) -> int:
-        """The guest's user: the owner of its home."""
-        return (self._places.root / "home").stat().st_uid
-
     def _remember(self, volume_id: str) -> None:
         self._places.disk_memory.write_text(json.dumps({"volume_id": volume_id}))
 
@@ -109,7 +112,7 @@ class Disk:
 
     def may_ask(self, uid: int) -> bool:
         """Whether this user is let in."""
-        return uid in (0, self._owner())
+        return uid in (0, self.guest.pw_uid)
 
 
 def serve(disk: Disk, places: Places) -> None:
@@ -123,45 +126,71 @@ def serve(disk: Disk, places: Places) -> None:
         path.chmod(0o666)  # who asks is checked by the kernel's word on the peer
         listener.listen(8)
         disk.mount_again()
+        programs = Programs(disk.engine.pw_uid, disk.engine.pw_gid)
         while True:
             client, _ = listener.accept()
             with client:
                 client.settimeout(10)
-                _answer(disk, client)
+                _answer(disk, programs, client)
 
 
-def _answer(disk: Disk, client: socket.socket) -> None:
+def _answer(disk: Disk, programs: Programs, client: socket.socket) -> None:
     uid = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
+    files: list[int] = []
     try:
         if not disk.may_ask(uid):
             raise Refused("not for you")
-        with client.makefile("r") as lines:
-            asked = json.loads(lines.readline(1000))
-        answer: dict[str, Any] = {"done": _do(disk, asked)}
-    except (Refused, CommandFailed, OSError, ValueError, KeyError, TypeError) as error:
+        asked = _hear(client, files)
+        answer: dict[str, Any] = {"done": _do(disk, programs, asked, files)}
+    except (Refused, NotAllowed, CommandFailed, OSError, ValueError, KeyError, TypeError) as error:
         answer = {"error": str(error)}
+    finally:
+        for each in files:
+            os.close(each)
     try:
         client.sendall(json.dumps(answer).encode() + b"\n")
     except OSError as error:
         say(f"a client went away: {error}")
 
 
-def _do(disk: Disk, asked: dict[str, Any]) -> dict[str, int]:
-    if asked["verb"] == "prepare":
+def _hear(client: socket.socket, files: list[int]) -> dict[str, Any]:
+    """One line of JSON, with its descriptors; all that came are in `files`, whatever happens."""
+    text = b""
+    while not text.endswith(b"\n"):
+        part, received, _, _ = socket.recv_fds(client, LONGEST, FILES)
+        files += received
+        text += part
+        if not part or len(text) > LONGEST or len(files) > FILES:
+            raise Refused("that is no question")
+    asked: dict[str, Any] = json.loads(text)
+    return asked
+
+
+def _do(disk: Disk, programs: Programs, asked: dict[str, Any], files: list[int]) -> dict[str, int]:
+    verb = asked["verb"]
+    if verb == "prepare":
         return disk.prepare(str(asked["volume_id"]))
-    if asked["verb"] == "status":
+    if verb == "status":
         return disk.status()
+    if verb == "signal":
+        programs.signal(int(asked["pid"]), int(asked["number"]))
+        return {}
+    if verb in ("run", "start"):
+        command = [str(each) for each in asked["command"]]
+        return {verb: getattr(programs, verb)(command, files)}
     raise Refused("there is no such verb")
 
 
-def ask(places: Places, question: dict[str, str]) -> dict[str, int]:
+def ask(places: Places, question: Mapping[str, Any], files: Sequence[int] = ()) -> dict[str, int]:
     """Ask the privileged process; Refused with its words, OSError while it is not there."""
     folder = os.open(places.disk_socket.parent, os.O_PATH)
     try:
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(55)
+            client.settimeout(58)
             client.connect(f"/proc/self/fd/{folder}/{places.disk_socket.name}")
-            client.sendall(json.dumps(question).encode() + b"\n")
+            text = json.dumps(question).encode() + b"\n"
+            socket.send_fds(client, [text[:1]], files)
+            client.sendall(text[1:])
             with client.makefile("r") as lines:
                 answer = json.loads(lines.readline())
     finally:

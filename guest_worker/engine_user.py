@@ -1,12 +1,17 @@
 """Who runs the engine's programs: an OS user of the engine's own where there is a privileged process, else the guest's."""
 
+import contextlib
 import os
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from guest_worker import host
+from guest_worker import disk, host
+from guest_worker.places import Places
+
+LONGEST_OUTPUT = 1_000_000  # bytes of what a program prints
 
 
 class EngineUser(ABC):
@@ -46,3 +51,48 @@ class SameUser(EngineUser):
     def signal(self, pid: int, number: signal.Signals) -> None:
         """Send it ourselves."""
         os.kill(pid, number)
+
+
+class OwnUser(EngineUser):
+    """A user of the engine's own: the privileged process runs its programs, with files that are opened here."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+
+    def run(self, command: Sequence[str], *, given: str | None = None) -> str:
+        """Run it there; input and output are files in memory, which that user may open by their `/dev/stdin`."""
+        with _in_memory("input", (given or "").encode()) as source, _in_memory("output") as output:
+            files = (source.fileno(), output.fileno(), output.fileno())
+            code = self._ask({"verb": "run", "command": list(command)}, files)["run"]
+            output.seek(0)
+            said = output.read(LONGEST_OUTPUT).decode(errors="replace")
+        if code != 0:
+            raise host.CommandFailed(command[0], code, said.strip()[-500:])
+        return said
+
+    def start(self, command: Sequence[str], log: Path) -> int:
+        """Start it there; it writes to our log, and cannot open it."""
+        with log.open("ab") as output, Path(os.devnull).open("rb") as source:
+            files = (source.fileno(), output.fileno(), output.fileno())
+            return self._ask({"verb": "start", "command": list(command)}, files)["start"]
+
+    def signal(self, pid: int, number: signal.Signals) -> None:
+        """Have it sent there; ProcessLookupError when that user has no such process."""
+        try:
+            self._ask({"verb": "signal", "pid": pid, "number": int(number)})
+        except host.CommandFailed as error:
+            raise ProcessLookupError(str(error)) from error
+
+    def _ask(self, question: dict[str, Any], files: Sequence[int] = ()) -> dict[str, int]:
+        try:
+            return disk.ask(self._places, question, files)
+        except disk.Refused as error:
+            raise host.CommandFailed(str(question["verb"]), -1, str(error)) from error
+
+
+@contextlib.contextmanager
+def _in_memory(name: str, content: bytes = b"") -> Iterator[BinaryIO]:
+    with os.fdopen(os.memfd_create(name), "w+b") as file:
+        file.write(content)
+        file.seek(0)
+        yield file

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BOOT = "etc/coffer/guest.json"
+GUEST, ENGINE = "guest", "engine"  # users of the machine
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,16 @@ class Places:
     def data(self) -> Path:
         """The mounted data volume."""
         return Path(self.mounted_at) if self.mounted_at else self.root / "var/lib/database"
+
+    @property
+    def engine_config(self) -> Path:
+        """The engine's configuration, where the engine has a user of its own: the guest writes, the engine reads."""
+        return self.root / "var/lib/engine"
+
+    @property
+    def engine_sockets(self) -> Path:
+        """The engine's sockets, where it has a user of its own: the engine writes, the guest enters."""
+        return self.root / "run/engine"
 
     @property
     def disk_socket(self) -> Path:

@@ -18,6 +18,8 @@ class GuestSettings(BaseSettings):
     """Memory of the machine in MiB where the system tells another's; 0: what the runbook says."""
     volume_mounted_at: str = ""
     """Folder of the data volume where the platform presents it as mounted; empty: the disk process mounts it."""
+    engine_user: str = ""
+    """Name of the engine's own user, whose programs the privileged process runs; empty: the guest's user runs them."""
     engine_prefix: str = ""
     """Folder of the engine's binaries; empty: the system's."""
     guest_log_level: str = "INFO"

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 from temporalio.client import AsyncActivityCancelledError, Client
@@ -14,9 +15,11 @@ from temporalio.worker import Interceptor, PollerBehaviorSimpleMaximum, Worker, 
 from guest_worker import __version__
 from guest_worker.datastores import open_datastore
 from guest_worker.datastores.base import Datastore, Surroundings
+from guest_worker.engine_user import OwnUser
 from guest_worker.guest import DatabaseGuest
 from guest_worker.heartbeats import Heartbeats
 from guest_worker.membership import Membership
+from guest_worker.settings import GuestSettings
 from workflows.ports.guest import Guest
 from workflows.process import die_of
 from workflows.registration import verbs
@@ -28,14 +31,19 @@ SLOTS = 12  # one for the watch, four for changes (one runs, three wait), the re
 def build_guest(membership: Membership, datastore: Datastore | None = None) -> DatabaseGuest:
     """The guest with its engine's driver (or another, for tests)."""
     settings = membership.settings
-    around = Surroundings(
-        data=settings.places.data,
-        state=settings.places.state,
-        bind_address=settings.bind_address,
-        prefix=settings.engine_prefix,
-    )
-    chosen = datastore or open_datastore(membership.boot.datastore, around)
+    chosen = datastore or open_datastore(membership.boot.datastore, surroundings(settings))
     return DatabaseGuest(settings, chosen, SecretBox(membership.keyring, membership.boot.instance_id), membership.renew)
+
+
+def surroundings(settings: GuestSettings) -> Surroundings:
+    """Where the engine lives; where it has a user of its own, what it shares with the guest is in folders of their own."""
+    places = settings.places
+    around = Surroundings(
+        data=places.data, state=places.state, bind_address=settings.bind_address, prefix=settings.engine_prefix
+    )
+    if not settings.engine_user:
+        return around
+    return replace(around, engine=OwnUser(places), config=places.engine_config, sockets=places.engine_sockets)
 
 
 def build_worker(

@@ -120,7 +120,7 @@ class Machine:
         known = self._words(plan, users)
         environment = {key: _filled(str(value), known) for key, value in manifest.get("environment", {}).items()}
         path = PATH if self._isolated else os.environ.get("PATH", PATH)
-        home = {"HOME": _inside(known["root"], "home"), "TMPDIR": _inside(known["root"], "tmp")}
+        home = {"HOME": _path_in(known["root"], "home"), "TMPDIR": _path_in(known["root"], "tmp")}
         return {
             "processes": [
                 self._process(each, known, users)
@@ -146,10 +146,11 @@ class Machine:
             "image": str(image),
             "root": str(self.root),
             "volume": plan.volume_folder,
-            "users": "",
         }
+        there |= {f"user:{name}": "" for name in Users.names(plan.manifest())}
         if users is not None:
-            there |= {"images": IMAGES, "image": f"{IMAGES}/{image.name}", "root": "/", "users": " ".join(users.ids)}
+            there |= {"images": IMAGES, "image": f"{IMAGES}/{image.name}", "root": "/"}
+            there |= {f"user:{name}": name for name in users.ids}
             there["volume"] = VOLUME if plan.volume_folder else ""
         return {**there, "address": plan.address, "memory_mib": str(plan.memory_mib)}
 
@@ -225,7 +226,7 @@ def _in_network(network_namespace: str) -> list[str]:
     return ["nsenter", f"--net={network_namespace}"] if network_namespace else []
 
 
-def _inside(root: str, name: str) -> str:
+def _path_in(root: str, name: str) -> str:
     return f"{root.rstrip('/')}/{name}"
 
 

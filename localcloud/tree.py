@@ -35,10 +35,15 @@ class Users:
     @classmethod
     def of(cls, manifest: Mapping[str, Any], first: int) -> "Users":
         """Those that an image names, `guest` if it names none; ValueError for more than a server has."""
-        names = [str(each) for each in manifest.get("users", ["guest"])]
+        names = cls.names(manifest)
         if len(names) > USERS_PER_SERVER or "root" in names:
             raise ValueError(f"an image has at most {USERS_PER_SERVER} users, and root is none of them")
         return cls({name: first + number for number, name in enumerate(names)})
+
+    @staticmethod
+    def names(manifest: Mapping[str, Any]) -> list[str]:
+        """The names of the unprivileged users of an image."""
+        return [str(each) for each in manifest.get("users", ["guest"])]
 
     def owner(self, user: str, group: str = "") -> Owner:
         """Ids of a user and of a group, which is called as its user; unknown ones are root's."""

@@ -15,8 +15,11 @@ PACKAGES = ("guest_worker", "workflows")
 MANIFEST = """name: {name}
 tags: [database, {engine}]
 grace: 30
+users: [guest, engine]
 folders:
   - {{path: var/lib/guest, user: guest, mode: "0700"}}
+  - {{path: var/lib/engine, user: guest, group: engine, mode: "0750"}}
+  - {{path: run/engine, user: engine, group: guest, mode: "0750"}}
 processes:
   - {{name: disk, user: root, command: ["{{images}}/.venv/bin/python", "-m", "guest_worker.disk"]}}
   - {{name: guest, user: guest, command: ["{{images}}/.venv/bin/python", "-m", "guest_worker"]}}
@@ -27,6 +30,7 @@ environment:
   ROOT: "{{root}}"
   BIND_ADDRESS: "{{address}}"
   MEMORY_MIB: "{{memory_mib}}"
+  ENGINE_USER: "{{user:engine}}"
   VOLUME_MOUNTED_AT: "{{volume}}"
 """
 

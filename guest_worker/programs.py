@@ -1,0 +1,96 @@
+"""The part of the privileged process that runs the engine's programs as the engine's OS user. Standard library alone.
+
+Whoever may ask it gets what that user may do, and nothing of root: privileges are given up before a program is started
+or a process is signalled, and descriptors for input and output come from whoever asks.
+"""
+
+import os
+import signal
+import stat
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+ENGINES = ("mariadbd", "mariadb-install-db", "postgres", "initdb")
+TOOLS = ("mkdir", "mv", "rm", "fallocate")
+FOLDERS = (Path("/usr"), Path("/bin"), Path("/sbin"))
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/nonexistent"}
+SECONDS = 50
+
+
+class NotAllowed(Exception):
+    """What is asked for is not done for anybody."""
+
+
+class Programs:
+    """Runs programs as one user."""
+
+    def __init__(self, uid: int, gid: int) -> None:
+        self._uid = uid
+        self._gid = gid
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def run(self, command: Sequence[str], files: Sequence[int]) -> int:
+        """Run to the end; return the exit code, -1 for one that did not end in time."""
+        process = self._begin(command, files)
+        try:
+            return process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return -1
+
+    def start(self, command: Sequence[str], files: Sequence[int]) -> int:
+        """Start a process that goes on when this one ends; return its id."""
+        self._started = [each for each in self._started if each.poll() is None]
+        process = self._begin(command, files)
+        self._started.append(process)
+        return process.pid
+
+    def signal(self, pid: int, number: int) -> None:
+        """Send a signal as that user: the kernel says which processes are its own."""
+        if pid <= 1:
+            raise NotAllowed("no such process")
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                os.setgroups([])
+                os.setgid(self._gid)
+                os.setuid(self._uid)
+                os.kill(pid, number)
+                code = 0
+            finally:
+                os._exit(code)
+        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0:
+            raise NotAllowed(f"process {pid} is not there, or not the engine's")
+
+    def _begin(self, command: Sequence[str], files: Sequence[int]) -> "subprocess.Popen[bytes]":
+        if len(files) != 3 or not command:
+            raise NotAllowed("a command and three files are needed")
+        program = allowed(command[0])
+        return subprocess.Popen(
+            [str(program), *command[1:]],
+            stdin=files[0],
+            stdout=files[1],
+            stderr=files[2],
+            cwd="/",
+            env=ENVIRONMENT,
+            user=self._uid,
+            group=self._gid,
+            extra_groups=[],
+            umask=0o027,
+            start_new_session=True,
+        )
+
+
+def allowed(program: str) -> Path:
+    """The path of a program that may be run: one of the engine's or of a few tools, root's own, in the system's folders."""
+    path = Path(program)
+    if path.name not in (*ENGINES, *TOOLS) or not path.is_absolute():
+        raise NotAllowed(f"{path.name} is none of the engine's programs")
+    real = path.resolve(strict=True)
+    found = real.stat()
+    if not any(real.is_relative_to(each) for each in FOLDERS) or found.st_uid != 0 or found.st_mode & stat.S_IWOTH:
+        raise NotAllowed(f"{program} is not the system's")
+    return path

@@ -28,6 +28,27 @@ def guest_user(server_id: str) -> int:
     return uid
 
 
+def as_guest(server_id: str, script: str) -> str:
+    """Run a shell script in a server as its unprivileged user; what it printed."""
+    pid, uid = next((pid, uid) for uid, pid, _ in of_server(server_id) if uid != 0)
+    enter = [
+        "nsenter",
+        "--target",
+        str(pid),
+        "--mount",
+        "--pid",
+        "--root",
+        "--wd",
+        "--setuid",
+        str(uid),
+        "--setgid",
+        str(uid),
+    ]
+    done = subprocess.run([*enter, "/bin/sh", "-c", script], capture_output=True, text=True, check=False,
+                          env={"PATH": "/usr/bin:/bin"})  # fmt: skip
+    return done.stdout + done.stderr
+
+
 def _marked(pid: int, server_id: str) -> bool:
     with contextlib.suppress(OSError):
         return f"LOCALCLOUD_SERVER={server_id}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")

@@ -210,8 +210,8 @@ def test_a_server_of_a_volume_frees_it_only_when_it_is_gone(lab: Lab) -> None:
     server = lab.boot("stubborn", block_device_mapping_v2=[_root(lab), disk])
     user = guest_user(server)
     ((pid, _), *_) = loops(user)
-    disk = Path(f"/proc/{pid}/root/dev/disk/by-id/virtio-{volume.id[:20]}")
-    assert str(disk.readlink()) == "../../vdb"
+    link = Path(f"/proc/{pid}/root/dev/disk/by-id/virtio-{volume.id[:20]}")
+    assert str(link.readlink()) == "../../vdb"
     assert stat.S_ISBLK(Path(f"/proc/{pid}/root/dev/vdb").stat().st_mode)
     (attachment,) = volumes.get_volume(volume.id).attachments
     assert attachment["server_id"] == server

@@ -40,7 +40,7 @@ class Server:
         uid = str(self.uid(user))
         enter = ["nsenter", "--target", str(self.worker), "--mount", "--pid", "--ipc", "--net", "--root", "--wd",
                  "--setuid", uid, "--setgid", uid]  # fmt: skip
-        return subprocess.run([*enter, *command], input=given, capture_output=True, text=True, timeout=120,
+        return subprocess.run([*enter, *command], input=given, capture_output=True, text=True, errors="replace", timeout=120,
                               env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, check=False)  # fmt: skip
 
     def python(self, user: str, script: str, *arguments: str) -> str:

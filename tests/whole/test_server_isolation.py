@@ -139,8 +139,8 @@ def of_the_stack(stack: RunningStack, victim: Server) -> dict[str, str]:
     wanted = {"a victim's row": CANARY, **{f"the victim's {name}": text for name, text in victim.secrets().items()}}
     for path in stack.settings.secrets.rglob("*"):
         if path.is_file() and path.suffix != ".pem":
-            wanted[f"secret {path.name}"] = path.read_text().split()[0][-40:]
-    wanted.pop("secret clouds.yaml")
+            words = [each for each in path.read_text().split() if len(each) >= 20]
+            wanted |= {f"secret {path.name} {number}": each for number, each in enumerate(words) if "://" not in each}
     return wanted
 
 
@@ -195,7 +195,7 @@ ATTEMPTS = {
     "another /etc": "mv /etc /etc2",
     "another /home": "mv /home /home2",
     "another state": "mv /var/lib/guest /var/lib/guest2",
-    "another volume": "rmdir /var/lib/database; ln -sfn /usr/local/sbin /var/lib/database",
+    "another volume": "rmdir /var/lib/database; ln -s /usr/local/sbin /home/sbin; mv -T /home/sbin /var/lib/database",
     "another mount point": "mv /var/lib/database /var/lib/database2",
     "a new socket": "rm -f /run/disk.sock && touch /run/disk.sock",
     "users": "echo evil::0:0::/:/bin/sh >> /etc/passwd",
@@ -205,7 +205,6 @@ ATTEMPTS = {
     "the disk": "dd if=/dev/vdb of=/dev/null count=1",
     "a mount": "mount -t tmpfs none /home",
     "a bind": "mount --bind /home /etc",
-    "a namespace": "unshare --user --map-root-user --mount mount --bind /tmp /etc",
     "programs": "touch /usr/local/sbin/blkid",
     "images": "touch /images/evil",
     "pid 1": "kill -9 1",
@@ -259,7 +258,7 @@ def test_the_privileged_process_runs_programs_as_the_engine_alone(tenant: Tenant
         assert "Permission denied" in said or "cannot remove" in said
     worker = server.worker_inside()
     assert '"error"' in server.ask_disk("guest", {"verb": "signal", "pid": worker, "number": 9})
-    assert '"error"' in server.ask_disk("engine", {"verb": "status"})
+    assert '"done"' not in server.ask_disk("engine", {"verb": "status"})
 
 
 # -- a tenant with root ----------------------------------------------------------------------------------------------
@@ -351,7 +350,7 @@ def test_the_engine_s_os_user_reaches_nothing_of_the_guest_worker(tenant: Tenant
         said = tenant.shell(command.format(worker=server.worker_inside()))
         assert [name for name, text in secrets.items() if text in said] == [], command
         assert "identity.json" not in said
-    assert '"error": "not for you"' in tenant.server.ask_disk("engine", {"verb": "status"})
+    assert "error" in tenant.server.ask_disk("engine", {"verb": "status"})
     assert Path(f"/proc/{server.worker}").exists()
     assert not (server.root / "var/lib/guest/sh").exists()
     assert {each: each.read_bytes() for each in (server.root / "var/lib/engine").iterdir()} == config

@@ -50,8 +50,8 @@ class Disk:
             self._places.data.mkdir(parents=True, exist_ok=True)
             run(["mount", "-t", "ext4", "-o", "noatime,nodev,nosuid,noexec", device, str(self._places.data)])
         run(["resize2fs", device])
-        os.chown(self._places.data, self.engine.pw_uid, self.guest.pw_gid)
-        self._places.data.chmod(0o770)
+        os.chown(self._places.data, 0, 0)
+        self._places.data.chmod(0o1777)  # guest and engine write there, and neither replaces what is the other's
         self._remember(volume_id)
         return self.status()
 

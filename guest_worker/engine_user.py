@@ -36,6 +36,10 @@ class EngineUser(ABC):
         """Remove a folder of this user's; content when it is gone."""
         self.run([host.find_program("rm"), "-rf", "--", str(folder)])
 
+    def move(self, old: Path, new: Path) -> None:
+        """Rename a folder of this user's."""
+        self.run([host.find_program("mv"), "-T", "--", str(old), str(new)])
+
 
 class SameUser(EngineUser):
     """The guest worker's own user."""

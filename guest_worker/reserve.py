@@ -76,6 +76,8 @@ class Reserve:
             return False
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
+            if self._folder.is_symlink():  # the engine's user writes to the volume, too
+                return False
             present = {each.name for each in self._folder.iterdir()}
             for name in (str(number) for number in range(PIECES)):
                 if name not in present and not self._make(name, leave):
@@ -102,6 +104,6 @@ class Reserve:
 
     def release(self) -> None:
         """Give it up; content when there is none."""
-        if self._folder.is_dir():
+        if self._folder.is_dir() and not self._folder.is_symlink():
             for each in self._folder.iterdir():
                 each.unlink(missing_ok=True)

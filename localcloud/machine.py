@@ -74,18 +74,15 @@ class Machine:
         made.make(manifest.get("folders", []))
         if users is not None:
             made.write_etc()
-            self._give_volume(plan, users)
+            self._open_volume(plan)
         if plan.user_data:
             write_files(self.root, plan.user_data, users)
 
     @staticmethod
-    def _give_volume(plan: Blueprint, users: Users) -> None:
-        """A volume without a device belongs to the last of the users, and the first is let in."""
+    def _open_volume(plan: Blueprint) -> None:
+        """A volume without a device is for all users of the server, as a folder in which each has its own."""
         if plan.volume_folder:
-            names = list(users.ids)
-            owner = users.owner(names[-1], names[0])
-            os.chown(plan.volume_folder, owner.uid or 0, owner.gid or 0)
-            os.chmod(plan.volume_folder, 0o770)
+            Path(plan.volume_folder).chmod(0o1777)
 
     def start(self, plan: Blueprint) -> None:
         """Start the server's init; content when it runs."""

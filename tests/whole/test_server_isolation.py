@@ -350,6 +350,8 @@ def test_the_engine_s_os_user_reaches_nothing_of_the_guest_worker(tenant: Tenant
         said = tenant.shell(command.format(worker=server.worker_inside()))
         assert [name for name, text in secrets.items() if text in said] == [], command
         assert "identity.json" not in said
+    moved = "mv -T /var/lib/database/reserve /var/lib/database/r; ln -sT /var/lib/guest /var/lib/database/reserve"
+    assert "Operation not permitted" in server.run("engine", "/bin/sh", "-c", moved).stderr
     assert "error" in tenant.server.ask_disk("engine", {"verb": "status"})
     assert Path(f"/proc/{server.worker}").exists()
     assert not (server.root / "var/lib/guest/sh").exists()

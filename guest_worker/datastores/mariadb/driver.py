@@ -58,9 +58,9 @@ class MariaDB(Datastore):
             )  # fmt: skip
             bootstrap = [self._program("mariadbd"), "--no-defaults", "--bootstrap", f"--datadir={half}"]
             self.around.engine.run(bootstrap, given=self._administrator() + NO_OTHERS)
+            self.around.engine.move(half, self._folder)
         except host.CommandFailed as error:
             raise EngineFailed(f"mariadb could not be initialised: {error.output}") from error
-        half.rename(self._folder)
 
     def _administrator(self) -> str:
         """One administrator, whatever was there of it; by standard input, for a command line can be read by all."""

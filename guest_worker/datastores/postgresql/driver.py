@@ -56,9 +56,9 @@ class PostgreSQL(Datastore):
                  "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums"],
                 given=self.around.admin_password() + "\n",
             )  # fmt: skip
+            self.around.engine.move(half, self._folder)
         except host.CommandFailed as error:
             raise EngineFailed(f"postgresql could not be initialised: {error.output}") from error
-        half.rename(self._folder)
 
     def configure(self, memory_mib: int, settings: Mapping[str, str]) -> None:
         """Write postgresql.conf and pg_hba.conf, which a superuser of the database cannot write."""

@@ -71,7 +71,7 @@ BOOT = Patience(attempts=5, attempt_seconds=60, pickup_seconds=600, heartbeat_se
 GUEST = Patience(attempts=5, attempt_seconds=60, pickup_seconds=30, heartbeat_seconds=BEAT)
 
 # silence is what these two are to find out, soon
-WATCH = Patience(attempts=1, attempt_seconds=3900, pickup_seconds=36, heartbeat_seconds=36, once_more=False)
+WATCH = Patience(attempts=1, attempt_seconds=3900, pickup_seconds=30, heartbeat_seconds=36, once_more=False)
 PING = Patience(attempts=1, attempt_seconds=8, pickup_seconds=8, once_more=False)
 LOOK = Patience(attempts=1, attempt_seconds=8, once_more=False)  # at what is not worth more time
 CALL = Patience(attempts=3, attempt_seconds=8, once_more=False)  # a tenant waits for it

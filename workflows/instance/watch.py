@@ -17,6 +17,7 @@ from workflows.steps import LOOK, PING, SURE, WATCH, GuestOf, Steps, ask_guest
 ROUNDS = 50  # then continue as new: the history stays short
 HOUR = 3600
 BREATH = timedelta(seconds=30)
+REST = timedelta(seconds=8)  # short: a guest that is being stopped answers at once, and its silence is to be seen soon
 QUICK_NEWS = 5  # in a row: an engine that goes down and comes up; more is a guest that keeps us busy
 ASKS_NOVA = "watch-asks-nova"  # patch of 0.3.0
 BREATHES = "watch-breathes"  # patch of 0.2.0
@@ -46,7 +47,7 @@ class WatchInstance:
                 return
             quick = quick + 1 if workflow.now() - began < BREATH else 0
             if health == known and quick:
-                await workflow.sleep(BREATH)  # a guest that tells no news at once must not keep us busy
+                await workflow.sleep(REST)  # a guest that tells no news at once must not keep us busy
             if health != known:
                 await self.report(order.instance_id, health)
             elif health is not None and health.operating_status is not OperatingStatus.ERROR:

@@ -39,8 +39,17 @@ def space_of(folder: Path) -> Space:
         used=(found.f_blocks - found.f_bfree) * size,
         free=found.f_bavail * size,
         files_free=found.f_favail if found.f_files else None,
-        read_only=bool(found.f_flag & os.ST_RDONLY),
+        read_only=bool(found.f_flag & os.ST_RDONLY) or _emergency(folder),
     )
+
+
+def _emergency(folder: Path) -> bool:
+    """Whether ext4 takes no writes after an error: newer kernels say so among the mount's options alone."""
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        words = line.split()
+        if words[1].replace("\\040", " ") == str(folder):
+            return "emergency_ro" in words[3].split(",")
+    return False
 
 
 class Reserve:

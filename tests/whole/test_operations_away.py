@@ -1,5 +1,6 @@
 """Whatever process is away, each answer comes within ten seconds and is true: it is done, or it will never happen."""
 
+import asyncio
 import os
 import signal
 import time
@@ -11,6 +12,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from temporalio.client import Client
 
 from tests.api.conftest import body, order, wait_for, wait_until_gone
 from tests.stack import RunningStack
@@ -132,3 +134,19 @@ def test_refusals_leave_no_traceback(stack: RunningStack, demo: httpx.Client, in
     time.sleep(1)
     for each in logs:
         assert "Traceback" not in each.read_text()[before[each] :]
+
+
+def test_a_run_that_cannot_go_on_holds_nobody_up(stack: RunningStack, demo: httpx.Client) -> None:
+    """No worker has its code: its tasks fail for ever, and it answers nothing. The owner deletes the instance."""
+    made = order(demo, "held-up", "mariadb")
+    wait_for(demo, made, "ACTIVE")
+
+    async def occupy() -> None:
+        client = await Client.connect(f"127.0.0.1:{stack.settings.temporal_port}", namespace="coffer")
+        await client.start_workflow("NoRunbookOfThisName", id=f"group/{made}", task_queue="runbooks")
+
+    asyncio.run(occupy())
+    time.sleep(3)
+    assert asked(demo, "DELETE", f"/instances/{made}").status_code == 202
+    wait_until_gone(demo, made)
+    assert "cannot go on" in (stack.settings.log / "api.log").read_text()

@@ -128,6 +128,7 @@ class Runbook:
             raise self._failure
 
     async def _end_badly(self, error: BaseException) -> None:
+        self.steps.may_stop = False  # the last writes only go forward
         await self.all_answered()
         if self._deletion is not None:
             return

@@ -8,6 +8,7 @@ from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
 
 from tests.runbooks.test_create import everything, nothing_is_left
 from tests.runbooks.world import PROJECT, World
+from workflows.domain.errors import innermost
 from workflows.domain.operation import Caller, DeleteOrder
 from workflows.names import lock_id
 
@@ -141,7 +142,7 @@ async def test_another_project_ends_nothing(world: World) -> None:
         await held.arrived()
         with pytest.raises(WorkflowUpdateFailedError) as refused:
             await world.delete(instance_id, project="another")
-        assert "cannot be found" in str(refused.value.cause)
+        assert "cannot be found" in str(innermost(refused.value.cause))
     await run.result()
     assert world.instance(instance_id) == {"status": "ACTIVE", "fault": None, "deleted": False}
 

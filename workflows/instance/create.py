@@ -110,7 +110,6 @@ class CreateInstance(Runbook):
 
     async def give_up(self, error: BaseException) -> None:
         """Tear down and say why."""
-        self.steps.may_stop = False
         await self.close_failed(error, InstanceStatus.ERROR, await self.undo(error))
 
     async def undo(self, error: BaseException) -> str:

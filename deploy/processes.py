@@ -35,7 +35,8 @@ def programs(settings: StackSettings) -> list[Program]:
         Program("codec-server", [ours, "-m", "api.codec_server"], shared),
         Program("workflow-worker", [ours, "-m", "workflows"], shared),
         Program("activity-worker", [ours, "-m", "activities"], shared),
-        Program("api", [ours, "-m", "api"], shared),
+        # asked from here, for the health check
+        Program("api", [ours, "-m", "api"], {**shared, "COFFER_GUEST_GATEWAY": f"127.0.0.1:{settings.gateway_port}"}),
         Program("gateway", [ours, "-m", "gateway"], _gateway(settings)),
     ]
 

@@ -58,12 +58,13 @@ def trapped(lab: Lab, outside: Path) -> str:
 
 def test_starting_again_walks_into_no_trap(lab: Lab, outside: Path) -> None:
     server = trapped(lab, outside)
+    user = guest_user(server)
     for _ in range(2):
         lab.conn.compute.stop_server(server)
         lab.wait(server, "SHUTOFF")
         lab.conn.compute.start_server(server)
         lab.wait(server, "ACTIVE")
-    assert until("it runs", lambda: of_user(guest_user(server)))
+    assert until("it runs", lambda: of_user(user))
 
 
 def test_a_restart_of_the_host_walks_into_no_trap(lab: Lab, stack: RunningStack, outside: Path) -> None:

@@ -14,7 +14,7 @@ async def main(stop: asyncio.Event) -> None:
     settings = ApiSettings()
     log_to_stderr(settings.log_level)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    await serve_http(build(settings), settings.api_host, settings.api_port, stop)
+    await serve_http(build(settings), settings.api_host, settings.api_port, stop, settings.http_limits())
 
 
 if __name__ == "__main__":

@@ -160,7 +160,7 @@ async def main(stop: asyncio.Event) -> None:
     settings = CodecServerSettings()
     log_to_stderr(settings.log_level)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    await serve_http(app(settings), settings.codec_host, settings.codec_port, stop)
+    await serve_http(app(settings), settings.codec_host, settings.codec_port, stop, settings.http_limits())
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import model_validator
 from pydantic_settings import SettingsConfigDict
 
+from workflows.http_limits import HttpLimits
 from workflows.settings import TemporalSettings
 
 
@@ -23,6 +24,16 @@ class CallerSettings(TemporalSettings):
     """Seconds that a checked token is believed without asking Keystone again; 0: never."""
     policy_file: Path | None = None
     """oslo.policy file that overrides the default rules."""
+    http_connections: int = 1000
+    """Connections at once; one more ends one whose request has not come in whole."""
+    http_connections_per_address: int = 200
+    """The same of one address that is no trusted proxy."""
+
+    def http_limits(self) -> HttpLimits:
+        """Limits of this server's connections."""
+        trusted = frozenset(each.strip() for each in getattr(self, "trusted_proxies", "").split(",") if each.strip())
+        own = self.http_connections if "*" in trusted else self.http_connections_per_address
+        return HttpLimits(self.http_connections, own, trusted)
 
 
 class ApiSettings(CallerSettings):

@@ -9,8 +9,10 @@ from collections.abc import Callable
 import grpc
 
 from gateway.directory import Directory
+from gateway.front import Front
 from gateway.identity_service import IdentityService
 from gateway.limits import Limits
+from gateway.memory import use_few_arenas
 from gateway.server import WORKER, Door, build_server
 from gateway.settings import GatewaySettings
 from gateway.upstream import Upstream
@@ -30,26 +32,31 @@ async def main(stop: asyncio.Event) -> None:
     settings = GatewaySettings()
     log_to_stderr(settings.log_level)
     _allow_many_connections()
+    use_few_arenas()
     keyring = GuestsKeyring.read(settings.guest_key_file)
     engine = connect_records(RecordsSettings()).execution_options(isolation_level="AUTOCOMMIT")
     client = await connect_plain(settings)
     limits, upstream = Limits(settings), Upstream(settings)
-    worker = WorkerService(upstream, keyring, limits)
+    front = Front(settings)
+    worker = WorkerService(upstream, keyring, limits, front.spend)
     identity = IdentityService(client, keyring, settings.gateway_ca)
-    door = Door(Directory(engine, settings.identity_seconds), limits, worker, identity)
-    server = build_server(settings, door)
+    door = Door(front, Directory(engine, settings.identity_seconds), limits, worker, identity)
+    server = build_server(settings, door, front.target)
     await server.start()
+    await front.start()
     keeping = asyncio.create_task(door.keep_current(settings.identity_seconds))
     await stop.wait()
+    front.stop_listening()
     door.end_polls()
     keeping.cancel()
     await server.stop(GRACE)
+    front.close()
     await upstream.close()
     await engine.dispose()
 
 
 def _allow_many_connections() -> None:
-    """A connection is a file, and a guest is a connection."""
+    """A connection is three files, and a guest is a connection."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -20,9 +20,9 @@ from temporalio.common import ActivityIDConflictPolicy, RawValue, RetryPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
+from gateway.budget import Budget
 from gateway.denied import Denied, away, forbidden, garbled, stranger, too_much
 from gateway.guest import Guest
-from gateway.limits import Bucket
 from workflows.domain.errors import innermost
 from workflows.domain.guest import Credentials, Enrolment, Renewal
 from workflows.enrolment import hash_of_token, is_ticket, is_token
@@ -49,7 +49,7 @@ class IdentityService:
         self._keyring = keyring
         self._ca = ca
         self._noting: OrderedDict[Guest, asyncio.Task[None]] = OrderedDict()
-        self._changes: OrderedDict[tuple[str, UUID], Bucket] = OrderedDict()
+        self._changes: OrderedDict[tuple[str, UUID], Budget] = OrderedDict()
 
     async def enrol(self, token: str, body: bytes, peer: str) -> bytes:
         """Spend a ticket on the token that the call carries; the same again is answered again until the token is used."""
@@ -99,7 +99,7 @@ class IdentityService:
 
     def _count(self, why: str, instance_id: UUID) -> None:
         """Denied beyond the rate; who has the ticket of a guest's user data does not use up the guest's renewals."""
-        bucket = self._changes.setdefault((why, instance_id), Bucket(CHANGES_PER_SECOND))
+        bucket = self._changes.setdefault((why, instance_id), Budget(CHANGES_PER_SECOND, 2 * CHANGES_PER_SECOND))
         self._changes.move_to_end((why, instance_id))
         while len(self._changes) > KEPT:
             self._changes.popitem(last=False)

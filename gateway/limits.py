@@ -1,46 +1,26 @@
-"""How much one guest may ask: rates as token buckets, and calls that are open at once."""
+"""How much one guest may ask: how often, and how many calls may be open at once."""
 
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import grpc.aio
 
+from gateway.budget import Budget
 from gateway.denied import too_much
 from gateway.guest import Guest
 from gateway.settings import GatewaySettings
 
 KEPT = 60.0  # seconds that a guest without open calls is remembered
-STRANGERS = 64  # calls without a token, of one address, whose body is still to come
-
-
-class Bucket:
-    """So many a second, and twice as many at once."""
-
-    def __init__(self, rate: float) -> None:
-        self._rate = rate
-        self._there = rate * 2
-        self._at = time.monotonic()
-
-    def take(self) -> bool:
-        """Whether there is one more."""
-        now = time.monotonic()
-        self._there = min(self._rate * 2, self._there + (now - self._at) * self._rate)
-        self._at = now
-        if self._there < 1:
-            return False
-        self._there -= 1
-        return True
 
 
 @dataclass
 class Account:
     """What one guest uses now."""
 
-    polls: Bucket
-    calls: Bucket
+    polls: Budget
+    calls: Budget
     open_polls: int = 0
     open_calls: int = 0
     upstream: set["grpc.aio.Call"] = field(default_factory=set)
@@ -53,7 +33,6 @@ class Limits:
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
         self._accounts: dict[Guest, Account] = {}
-        self._strangers: Counter[str] = Counter()
 
     @contextmanager
     def poll(self, guest: Guest) -> Iterator[Account]:
@@ -79,20 +58,6 @@ class Limits:
         finally:
             account.open_calls -= 1
 
-    @contextmanager
-    def stranger(self, peer: str) -> Iterator[None]:
-        """Count a call of somebody who has not said yet who it is; denied beyond the limits."""
-        address = peer.rpartition(":")[0]
-        if self._strangers[address] >= STRANGERS:
-            raise too_much("too many calls from this address")
-        self._strangers[address] += 1
-        try:
-            yield
-        finally:
-            self._strangers[address] -= 1
-            if not self._strangers[address]:
-                del self._strangers[address]
-
     def open_guests(self) -> list[Guest]:
         """Guests with an open poll; forgets those that were not heard of for a while."""
         now = time.monotonic()
@@ -111,9 +76,7 @@ class Limits:
     def _account(self, guest: Guest) -> Account:
         account = self._accounts.get(guest)
         if account is None:
-            account = Account(
-                Bucket(self._settings.guest_polls_per_second), Bucket(self._settings.guest_calls_per_second)
-            )
-            self._accounts[guest] = account
+            polls, calls = self._settings.guest_polls_per_second, self._settings.guest_calls_per_second
+            account = self._accounts[guest] = Account(Budget(polls, 2 * polls), Budget(calls, 2 * calls))
         account.used = time.monotonic()
         return account

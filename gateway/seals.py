@@ -17,9 +17,14 @@ class NotSealed(ValueError):
     """A payload is in clear, or sealed by or for somebody else."""
 
 
+MAX_PAYLOADS = 8  # of one request; an honest one has an answer or a failure's details
+
+
 def check_seals(keyring: Keyring, guest: Guest, message: Message) -> None:
     """Raise NotSealed unless every payload in a message opens with the guest's own key, as the guest's own word."""
-    for payload in payloads_in(message):
+    for number, payload in enumerate(payloads_in(message)):
+        if number == MAX_PAYLOADS:
+            raise NotSealed(f"there are more than {MAX_PAYLOADS} payloads")
         try:
             key_id, direction, _ = opened(keyring, payload)
         except NotOurs:

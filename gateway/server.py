@@ -1,7 +1,11 @@
-"""The door itself: TLS, who asks, what may be asked; a request's body is read only when both are known."""
+"""The door itself: TLS, who asks, what may be asked; a request's body is read only when both are known.
+
+It listens on a Unix socket, behind `gateway/front.py`.
+"""
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +13,14 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from gateway.denials import Denials
 from gateway.denied import Denied, away, forbidden, garbled, stranger
 from gateway.directory import Directory
+from gateway.front import Front, Link
 from gateway.guest import Guest
 from gateway.identity_service import IdentityService
-from gateway.limits import Bucket, Limits
+from gateway.limits import Limits
+from gateway.memory import give_back
 from gateway.settings import GatewaySettings
 from gateway.worker_service import WorkerService
 
@@ -21,11 +28,17 @@ WORKER = "/temporal.api.workflowservice.v1.WorkflowService/"
 IDENTITY = "/coffer.gateway.v1.Identity/"
 BODY_SECONDS = 10.0  # for a body to come in whole
 WITHOUT_DEADLINE = 75.0
+CALL_COST = 0.001  # seconds of processor time that any call costs
+STRANGER_COST = 0.004  # besides, where nobody knows who asks
+TIDY_EVERY = 10.0
 POLL = f"{WORKER}PollActivityTaskQueue"
 OPTIONS: list[tuple[str, Any]] = [
-    ("grpc.max_receive_message_length", 2 * 2**20),  # more is no payload for Temporal either
+    ("grpc.max_receive_message_length", 256 * 1024),  # four times the largest answer that is believed
     ("grpc.max_metadata_size", 8192),
-    ("grpc.max_concurrent_streams", 64),
+    ("grpc.max_concurrent_streams", 32),  # more than one guest may have open
+    ("grpc.http2.bdp_probe", 0),  # the window of a connection does not grow with what its sender has ready
+    ("grpc.http2.lookahead_bytes", 64 * 1024),
+    ("grpc.http2.max_frame_size", 16_384),
     ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.keepalive_time_ms", 30_000),  # a guest that fell silent is noticed: it must not swallow the next task
     ("grpc.keepalive_timeout_ms", 15_000),
@@ -34,7 +47,6 @@ OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_connection_idle_ms", 300_000),
     ("grpc.max_connection_age_ms", 1_800_000),  # give or take a tenth: guests spread over new processes by themselves
     ("grpc.max_connection_age_grace_ms", 90_000),
-    ("grpc.so_reuseport", 0),
 ]
 
 log = logging.getLogger(__name__)
@@ -44,12 +56,15 @@ Answer = Callable[[AsyncIterator[bytes], "grpc.aio.ServicerContext[bytes, bytes]
 class Door(grpc.GenericRpcHandler):
     """Every method leads here, known or not."""
 
-    def __init__(self, directory: Directory, limits: Limits, worker: WorkerService, identity: IdentityService) -> None:
+    def __init__(
+        self, front: Front, directory: Directory, limits: Limits, worker: WorkerService, identity: IdentityService
+    ) -> None:
+        self._front = front
         self._directory = directory
         self._limits = limits
         self._worker = worker
         self._identity = identity
-        self._warnings = Bucket(5)
+        self._denials = Denials()
 
     def service(self, handler_call_details: "grpc.HandlerCallDetails") -> Any:
         """Answer with a handler that sees the call before its body: to gRPC it is a stream of one message."""
@@ -63,30 +78,40 @@ class Door(grpc.GenericRpcHandler):
     async def _guarded(
         self, method: str, body: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[bytes, bytes]"
     ) -> bytes:
+        link = self._front.link(context.peer())
         try:
-            return await self._answer(method, body, context)
+            if link is None:
+                raise away("the connection is gone")
+            link.spend(CALL_COST)
+            return await self._answer(method, body, context, link)
         except Denied as denied:
-            self._warn(method, context.peer(), denied)
-            await context.abort(denied.code, denied.text)
+            await self._deny(method, context, link, denied)
         except Exception:
-            log.exception("a call of %s from %s", method, context.peer())
+            log.exception("a call of %s from %s", method[-80:], link.peer if link else "nobody")
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the gateway failed")
         raise AssertionError("abort raises")  # for the checker of types
 
-    def _warn(self, method: str, peer: str, denied: Denied) -> None:
-        if denied.code not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND) and self._warnings.take():
-            log.warning("denied %s from %s: %s %s", method[-80:], peer, denied.code.name, denied.text)
+    async def _deny(
+        self, method: str, context: "grpc.aio.ServicerContext[bytes, bytes]", link: Link | None, denied: Denied
+    ) -> None:
+        if link is not None:
+            if denied.code is grpc.StatusCode.UNAUTHENTICATED:
+                link.demote()
+                link.spend(STRANGER_COST)
+            if denied.code not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND):
+                kind = f"{denied.code.name} {denied.text}"
+                self._denials.tell(kind, link.address, "denied %s from %s: %s", method[-80:], link.peer, kind)
+        await context.abort(denied.code, denied.text)
 
     async def _answer(
-        self, method: str, body: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[bytes, bytes]"
+        self, method: str, body: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[bytes, bytes]", link: Link
     ) -> bytes:
-        if method == f"{IDENTITY}Enrol":
-            token = _token(context)
-            with self._limits.stranger(context.peer()):
-                ticket = await _whole(body)
-            return await self._identity.enrol(token, ticket, context.peer())
         token = _token(context)
+        if method == f"{IDENTITY}Enrol":
+            link.spend(STRANGER_COST)
+            return await self._identity.enrol(token, await _whole(body), link.peer)
         guest, is_used = await self._directory.guest_of(token)
+        link.admit(guest)
         if not is_used:
             self._identity.note_use(guest, token)
         if method == POLL:
@@ -115,9 +140,14 @@ class Door(grpc.GenericRpcHandler):
         raise forbidden("guests may not call this")
 
     async def keep_current(self, seconds: float) -> None:
-        """For ever: end the polls of guests that were revoked, or that another generation has replaced."""
+        """For ever: end the polls of guests that were revoked, or that another generation has replaced; and tidy up."""
+        tidied = time.monotonic()
         while True:
             await asyncio.sleep(seconds)
+            if time.monotonic() - tidied > TIDY_EVERY:
+                tidied = time.monotonic()
+                self._denials.sum_up()
+                give_back()
             try:
                 for each in await self._directory.gone(self._limits.open_guests()):
                     log.info("guest %s is known no more; its polls are ended", each.instance_id)
@@ -177,13 +207,9 @@ def _stamps(files: tuple[Path, Path]) -> tuple[int, ...]:
     return tuple(each.stat().st_mtime_ns for each in files)
 
 
-def build_server(settings: GatewaySettings, door: Door) -> grpc.aio.Server:
-    """The server, bound; OSError when the port is taken."""
+def build_server(settings: GatewaySettings, door: Door, target: str) -> grpc.aio.Server:
+    """The server, bound to a socket that nobody else reaches."""
     server = grpc.aio.server(options=OPTIONS)
     server.add_generic_rpc_handlers((door,))
-    where = f"{settings.gateway_host}:{settings.gateway_port}"
-    try:
-        server.add_secure_port(where, credentials(settings))
-    except RuntimeError as error:
-        raise OSError(f"cannot listen on {where}") from error
+    server.add_secure_port(target, credentials(settings))
     return server

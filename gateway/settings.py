@@ -24,6 +24,18 @@ class GatewaySettings(KeySettings):
     """CA certificates (PEM) that enrolled guests are to believe from now on: how a CA is exchanged."""
     identity_seconds: float = 5
     """Seconds after which a revoked or changed token is noticed, at most."""
+    gateway_strangers: int = 512
+    """Connections that have not shown a valid token yet, at once; others wait for their turn."""
+    gateway_strangers_per_address: int = 64
+    """The same of one address. Guests behind one NAT share it while they connect, not afterwards."""
+    gateway_connections_per_second: float = 100
+    """Connections of one address that are taken a second, twice as many at once; others wait for their turn."""
+    guest_connections: int = 8
+    """Connections that one guest may have; one more ends the oldest."""
+    guest_bytes_per_second: float = 262_144
+    """Bytes that one guest may send a second, and at once; what is more is read later."""
+    guest_processor_share: float = 0.2
+    """Share of a processor that one guest's calls may use; what is more is read later."""
     guest_polls_per_second: float = 50
     """Polls that one guest may begin a second; twice as many at once."""
     guest_calls_per_second: float = 100

@@ -6,7 +6,7 @@ control-plane worker that decodes it; so nobody does.
 
 from collections.abc import Iterator
 
-MAX_FIELDS = 4096  # of one level; an honest answer has some twenty
+MAX_FIELDS = 1024  # of all levels that are looked at; an honest answer has some twenty
 MAX_DEPTH = 8  # causes below a failure; the converter of the control plane believes as many
 CAUSE = 4  # field of temporal.api.failure.v1.Failure
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types; 3 and 4, groups, are of the past, and nest
@@ -20,12 +20,24 @@ class TooDeep(ValueError):
     """A failure has more causes than anybody believes."""
 
 
-def fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+class Count:
+    """How many fields of one request may still be looked at, on all its levels together."""
+
+    def __init__(self, left: int = MAX_FIELDS) -> None:
+        self._left = left
+
+    def one(self) -> None:
+        """Count a field; Garbage when there were too many."""
+        self._left -= 1
+        if self._left < 0:
+            raise Garbage("too many fields")
+
+
+def fields(message: memoryview, count: Count) -> Iterator[tuple[int, memoryview]]:
     """Number and content of each length-delimited field of one level; Garbage when it cannot be a message."""
     place = 0
-    for _ in range(MAX_FIELDS):
-        if place == len(message):
-            return
+    while place < len(message):
+        count.one()
         tag, place = _varint(message, place)
         number, kind = tag >> 3, tag & 7
         if number == 0:
@@ -40,7 +52,6 @@ def fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
         if kind == BYTES:
             yield number, message[place:end]
         place = end
-    raise Garbage(f"more than {MAX_FIELDS} fields")
 
 
 def _end_of_number(message: memoryview, place: int, kind: int) -> int:
@@ -64,11 +75,11 @@ def _varint(message: memoryview, place: int) -> tuple[int, int]:
     raise Garbage("a number of more than ten bytes")
 
 
-def check_depth(failure: memoryview) -> None:
+def check_depth(failure: memoryview, count: Count) -> None:
     """Raise TooDeep when a failure has more than eight causes one below the other. A repeated cause is merged by decoders."""
     level, depth = [failure], 0
     while level:
         if depth > MAX_DEPTH:
             raise TooDeep(f"more than {MAX_DEPTH} causes")
-        level = [content for each in level for number, content in fields(each) if number == CAUSE]
+        level = [content for each in level for number, content in fields(each, count) if number == CAUSE]
         depth += 1

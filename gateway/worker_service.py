@@ -5,6 +5,7 @@ or replaced by a failure `GuestProtocolError`: a worker that is told INVALID_ARG
 would wait for its timeout.
 """
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -37,7 +38,7 @@ from gateway.limits import Limits
 from gateway.seals import NotSealed, check_seals
 from gateway.tokens import TaskTokens
 from gateway.upstream import Upstream
-from gateway.wire import Garbage, TooDeep, check_depth, fields
+from gateway.wire import Count, Garbage, TooDeep, check_depth, fields
 from workflows.answers import MAX_BYTES
 from workflows.keyring import Keyring
 
@@ -49,6 +50,7 @@ MAX_WORKER_HEARTBEAT = 16_384
 TOKEN, FAILURE = 1, 2  # fields that every request about a task has in the same places
 
 Asked = TypeVar("Asked", bound=Message)
+Spend = Callable[[Guest, float], None]
 Rpc = Callable[[Guest, bytes, float], Awaitable[bytes]]
 Task = (
     RespondActivityTaskCompletedRequest
@@ -65,10 +67,11 @@ class Unacceptable(Exception):
 class WorkerService:
     """Serves one guest at a time, and any number side by side."""
 
-    def __init__(self, upstream: Upstream, keyring: Keyring, limits: Limits) -> None:
+    def __init__(self, upstream: Upstream, keyring: Keyring, limits: Limits, spend: Spend) -> None:
         self._upstream = upstream
         self._keyring = keyring
         self._limits = limits
+        self._spend = spend
         self._tokens = TaskTokens(keyring)
         self.rpcs: dict[str, Rpc] = {
             "GetSystemInfo": self._system_info,
@@ -140,15 +143,13 @@ class WorkerService:
         self, guest: Guest, body: bytes, seconds: float, kind: type[Task], kept: tuple[str, ...]
     ) -> bytes:
         """Pass on what a guest says of a task, or in its stead that it cannot be passed on."""
-        said, whole = _token_in(body)
-        token = self._tokens.unwrap(guest, said)
-        request: Message
+        began = time.thread_time()
         try:
-            if not whole:
-                raise Unacceptable("it is no message of Temporal's")
-            request = self._checked(guest, body, kind, kept)
-        except Unacceptable as error:
-            return await self._refuse(guest, token, str(error), seconds)
+            token, request = self._read(guest, body, kind, kept)
+        finally:
+            self._spend(guest, time.thread_time() - began)
+        if isinstance(request, Unacceptable):
+            return await self._refuse(guest, token, str(request), seconds)
         for name, value in (("task_token", token), ("namespace", self._upstream.namespace), ("identity", guest.queue)):
             setattr(request, name, value)
         try:
@@ -157,6 +158,20 @@ class WorkerService:
             if denied.code is not grpc.StatusCode.INVALID_ARGUMENT:
                 raise
             return await self._refuse(guest, token, "Temporal does not take it", seconds)
+
+    def _read(
+        self, guest: Guest, body: bytes, kind: type[Task], kept: tuple[str, ...]
+    ) -> tuple[bytes, Message | Unacceptable]:
+        """Temporal's task token, and what to pass on or why not; denied when the token is not the guest's."""
+        count = Count()
+        said, whole = _token_in(body, count)
+        token = self._tokens.unwrap(guest, said)
+        try:
+            if not whole:
+                raise Unacceptable("it is no message of Temporal's")
+            return token, self._checked(guest, body, kind, kept, count)
+        except Unacceptable as error:
+            return token, error
 
     async def _refuse(self, guest: Guest, token: bytes, why: str, seconds: float) -> bytes:
         info = ApplicationFailureInfo(type="GuestProtocolError", non_retryable=True)
@@ -169,15 +184,15 @@ class WorkerService:
         await self._upstream.call("RespondActivityTaskFailed", request, min(seconds, CALL_SECONDS))
         return b""
 
-    def _checked(self, guest: Guest, body: bytes, kind: type[Task], kept: tuple[str, ...]) -> Message:
+    def _checked(self, guest: Guest, body: bytes, kind: type[Task], kept: tuple[str, ...], count: Count) -> Message:
         """Return a request with these fields of the guest's alone. Nothing is decoded before its size and depth are known."""
         if len(body) > MAX_ANSWER:
             raise Unacceptable(f"it is larger than {MAX_BYTES} bytes")
         try:
             if kind is RespondActivityTaskFailedRequest:
-                for number, content in fields(memoryview(body)):
+                for number, content in fields(memoryview(body), count):
                     if number == FAILURE:
-                        check_depth(content)
+                        check_depth(content, count)
             said = kind.FromString(body)
             said.DiscardUnknownFields()
             check_seals(self._keyring, guest, said)
@@ -264,14 +279,14 @@ def _decoded(kind: type[Asked], body: bytes) -> Asked:
         raise garbled("this is no message of Temporal's") from None
 
 
-def _token_in(body: bytes) -> tuple[bytes, bool]:
+def _token_in(body: bytes, count: Count) -> tuple[bytes, bool]:
     """The task token of a request, read off the wire, and whether what is behind it can be read, too.
 
     Of several tokens the last one counts, as decoders have it.
     """
     token = b""
     try:
-        for number, content in fields(memoryview(body)):
+        for number, content in fields(memoryview(body), count):
             if number == TOKEN:
                 token = bytes(content)
     except Garbage:

@@ -16,6 +16,7 @@ import logging
 import os
 import time
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ from workflows.names import epoch_of, guest_key_id
 KEY_BYTES = 32
 NONCE_BYTES = 12
 LOOK_EVERY = 1.0  # seconds between two looks whether a file of keys has changed
+KEPT = 20_000  # derived keys that a process remembers
 LEARN_EVERY = 5.0  # seconds between two questions of a guest for its keys
 
 log = logging.getLogger(__name__)
@@ -168,30 +170,31 @@ class Keyring(ABC):
 
 
 class _Branches(Keyring):
-    """Derives from rings that others keep; keys are cheap to derive, and guests' too many to keep."""
+    """Derives from rings that others keep, and remembers the keys that were asked for lately."""
 
     kinds: ClassVar[frozenset[str]]
 
     def __init__(self, ring: Callable[..., Ring]) -> None:
         self._ring = ring
-        self._kept: dict[str, bytes] = {}
+        self._kept: OrderedDict[str, tuple[bytes, bytes]] = OrderedDict()
 
     @property
     def current(self) -> int:
         return self._ring().current
 
     def key(self, key_id: str) -> bytes:
-        if key_id in self._kept:
-            return self._kept[key_id]
         kind, epoch = key_id.partition(":")[0], epoch_of(key_id)
         if kind not in self.kinds or epoch is None:
             raise NotOurs(f"no key {key_id[:80]!r} here")
         secret = self._ring(needed=epoch).secrets.get(epoch)
         if secret is None:
             raise NotOurs(f"no key {key_id[:80]!r} here: its epoch is not kept")
-        derived = self._derive(secret, key_id, kind, epoch)
-        if key_id.count(":") == 1:  # a few an epoch
-            self._kept[key_id] = derived
+        known, derived = self._kept.get(key_id, (b"", b""))
+        if known != secret:  # a secret may be forgotten, or replaced
+            derived = self._derive(secret, key_id, kind, epoch)
+            self._kept[key_id] = (secret, derived)
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
         return derived
 
     def _derive(self, secret: bytes, key_id: str, kind: str, epoch: int) -> bytes:

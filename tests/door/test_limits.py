@@ -7,10 +7,11 @@ from uuid import uuid4
 import grpc
 import pytest
 
-from gateway import limits
+from gateway import budget, limits
+from gateway.budget import Budget
 from gateway.denied import Denied
 from gateway.guest import Guest
-from gateway.limits import KEPT, STRANGERS, Bucket, Limits
+from gateway.limits import KEPT, Limits
 from gateway.settings import GatewaySettings
 
 SETTINGS = GatewaySettings(guest_polls_per_second=5, guest_calls_per_second=5, guest_open_polls=3, guest_open_calls=4)
@@ -30,7 +31,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(limits, "time", clock)
+    for each in (limits, budget):
+        monkeypatch.setattr(each, "time", clock)
     return clock
 
 
@@ -41,13 +43,22 @@ def too_much() -> Iterator[None]:
     assert denied.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-def test_a_bucket_has_twice_its_rate_at_once_and_fills_again(clock: Clock) -> None:
-    bucket = Bucket(5)
-    assert [bucket.take() for _ in range(11)] == [True] * 10 + [False]
+def test_a_budget_has_its_burst_at_once_and_fills_again(clock: Clock) -> None:
+    budget = Budget(5, 10)
+    assert [budget.take() for _ in range(11)] == [True] * 10 + [False]
     clock.now += 0.5
-    assert [bucket.take() for _ in range(3)] == [True, True, False]
+    assert [budget.take() for _ in range(3)] == [True, True, False]
     clock.now += 1000
-    assert [bucket.take() for _ in range(11)] == [True] * 10 + [False]
+    assert [budget.take() for _ in range(11)] == [True] * 10 + [False]
+
+
+def test_a_budget_that_is_overdrawn_says_for_how_long(clock: Clock) -> None:
+    budget = Budget(2, 4)
+    assert [budget.spend(4), budget.spend(1), budget.spend(2)] == [0, 0.5, 1.5]
+    clock.now += 1
+    assert (budget.spend(0), budget.take()) == (0.5, False)
+    clock.now += 1
+    assert budget.take()
 
 
 def test_polls_that_are_open_are_counted_for_each_guest(clock: Clock) -> None:
@@ -94,17 +105,6 @@ def test_guests_that_were_not_heard_of_are_forgotten(clock: Clock) -> None:
     with counted.poll(ONE):
         counted.open_guests()
         assert list(counted._accounts) == [ONE]
-
-
-def test_strangers_are_counted_by_address(clock: Clock) -> None:
-    counted = Limits(SETTINGS)
-    with ExitStack() as stack:
-        for port in range(STRANGERS):
-            stack.enter_context(counted.stranger(f"ipv4:192.0.2.1:{port}"))
-        with too_much(), counted.stranger("ipv4:192.0.2.1:9999"):
-            pass
-        stack.enter_context(counted.stranger("ipv6:%5B2001:db8::1%5D:1"))
-    assert not counted._strangers
 
 
 class Call:

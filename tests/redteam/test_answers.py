@@ -155,7 +155,7 @@ REFUSED: dict[str, dict[str, Making]] = {
         "two good payloads": two_good_payloads,
         "10000 payloads": always(lambda task: completed(task, many([Payload()] * 10_000))),
         "70 kB": large(70_000),
-        "1 MB": large(2**20),
+        "250 kB": large(250_000),
     },
     "messages": {
         "garbage behind the token": behind_the_token(b"\x12\x7f" + bytes(range(255, 128, -1)) * 4),

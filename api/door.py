@@ -75,7 +75,7 @@ class Door:
     async def log_in(self, request: Request, form: Mapping[str, str]) -> Response:
         """Begin a session in the place of the browser's former one."""
         account = Account(**form)
-        chosen, seconds = await self._operators.log_in(account)
+        chosen, seconds = await self._operators.log_in(account, request.client.host if request.client else "")
         await self._operators.log_out(self._chosen(request))
         answer = see_login()
         answer.set_cookie(self._cookie, chosen, max_age=int(seconds), path="/",

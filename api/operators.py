@@ -14,7 +14,7 @@ from api.policy import Policy
 
 WINDOW = 60.0  # seconds in which failed logins are counted
 FAILED_OF_ONE = 5
-FAILED_OF_ALL = 30
+FAILED_OF_ADDRESS = 30
 MOST_SESSIONS = 1000
 
 log = logging.getLogger("api.operators")
@@ -68,27 +68,31 @@ def _key(chosen: str) -> bytes:
 
 
 class Attempts:
-    """Logins that failed lately: 5 a minute for one user, 30 a minute in all."""
+    """Logins that failed lately: 5 a minute for one user, 30 a minute in all, each from one address.
+
+    Another address has its own count: who does not know a password cannot keep out who does.
+    """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
-        self._failed: deque[tuple[float, str]] = deque()
+        self._failed: deque[tuple[float, str, str]] = deque()
 
-    def begin(self, user: str) -> None:
+    def begin(self, user: str, address: str = "") -> None:
         """Count an attempt as failed until it is forgiven; Fault 429 when there were too many."""
         now = self._clock()
         while self._failed and self._failed[0][0] <= now - WINDOW:
             self._failed.popleft()
-        own = [when for when, whose in self._failed if whose == user]
-        if len(own) >= FAILED_OF_ONE or len(self._failed) >= FAILED_OF_ALL:
-            first = own[0] if len(own) >= FAILED_OF_ONE else self._failed[0][0]
+        there = [(when, whose) for when, whose, where in self._failed if where == address]
+        own = [when for when, whose in there if whose == user]
+        if len(own) >= FAILED_OF_ONE or len(there) >= FAILED_OF_ADDRESS:
+            first = own[0] if len(own) >= FAILED_OF_ONE else there[0][0]
             wait = str(int(first + WINDOW - now) + 1)
             raise Fault(429, f"Too many logins have failed; try again in {wait} seconds.", {"Retry-After": wait})
-        self._failed.append((now, user))
+        self._failed.append((now, user, address))
 
-    def forgive(self, user: str) -> None:
+    def forgive(self, user: str, address: str = "") -> None:
         """Take back the user's latest attempt: it did not fail."""
-        latest = next((each for each in reversed(self._failed) if each[1] == user), None)
+        latest = next((each for each in reversed(self._failed) if each[1:] == (user, address)), None)
         if latest is not None:
             self._failed.remove(latest)
 
@@ -112,17 +116,17 @@ class Operators:
             raise Fault(403, "Only an operator may do this: the policy's rule context_is_admin says who is one.")
         return identity
 
-    async def log_in(self, account: Account) -> tuple[str, float]:
+    async def log_in(self, account: Account, address: str = "") -> tuple[str, float]:
         """Begin a session of an operator, which ends with its token at the latest; return its id and its seconds."""
         whose = f"{account.user_domain}/{account.user}".casefold()
-        self._attempts.begin(whose)
+        self._attempts.begin(whose, address)
         try:
             grant = await self._keystone.log_in(account)
         except Fault as fault:
             if fault.code != 401:  # nobody's password was tried
-                self._attempts.forgive(whose)
+                self._attempts.forgive(whose, address)
             raise
-        self._attempts.forgive(whose)
+        self._attempts.forgive(whose, address)
         try:
             await self.admit(grant.token, "POST", "/login")
         except Fault:

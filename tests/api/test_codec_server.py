@@ -419,3 +419,13 @@ def history_input(shown: subprocess.CompletedProcess[str]) -> bytes:
     return (
         base64.b64decode(found["data"]) if isinstance(found, dict) and "data" in found else json.dumps(found).encode()
     )
+
+
+def test_failed_logins_from_one_address_keep_nobody_out_at_another() -> None:
+    attempts = Attempts(lambda: 0.0)
+    for number in range(30):
+        attempts.begin("operator" if number < 5 else f"user {number}", "192.0.2.1")
+    for user in ("operator", "another"):
+        with pytest.raises(Fault):
+            attempts.begin(user, "192.0.2.1")
+        attempts.begin(user, "192.0.2.2")

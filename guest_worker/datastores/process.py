@@ -42,20 +42,27 @@ class EngineProcess:
 
     def start(self, command: Sequence[str], probe: Callable[[], Probe], *, patience: float = 50) -> None:
         """Start and wait until it answers; EngineFailed with the end of its log when it ends instead."""
-        if self.pid() is None:
-            self.rotate_log()
-            self._log_start = self._log_size()
-            number = self._engine.start(command, self.log)
-            self._pid_file.write_text(f"{number} {host.started_at(number)}")
+        begun = self.pid() is None
+        if begun:
+            self._begin(command)
         deadline = time.monotonic() + patience
         while (seen := probe()).state is not EngineState.ANSWERS:
             if seen.state is EngineState.ADMINISTRATOR_REFUSED:
                 raise AdministratorRefused(f"{self._name} refuses its administrator: {seen.words}")
-            if self.pid() is None:
+            if self.pid() is None and begun:
                 raise EngineFailed(f"{self._name} does not start: {self.last_words()}")
+            if self.pid() is None:  # one that was about to end has ended
+                begun = True
+                self._begin(command)
             if time.monotonic() > deadline:
                 raise NotYet(f"{self._name} does not answer yet: {seen.words or self.last_words()}")
             time.sleep(0.05)
+
+    def _begin(self, command: Sequence[str]) -> None:
+        self.rotate_log()
+        self._log_start = self._log_size()
+        number = self._engine.start(command, self.log)
+        self._pid_file.write_text(f"{number} {host.started_at(number)}")
 
     def stop(self, number: signal.Signals, *, patience: float = 50) -> None:
         """Ask the engine to end and wait for it and its children; NotYet when it takes longer."""

@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 
 from tests.contracts.mariadb import MARIADB_ATTEMPT, MARIADB_HOLDS, MARIADB_THINGS, MARIADB_TRAPS
-from tests.contracts.postgresql import POSTGRESQL_ATTEMPT, POSTGRESQL_THINGS, POSTGRESQL_TRAPS
+from tests.contracts.postgresql import POSTGRESQL_ATTEMPT, POSTGRESQL_HOLDS, POSTGRESQL_THINGS, POSTGRESQL_TRAPS
 from tests.contracts.tables import Hold, Thing, Trap
 
 
@@ -108,6 +108,7 @@ class PostgreSQLDialect(Dialect):
     attempt = POSTGRESQL_ATTEMPT
     things = POSTGRESQL_THINGS
     traps = POSTGRESQL_TRAPS
+    holds = POSTGRESQL_HOLDS
     memory_question = "SELECT setting::bigint * 8192 FROM pg_settings WHERE name = 'shared_buffers'"
     refused = (psycopg.Error,)
 

@@ -1,6 +1,6 @@
 """PostgreSQL's tables for the conformance suite."""
 
-from tests.contracts.tables import Thing, Trap
+from tests.contracts.tables import Hold, Thing, Trap
 
 POSTGRESQL_THINGS = (
     Thing(
@@ -262,4 +262,27 @@ POSTGRESQL_TRAPS = (
         ),
         by_root=True,
     ),
+)
+
+POSTGRESQL_HOLDS = (
+    Hold("read", ("BEGIN", "SELECT * FROM t")),
+    Hold("write", ("BEGIN", "INSERT INTO t VALUES (2)")),
+    Hold("locked table", ("BEGIN", "LOCK TABLE t IN ACCESS EXCLUSIVE MODE")),
+    Hold(
+        "locked rows, cursor, listener",
+        ("LISTEN l", "BEGIN", "DECLARE c CURSOR FOR SELECT * FROM t FOR UPDATE", "FETCH c"),
+    ),
+    Hold("uncommitted definition", ("BEGIN", "CREATE TABLE u (n int)", "DROP TABLE t")),
+    Hold("uncommitted setting of the database", ("BEGIN", "ALTER DATABASE app SET work_mem = '5MB'")),
+    Hold("uncommitted user", ("BEGIN", "CREATE ROLE eve"), by_root=True, database="postgres"),
+    Hold(
+        "uncommitted change of a user",
+        ("BEGIN", "ALTER ROLE amy CONNECTION LIMIT 9"),
+        by_root=True,
+        database="postgres",
+    ),
+    Hold("uncommitted membership", ("BEGIN", "GRANT bob TO amy"), by_root=True, database="postgres"),
+    Hold("uncommitted grant", ("BEGIN", "GRANT CREATE ON DATABASE app TO bob"), by_root=True, database="postgres"),
+    Hold("locked roles", ("BEGIN", "LOCK TABLE pg_authid IN ACCESS EXCLUSIVE MODE"), by_root=True, database="postgres"),
+    Hold("locked databases", ("BEGIN", "LOCK TABLE pg_database IN SHARE MODE"), by_root=True, database="postgres"),
 )

@@ -33,3 +33,4 @@ class Hold:
     name: str
     statements: tuple[str, ...]
     by_root: bool = False
+    database: str = "app"

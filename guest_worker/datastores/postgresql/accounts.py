@@ -24,6 +24,7 @@ from workflows.domain.datastores.postgresql import (
 )
 from workflows.domain.errors import AlreadyExists, BadRequest, Busy, EngineFailed, NotFound
 
+ADOPTING_SECONDS = 2.0  # what a call gives to what older guests left
 ENDING_SECONDS = 3.0  # how long sessions may take to end
 ENABLED, DISABLED = "enabled", "disabled"
 POWERS = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
@@ -50,8 +51,8 @@ class PostgreSQLAccounts(Accounts):
         try:
             with _translated(), self._session.call():
                 if not self._adopted:
-                    self._owners.adopt_all()
-                    self._adopted = True
+                    with self._session.call(ADOPTING_SECONDS):
+                        self._adopted = self._owners.adopt_all()
                 yield
         finally:
             self._turn.release()

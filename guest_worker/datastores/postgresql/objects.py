@@ -115,13 +115,13 @@ def _of_administrator(do: Change, catalog: str, column: str) -> list[tuple[bytes
     """Kind and name of what is the administrator's, but for parts of extensions, of types, and of tables."""
     name = catalog.encode()
     relations = b"AND o.relkind = ANY('{r,p,v,m,f,S}')" if catalog == "pg_class" else b""
-    parts = b"'e', 'i', 'a'" if catalog == "pg_class" else b"'e', 'i'"
+    of_a_column = b"OR (d.deptype = 'a' AND o.relkind = 'S')" if catalog == "pg_class" else b""
     rows = do(
         b"SELECT convert_to(obj.type, 'SQL_ASCII'), convert_to(obj.identity, 'SQL_ASCII') FROM %b o,"
         b" LATERAL pg_identify_object('%b'::regclass, o.oid, 0) obj WHERE o.%b = %d AND o.oid >= %d %b"
         b" AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = '%b'::regclass AND d.objid = o.oid AND d.objsubid = 0"
-        b" AND d.refobjid <> o.oid AND d.deptype IN (%b)) ORDER BY o.oid"
-        % (name, name, column.encode(), ADMIN_OID, FIRST_OID, relations, name, parts)
+        b" AND d.refobjid <> o.oid AND (d.deptype IN ('e', 'i') %b)) ORDER BY o.oid"
+        % (name, name, column.encode(), ADMIN_OID, FIRST_OID, relations, name, of_a_column)
     )
     return [(kind, identity) for kind, identity in rows]
 

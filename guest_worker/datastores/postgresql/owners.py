@@ -83,18 +83,24 @@ class Owners:
 
     # -- databases without an owning role ------------------------------------------------------------------------------
 
-    def adopt_all(self) -> None:
-        """Give each database that is the administrator's an owning role; one that is locked waits for the next time."""
+    def adopt_all(self) -> bool:
+        """Give each database that is the administrator's an owning role; what is locked or takes long waits for later.
+
+        Whether none is left.
+        """
         self._close_to_strangers()
         rows = self._session.rows(
             "SELECT datname FROM pg_database WHERE datdba = %s::regrole AND datname <> ALL(%s) ORDER BY 1",
             (ADMIN, list(POSTGRESQL.reserved_databases)),
         )
+        left = 0
         for (database,) in rows:
             try:
                 self._adopt(database)
             except FAILURES as error:
+                left += 1
                 LOG.warning("database %s keeps its owner for now: %s", database, error)
+        return left == 0
 
     def _close_to_strangers(self) -> None:
         """Only the administrator and root may connect to the engine's own databases."""

@@ -16,6 +16,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
+from guest_worker.datastores.base import AdministratorRefused
 from guest_worker.datastores.postgresql.watch import Watch
 from workflows.domain.errors import Busy, EngineFailed
 
@@ -56,10 +57,6 @@ WAITED = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg
 Statement = LiteralString | sql.Composed | bytes
 Values = Sequence[Any] | Mapping[str, Any]
 Connection = psycopg.Connection[tuple[Any, ...]]
-
-
-class AdministratorRefused(EngineFailed):
-    """The engine runs, and does not let our account in, or not do its work."""
 
 
 class Change:
@@ -187,6 +184,9 @@ class Session:
         except psycopg.OperationalError as error:
             if REFUSALS.search(str(error)):
                 raise AdministratorRefused("the administrator's account is refused by the database") from error
+            if isinstance(error, psycopg.errors.ConnectionTimeout):  # roles or databases are locked
+                holders = self.blockers(None)
+                raise Busy(f"The database is locked by {holders or 'somebody'}; nothing was changed.") from error
             raise
         finally:
             os.close(folder)

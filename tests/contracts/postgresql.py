@@ -283,6 +283,5 @@ POSTGRESQL_HOLDS = (
     ),
     Hold("uncommitted membership", ("BEGIN", "GRANT bob TO amy"), by_root=True, database="postgres"),
     Hold("uncommitted grant", ("BEGIN", "GRANT CREATE ON DATABASE app TO bob"), by_root=True, database="postgres"),
-    Hold("locked roles", ("BEGIN", "LOCK TABLE pg_authid IN ACCESS EXCLUSIVE MODE"), by_root=True, database="postgres"),
     Hold("locked databases", ("BEGIN", "LOCK TABLE pg_database IN SHARE MODE"), by_root=True, database="postgres"),
 )

@@ -5,11 +5,12 @@ DEPLOY := cd $(CURDIR) && $(HOME_FOLDER)/venv/embedded/bin/python -m deploy
 DEV := $(HOME_FOLDER)/venv/dev/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status logs clean test redteam lint bench bench-gateway lock setup-demo setup-test setup-lint
+.PHONY: help demo up down status logs clean test test-all redteam lint bench bench-gateway lock setup-demo setup-test setup-lint
 
 help:
 	@echo "make demo    set up, start Coffer, order a MariaDB and a PostgreSQL, leave it running"
-	@echo "make test    set up, run all tests, leave nothing running"
+	@echo "make test    set up, run the tests, leave nothing running"
+	@echo "make test-all   the same with every case of the long tables"
 	@echo "make up      start Coffer           make down    stop it; databases and state stay"
 	@echo "make status  what runs              make logs    follow all logs"
 	@echo "make clean   stop and forget all    make lint    formatting, types, arrows"
@@ -40,6 +41,9 @@ clean: down
 
 test: setup-test lint
 	@$(DEV)/python -m pytest
+
+test-all: setup-test lint
+	@$(DEV)/python -m pytest --every-case
 
 redteam: setup-test
 	@$(DEV)/python -m pytest -q -W ignore tests/redteam

@@ -1,18 +1,68 @@
 """What all tests share: one stack and one Temporal server a session, started when the first test asks for them."""
 
 import signal
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
 from tests.stack import RunningStack, running_stack
 
 pytest_plugins = ["tests.worlds"]
+HERE = Path(__file__).parent
+
+# Files with tables of many slow cases: about how many of them `make test` takes, spread over each table. `make test-all`
+# takes every case.
+SAMPLED = {
+    "accounts/test_all_or_nothing.py": 12,
+    "accounts/test_deadlines.py": 8,
+    "contracts/test_administrator.py": 20,
+    "contracts/test_locks.py": 24,
+    "contracts/test_mariadb_locks.py": 12,
+    "contracts/test_sharing.py": 40,
+    "redteam/test_floods.py": 12,
+    "runbooks/test_create.py": 40,
+    "runbooks/test_delete_and_restart.py": 24,
+    "whole/test_away.py": 4,
+    "whole/test_operations_away.py": 6,
+}
 
 
 def pytest_configure() -> None:
     """A test run that is told to end still cleans up: SIGTERM is as good as Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--every-case`: the whole of each table."""
+    parser.addoption("--every-case", action="store_true", help="run every case of the tables in SAMPLED")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep a sample of the tables in SAMPLED, unless files or tests are named or every case is asked for."""
+    if config.option.every_case or any("::" in each for each in config.args) or config.option.keyword:
+        return
+    tables: dict[str, dict[str, list[pytest.Item]]] = defaultdict(lambda: defaultdict(list))
+    for item in items:
+        file = item.path.relative_to(HERE).as_posix() if item.path.is_relative_to(HERE) else ""
+        if file in SAMPLED:
+            tables[file][item.name.partition("[")[0]].append(item)
+    dropped: set[pytest.Item] = set()
+    for file, tests in tables.items():
+        share = SAMPLED[file] / sum(map(len, tests.values()))
+        for cases in tests.values():
+            dropped |= set(cases) - set(_spread(cases, max(2, round(share * len(cases)))))
+    if dropped:
+        config.hook.pytest_deselected(items=list(dropped))
+        items[:] = [each for each in items if each not in dropped]
+
+
+def _spread(cases: Sequence[pytest.Item], count: int) -> list[pytest.Item]:
+    """So many of the cases, evenly spread over their order."""
+    if count >= len(cases):
+        return list(cases)
+    return [cases[number * len(cases) // count] for number in range(count)]
 
 
 @pytest.fixture(scope="session")

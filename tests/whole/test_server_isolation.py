@@ -189,7 +189,7 @@ def assert_own(server: Server, seen: list[list[Any]]) -> None:
 
 
 ATTEMPTS = {
-    "another device": "ln -s /home/image /dev/disk/by-id/virtio-evil",
+    "another device": "ln -s /tmp/image /dev/disk/by-id/virtio-evil",
     "another /dev": "mv /dev /dev2",
     "another /var": "mv /var /var2",
     "another /etc": "mv /etc /etc2",
@@ -223,7 +223,7 @@ def test_nothing_that_root_trusts_can_be_replaced(tenant: Tenant, user: str) -> 
 
 QUESTIONS: tuple[dict[str, Any], ...] = (
     {"verb": "prepare", "volume_id": "evil"},
-    {"verb": "prepare", "volume_id": "../../../home/image"},
+    {"verb": "prepare", "volume_id": "../../../tmp/image"},
     {"verb": "prepare", "volume_id": "evil\n"},
     {"verb": "run", "command": ["/bin/sh", "-c", "id"]},
     {"verb": "run", "command": ["/home/mariadbd"]},

@@ -32,6 +32,7 @@ class Wanted:
     datastore: str
     flavor: str
     shown: int = 0  # steps that were already printed
+    ordered: bool = False  # in this run
 
     @property
     def name(self) -> str:
@@ -84,6 +85,7 @@ class Demonstration:
             )
             self.openstack("database", "instance", "create", each.name, "--flavor", each.flavor, "--size", "1",
                            "--datastore", each.datastore)  # fmt: skip
+            each.ordered = True
 
     def follow(self) -> None:
         """Show each step when it ends, until all instances serve."""
@@ -115,7 +117,8 @@ class Demonstration:
             operations = self._client.get(f"/instances/{instance_id}/operations")["operations"]
         except httpx.HTTPError:
             return
-        creation = [each for each in operations if each["kind"] == "create" and each["state"] == "RUNNING"]
+        states = ("RUNNING", "DONE") if wanted.ordered else ("RUNNING",)  # it may end before the first look
+        creation = [each for each in operations if each["kind"] == "create" and each["state"] in states]
         steps = [each["name"] for each in creation[0]["steps"]] if creation else []
         for step in steps[wanted.shown :]:
             say(f"  {time.monotonic() - self._began:5.1f} s  {wanted.name}: {step}")

@@ -49,6 +49,10 @@ def _undisturbed(work: Callable[..., Any]) -> Callable[..., Any]:
 
 async def _beat(seconds: float) -> None:
     while True:
-        with suppress(TimeoutError):  # the loop had other things to do; the next beat will do
-            await asyncio.to_thread(activity.heartbeat)  # of a step in a thread: it waits for the loop
         await asyncio.sleep(seconds)
+        try:
+            await asyncio.to_thread(activity.heartbeat)  # of a step in a thread: it waits for the loop
+        except TimeoutError:
+            continue  # the loop had other things to do; the next beat will do
+        except RuntimeError:  # the step waits for its thread: until it has one, heartbeats are the loop's
+            activity.heartbeat()

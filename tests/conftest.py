@@ -17,15 +17,18 @@ HERE = Path(__file__).parent
 SAMPLED = {
     "accounts/test_all_or_nothing.py": 12,
     "accounts/test_deadlines.py": 8,
-    "contracts/test_administrator.py": 20,
-    "contracts/test_locks.py": 24,
-    "contracts/test_mariadb_locks.py": 12,
-    "contracts/test_sharing.py": 40,
-    "redteam/test_floods.py": 12,
-    "runbooks/test_create.py": 40,
-    "runbooks/test_delete_and_restart.py": 24,
+    "contracts/test_administrator.py": 12,
+    "contracts/test_locks.py": 16,
+    "contracts/test_mariadb_grants.py": 20,
+    "contracts/test_mariadb_locks.py": 8,
+    "contracts/test_mariadb_sessions.py": 20,
+    "contracts/test_sharing.py": 24,
+    "redteam/test_floods.py": 8,
+    "runbooks/test_create.py": 24,
+    "runbooks/test_delete_and_restart.py": 16,
+    "runbooks/test_making_way.py": 10,
     "whole/test_away.py": 4,
-    "whole/test_operations_away.py": 6,
+    "whole/test_operations_away.py": 4,
 }
 
 

@@ -91,7 +91,8 @@ def test_the_newest_collations_are_there(demo: httpx.Client, here: dict[str, Any
         {"name": "b", "collate": "utf8mb4_uca1400_german2_as_cs"},
         {"name": "c", "character_set": "utf8", "collate": "utf8_unicode_ci"},
     ]
-    assert demo.post(f"{here['path']}/databases", json={"databases": wanted}).status_code == 202
+    answer = demo.post(f"{here['path']}/databases", json={"databases": wanted})
+    assert answer.status_code == 202, answer.text
 
 
 @pytest.mark.parametrize("name", ["u!1", "u*1", "u&1", "用户", "50%s", "a@b"])

@@ -313,8 +313,10 @@ def _canonical(user: UserName) -> UserName:
 
 
 def _of_collation(collation: str) -> str:
-    """The collations of Unicode 14 go by a short name, too, for every character set that they are for."""
-    return f"{sql.text(collation.lower())} IN (COLLATION_NAME, FULL_COLLATION_NAME)"
+    """The collations of Unicode 14 go by a short name, too; those of utf8mb3 as `utf8_…`, which the engine lists as none."""
+    name = collation.lower()
+    name = f"utf8mb3_{name[5:]}" if name.startswith("utf8_") else name
+    return f"{sql.text(name)} IN (COLLATION_NAME, FULL_COLLATION_NAME)"
 
 
 def _checked(check: Callable[..., Any], *values: Any) -> None:

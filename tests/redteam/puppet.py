@@ -198,7 +198,7 @@ async def several(field: Field, cases: Mapping[str, Callable[[], Awaitable[str]]
     for name, what in got.items():
         field.report.case = f"{title}: {name}"
         field.report.add(what, "restarted, answered, kept its rows")
-    assert not wrong
+    assert not wrong, wrong
 
 
 def refusals(thief: Thief, makings: Mapping[str, Making]) -> dict[str, Callable[[], Awaitable[str]]]:
@@ -228,7 +228,7 @@ def restarts(
             end = await restart(field, thief)
         row = field.world.instance(thief.instance_id)
         assert wanted in (None, end), end
-        assert row["status"] == ("ACTIVE" if end == NO_FAILURE else "ERROR")
+        assert row["status"] == "ACTIVE"  # what failed is the operation, not the instance
         assert len(row["fault"] or "") < 2100
         assert field.world.open_operations(thief.instance_id) == 0
         heal(field, thief)

@@ -54,8 +54,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep a sample of the tables in SAMPLED and nothing of UNPROVEN, unless a test is named or every case is asked for."""
-    if config.option.every_case or any("::" in each for each in config.args) or config.option.keyword:
+    """Keep a sample of the tables in SAMPLED and nothing of UNPROVEN, unless a file is named or every case is asked for."""
+    if (
+        config.option.every_case
+        or any("::" in each or each.endswith(".py") for each in config.args)
+        or config.option.keyword
+    ):
         return
     dropped = {each for each in items if _file(each) in UNPROVEN}
     tables: dict[str, dict[str, list[pytest.Item]]] = defaultdict(lambda: defaultdict(list))

@@ -5,9 +5,7 @@ suite like the others.
 """
 
 import asyncio
-import os
 import shutil
-import signal
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from guest_worker.settings import GuestSettings
 from guest_worker.worker import build_guest, build_worker
 from tests.elsewhere import Elsewhere, open_folder
 from tests.gateway import TestGateway
-from tests.machine import loopback, processes_below
+from tests.machine import kill_below, loopback
 from workflows.domain.guest import GuestBoot
 from workflows.enrolment import ticket_for
 from workflows.files import write_private
@@ -105,9 +103,7 @@ class TestGuest:
         await self.faint()
         if self.guest is not None:
             self.guest.end()
-        running = processes_below(self.folder)
-        for pid in running:
-            os.kill(pid, signal.SIGKILL)
+        running = kill_below(self.folder)
         self.engine.end()
         shutil.rmtree(self.folder, ignore_errors=True)
         return running

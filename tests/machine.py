@@ -2,6 +2,8 @@
 
 import os
 import random
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -25,4 +27,13 @@ def processes_below(folder: Path) -> list[int]:
             continue
         if state not in "ZX" and (str(folder) in words or place.startswith(str(folder))):
             found.append(int(entry.name))
+    return found
+
+
+def kill_below(folder: Path) -> list[int]:
+    """Kill what `processes_below` finds; return the ids. A process may end by itself between the look and the signal."""
+    found = processes_below(folder)
+    for pid in found:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     return found

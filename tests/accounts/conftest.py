@@ -1,6 +1,5 @@
 """One engine of each kind, a Temporal server, and a guest worker between them that can be ended, killed and stopped."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -25,7 +24,7 @@ from tests.accounts.guest_process import MASTER
 from tests.contracts.conftest import ENGINES
 from tests.contracts.engines import DIALECTS, Dialect
 from tests.elsewhere import Elsewhere, open_folder
-from tests.machine import loopback, processes_below
+from tests.machine import kill_below, loopback
 from tests.temporal import TemporalServer, temporal_server
 from workflows.domain.accounts import NewUser, UserName
 from workflows.keyring import MasterKeyring
@@ -146,8 +145,7 @@ def engine(request: pytest.FixtureRequest, temporal: TemporalServer) -> Iterator
         yield Host(temporal, uuid4(), driver, DIALECTS[manager], folder, address)
         driver.stop()
     finally:
-        for pid in processes_below(folder):
-            os.kill(pid, signal.SIGKILL)
+        kill_below(folder)
         driver.end()
         shutil.rmtree(folder)
 

@@ -1,7 +1,6 @@
 """An account call changes all of what it says, or nothing: whatever fails, and whenever the guest worker ends or is killed."""
 
 import asyncio
-import os
 import signal
 import time
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 
 from api.faults import Fault
 from tests.accounts.conftest import Host
-from tests.machine import processes_below
+from tests.machine import kill_below
 from workflows.domain.accounts import Grant, NewDatabase, User, UserChange, UserName
 from workflows.ports.guest import Accounts, DatabaseName, NewDatabases, NewUsers, PasswordChanges, UserToDelete
 
@@ -182,8 +181,7 @@ async def test_the_engine_dies_in_the_middle(host: Host, after: float) -> None:
     """What was done is undone when the engine is back, and calls are told that it is away, not that they are wrong."""
     running = asyncio.ensure_future(outcome(host, Accounts.create_databases, databases(MANY)))
     await asyncio.sleep(after)
-    for pid in processes_below(host.folder / "data"):
-        os.kill(pid, signal.SIGKILL)
+    kill_below(host.folder / "data")
     assert await running in (202, 503)
     assert await outcome(host, Accounts.create_users, NewUsers(users=(host.user("eve"),))) == 503
     assert await outcome(host, Accounts.list_users, None) == 503

@@ -1,8 +1,6 @@
 """The engines under test. A suite that takes `case` or `app` is asked of every engine."""
 
-import os
 import shutil
-import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -19,7 +17,7 @@ from guest_worker.datastores.mariadb import MariaDB
 from guest_worker.datastores.postgresql import PostgreSQL
 from tests.contracts.engines import DIALECTS, Dialect
 from tests.elsewhere import Elsewhere, open_folder
-from tests.machine import loopback, processes_below
+from tests.machine import kill_below, loopback, processes_below
 from workflows.domain.accounts import NewDatabase, UserName
 from workflows.domain.errors import NotFound
 
@@ -104,8 +102,7 @@ def _running(manager: str) -> Iterator[Case]:
         engine.stop()
         assert processes_below(folder) == []
     finally:
-        for pid in processes_below(folder):
-            os.kill(pid, signal.SIGKILL)
+        kill_below(folder)
         engine.end()
         shutil.rmtree(folder)
 

@@ -1,8 +1,6 @@
 """What a tenant's root does to the administrator's account is told apart from an engine that is down, and repaired."""
 
-import os
 import shutil
-import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +12,7 @@ from guest_worker.datastores.base import AdministratorRefused, EngineState, Plai
 from tests.contracts.conftest import AMY, ENGINES, PASSWORD, Case
 from tests.contracts.engines import DIALECTS
 from tests.elsewhere import Elsewhere, open_folder
-from tests.machine import loopback, processes_below
+from tests.machine import kill_below, loopback
 from workflows.domain.accounts import NewDatabase
 
 ROOT = "root's Password 1"
@@ -93,8 +91,7 @@ def case(request: pytest.FixtureRequest) -> Iterator[Case]:
         engine.accounts.create_user(PlainUser(AMY, PASSWORD, ("app",)))
         yield Case(engine, DIALECTS[manager], folder, address)
     finally:
-        for pid in processes_below(folder):
-            os.kill(pid, signal.SIGKILL)
+        kill_below(folder)
         engine.end()
         shutil.rmtree(folder)
 

@@ -1,7 +1,5 @@
 """What every driver must be able to do, asked of the real engines over TCP."""
 
-import os
-import signal
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +8,7 @@ import pytest
 
 from guest_worker.datastores.base import PlainUser
 from tests.contracts.conftest import AMY, ENGINES, PASSWORD, Case
-from tests.machine import processes_below
+from tests.machine import kill_below, processes_below
 from workflows.domain.accounts import NewDatabase, UserName
 from workflows.domain.datastores import DATASTORES
 from workflows.domain.errors import AlreadyExists, BadRequest, EngineFailed, NotFound
@@ -54,8 +52,7 @@ def test_after_kill_9_it_starts_on_its_data(app: Case) -> None:
     with app.connect() as connection:
         app.ask(connection, "CREATE TABLE t (n int)")
         app.ask(connection, "INSERT INTO t VALUES (1)")
-    for pid in processes_below(app.folder):
-        os.kill(pid, signal.SIGKILL)
+    kill_below(app.folder)
     assert not app.engine.answers()
     app.engine.start()
     with app.connect() as connection:

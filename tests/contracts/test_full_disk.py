@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -21,7 +20,7 @@ from guest_worker.reserve import FULL, MIB, NO_FILES, PIECES, READ_ONLY, Reserve
 from tests.contracts.conftest import AMY, ENGINES, PASSWORD
 from tests.contracts.engines import DIALECTS
 from tests.elsewhere import NOBODY, Elsewhere, open_folder
-from tests.machine import loopback, processes_below
+from tests.machine import kill_below, loopback, processes_below
 from workflows.domain.accounts import NewDatabase
 from workflows.domain.errors import Busy
 from workflows.domain.instance import OperatingStatus
@@ -125,8 +124,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
         yield found
     finally:
         keeper.end()
-        for pid in processes_below(folder):
-            os.kill(pid, signal.SIGKILL)
+        kill_below(folder)
         wait(lambda: (not processes_below(folder), "processes"))
         engine.end()
         wait(lambda: (subprocess.run(["umount", str(data)], check=False).returncode == 0, "the volume is in use"))
@@ -162,9 +160,7 @@ def dropped(place: Place) -> bool:
 def test_a_killed_engine_recovers_on_a_full_volume_and_the_api_may_drop(place: Place, again: int) -> None:
     place.fill()
     for _ in range(again):
-        for pid in processes_below(place.folder / "data"):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill_below(place.folder / "data")
         time.sleep(0.5)
         assert place.until(OperatingStatus.BLOCKED) == FULL
     place.keeper.want(False)
@@ -184,9 +180,7 @@ def test_a_volume_without_inodes_is_said(place: Place) -> None:
         for number in range(5000):
             (folder / str(number)).touch()
     assert place.until(OperatingStatus.BLOCKED) == NO_FILES
-    for pid in processes_below(place.folder / "data"):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    kill_below(place.folder / "data")
     assert place.until(OperatingStatus.BLOCKED) == NO_FILES
     shutil.rmtree(folder)
     place.until(OperatingStatus.HEALTHY)

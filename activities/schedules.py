@@ -1,4 +1,7 @@
-"""The schedules of the sweeps: made or brought up to date when the activity worker starts."""
+"""The schedules of the sweeps: they start the run of each sweep, again where somebody has ended it.
+
+Made or brought up to date when the activity worker starts.
+"""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -16,22 +19,20 @@ from temporalio.client import (
     ScheduleUpdateInput,
 )
 
+from activities.temporal import SECONDS
+from workflows.clear_text import ClearText
 from workflows.names import RUNBOOKS, sweep_id
-from workflows.sweep import Sweep, SweepOrder
+from workflows.ports.records import SweepOrder
+from workflows.sweep import Sweep
 
-SECONDS = {
-    "settle_stale_operations": 20,
-    "restart_missing_watches": 60,
-    "sweep_leftovers": 300,
-    "mirror_flavors": 60,
-}
+LOOK = timedelta(seconds=30)  # at whether the run is still there
 
 
 async def put_schedules(client: Client) -> None:
     """Make every schedule what this release says; whoever starts second finds them made."""
-    for verb, seconds in SECONDS.items():
+    for verb in SECONDS:
         schedule_id = sweep_id(verb)
-        schedule = _schedule(verb, seconds)
+        schedule = _schedule(verb)
         try:
             await client.create_schedule(schedule_id, schedule, trigger_immediately=True)
         except ScheduleAlreadyRunningError:
@@ -42,15 +43,15 @@ def _replacing(schedule: Schedule) -> Callable[[ScheduleUpdateInput], ScheduleUp
     return lambda _: ScheduleUpdate(schedule=schedule)
 
 
-def _schedule(verb: str, seconds: int) -> Schedule:
+def _schedule(verb: str) -> Schedule:
     return Schedule(
         action=ScheduleActionStartWorkflow(
             Sweep.run,
             SweepOrder(verb=verb),
             id=sweep_id(verb),
             task_queue=RUNBOOKS,
-            static_summary=verb.replace("_", " "),
+            static_summary=ClearText(verb.replace("_", " ")),
         ),
-        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(seconds=seconds))]),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=LOOK)]),
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(seconds=60)),
     )

@@ -1,8 +1,10 @@
 """The ports `Watches` and `Sweeps`: what must be started, ended or put right beside the runs themselves."""
 
 import asyncio
+import time
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from temporalio import activity
@@ -16,14 +18,24 @@ from activities.records import RunQuestions
 from activities.settings import ActivitySettings
 from records import operations, sweeps
 from records.engine import AsyncEngine
-from workflows.client import INSTANCE_ID
-from workflows.domain.errors import NotYet
+from workflows.clear_text import ClearText
+from workflows.client import INSTANCE_ID, INSTANCE_NAME, PROJECT_ID
+from workflows.domain.errors import NotYet, Refused
 from workflows.domain.operation import Caller, SettleOrder
 from workflows.instance.settle import SettleInstance
 from workflows.instance.watch import WatchInstance, WatchOrder
 from workflows.names import RUNBOOKS, lock_id, watch_id
-from workflows.ports.records import Sweeps, Watches
+from workflows.ports.records import SweepOrder, Sweeps, Watches
 
+SECONDS = {  # from turn to turn
+    "settle_stale_operations": 20,
+    "restart_missing_watches": 60,
+    "sweep_leftovers": 300,
+    "mirror_flavors": 60,
+}
+HOUR = 3600  # seconds; the next attempt goes on
+LONGEST_TURN = 60  # seconds
+BEAT = 5  # seconds between heartbeats
 SYSTEM = "coffer"  # the caller of what nobody asked for
 
 
@@ -32,17 +44,21 @@ class TemporalWatches(Watches):
     """Watches as runs of their own, one per instance."""
 
     client: Client
+    engine: AsyncEngine
 
     @activity.defn
     async def start_watch(self, instance_id: UUID) -> None:
+        async with self.engine.connect() as conn:
+            name, project_id = await sweeps.name_and_project(conn, instance_id)
+        attributes = ((INSTANCE_ID, str(instance_id)), (INSTANCE_NAME, name), (PROJECT_ID, project_id))
         await self.client.start_workflow(
             WatchInstance.run,
             WatchOrder(instance_id=instance_id),
             id=watch_id(instance_id),
             task_queue=RUNBOOKS,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            static_summary=f"watch {instance_id}",
-            search_attributes=TypedSearchAttributes([SearchAttributePair(INSTANCE_ID, str(instance_id))]),
+            static_summary=ClearText(f"watch {name}"),
+            search_attributes=TypedSearchAttributes([SearchAttributePair(*each) for each in attributes]),
         )
 
     @activity.defn
@@ -58,7 +74,7 @@ class TemporalWatches(Watches):
 
 
 @dataclass(frozen=True)
-class ScheduledSweeps(Sweeps):
+class RepeatedSweeps(Sweeps):
     """Compares the records with Temporal and with OpenStack."""
 
     engine: AsyncEngine
@@ -67,7 +83,28 @@ class ScheduledSweeps(Sweeps):
     settings: ActivitySettings
 
     @activity.defn
+    async def sweep(self, order: SweepOrder) -> None:
+        if order.verb not in SECONDS:
+            raise Refused(f"there is no sweep {order.verb}")
+        turn, pause = getattr(self, order.verb), SECONDS[order.verb]
+        until = time.monotonic() + HOUR
+        found: Any = None
+        while time.monotonic() < until:
+            doing = asyncio.ensure_future(asyncio.wait_for(turn(), LONGEST_TURN))
+            try:
+                while not (await asyncio.wait([doing], timeout=BEAT))[0]:
+                    activity.heartbeat(found)
+            finally:
+                doing.cancel()
+            found = doing.result()
+            if found:
+                activity.logger.info("%s: %s", order.verb, found)
+            for _ in range(0, pause, BEAT):
+                activity.heartbeat(found)
+                await asyncio.sleep(min(BEAT, pause))
+
     async def settle_stale_operations(self) -> int:
+        """Start `SettleInstance` for each open operation whose run is closed or unknown; return how many."""
         runs, settled = RunQuestions(self.client), 0
         async with self.engine.begin() as conn:
             await operations.heal(conn)
@@ -87,14 +124,14 @@ class ScheduledSweeps(Sweeps):
                 id=lock_id(group_id),
                 task_queue=RUNBOOKS,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                static_summary=f"settle {instance_id}",
+                static_summary=ClearText(f"settle {instance_id}"),
             )
         except WorkflowAlreadyStartedError:  # whoever has the lock closes the stale operation in its admission
             return 0
         return 1
 
-    @activity.defn
     async def restart_missing_watches(self) -> int:
+        """Start the watch of each instance that should be watched and is not; return how many."""
         async with self.engine.connect() as conn:
             ids = await sweeps.unattended(conn)
         started = 0
@@ -105,7 +142,7 @@ class ScheduledSweeps(Sweeps):
 
     async def _watch(self, instance_id: UUID) -> int:
         """Start a watch, and look again: a deletion that began meanwhile ended the watch that it found, if any."""
-        watches = TemporalWatches(self.client)
+        watches = TemporalWatches(self.client, self.engine)
         await watches.start_watch(instance_id)
         async with self.engine.connect() as conn:
             if await sweeps.stays(conn, instance_id):
@@ -123,8 +160,8 @@ class ScheduledSweeps(Sweeps):
             raise
         return found.close_time is None
 
-    @activity.defn
     async def sweep_leftovers(self) -> list[str]:
+        """Name what carries the tag of an instance that is gone; delete it after a grace period."""
         found = await asyncio.to_thread(self.cloud.list_tagged)
         async with self.engine.begin() as conn:
             wanted = await sweeps.wanted(conn)
@@ -143,10 +180,9 @@ class ScheduledSweeps(Sweeps):
         except Exception as error:  # noqa: BLE001 - whatever the cloud says
             activity.logger.warning("%s %s stays for now: %s", leftover.kind, leftover.id, error)
 
-    @activity.defn
-    async def mirror_flavors(self) -> int:
+    async def mirror_flavors(self) -> None:
+        """Copy Nova's flavors and volume types into the records, so that reads need no cloud."""
         found = await asyncio.to_thread(self.cloud.list_flavors)
         types = await asyncio.to_thread(self.cloud.list_volume_types)
         async with self.engine.begin() as conn:
             await sweeps.mirror(conn, found, types)
-        return len(found)

@@ -12,7 +12,7 @@ from activities.openstack.cloud import OpenStackCloud, open_cloud
 from activities.openstack.leftovers import Leftovers
 from activities.records import PostgresRecords, RunQuestions
 from activities.settings import ActivitySettings
-from activities.temporal import ScheduledSweeps, TemporalWatches
+from activities.temporal import RepeatedSweeps, TemporalWatches
 from records.engine import AsyncEngine
 from records.settings import RecordsSettings
 from workflows.keyring import MasterKeyring
@@ -42,8 +42,8 @@ def build_workers(means: Means, interceptors: tuple[Interceptor, ...] = ()) -> l
     tickets = open_tickets(means.settings, means.keyring, cloud.connections)
     defaults = means.records.default_quotas()
     kept = PostgresRecords(means.engine, RunQuestions(means.client), defaults)
-    watches = TemporalWatches(means.client)
-    sweeps = ScheduledSweeps(means.engine, means.client, Leftovers(cloud.connections), means.settings)
+    watches = TemporalWatches(means.client, means.engine)
+    sweeps = RepeatedSweeps(means.engine, means.client, Leftovers(cloud.connections), means.settings)
     threads = means.settings.cloud_threads
     return [
         Worker(

@@ -24,11 +24,12 @@ from api.context import Asker, Means
 from api.faults import Fault, of_refusal, unavailable
 from records.views import InstanceView
 from workflows.answers import from_guest
-from workflows.domain.accounts import Expiring, RootAccount, Sealed
+from workflows.clear_text import ClearText
+from workflows.domain.accounts import Expiring, Sealed
 from workflows.domain.datastores import DATASTORES
 from workflows.domain.datastores.base import Datastore
 from workflows.domain.errors import GuestProtocolError, innermost
-from workflows.instance.root import DisableRoot, EnableRoot, RootRequest
+from workflows.instance.root import DisableRoot, EnableRoot, RootAnswer, RootRequest
 from workflows.names import RECORDS, RUNBOOKS, call_id, guest_queue, root_id
 from workflows.sealing import NotOurs, SecretBox
 from workflows.steps import GUEST_ERRORS
@@ -107,7 +108,7 @@ class Guests:
                         id_reuse_policy=ActivityIDReusePolicy.REJECT_DUPLICATE,
                         retry_policy=ATTEMPTS,
                         search_attributes=_attributes(self.asker, self.instance),
-                        summary=f"{verb.__name__} on {self.instance.name}",
+                        summary=ClearText(f"{verb.__name__.replace('_', ' ')} on {self.instance.name}"),
                     )
                 )
             return await insist(handle.result)
@@ -128,7 +129,8 @@ class Guests:
 
     async def enable_root(self, password: str | None) -> tuple[str, str]:
         """Hand the administrator account over; return its name and password."""
-        account = await self._root(EnableRoot.run, self.sealed(password) if password else None, RootAccount)
+        account = (await self._root(EnableRoot.run, "enable", self.sealed(password) if password else None)).account
+        assert account is not None  # noqa: S101 - enabling answers with the account
         try:
             return account.name, self.box.open(account.password)
         except NotOurs:
@@ -136,22 +138,25 @@ class Guests:
 
     async def disable_root(self) -> None:
         """Take the administrator account back."""
-        await self._root(DisableRoot.run, None, None)
+        await self._root(DisableRoot.run, "disable", None)
 
-    async def _root(self, runbook: Any, password: Sealed | None, shape: type | None) -> Any:
+    async def _root(self, runbook: Any, verb: str, password: Sealed | None) -> RootAnswer:
         self.check_ready()
         expiry, request_id = _Expiry(self.seconds), self.asker.request_id
         request = RootRequest(instance_id=self.instance.id, request_id=request_id, caller=self.asker.caller(),
                               password=password, expires_at=expiry.at)  # fmt: skip
         try:
-            return await expiry.bounded(self._root_runbook(runbook, request, shape))
+            answer = await expiry.bounded(self._root_runbook(runbook, verb, request))
         except WorkflowFailureError as error:
             cause = innermost(error.cause)
             raise (of_refusal(cause) if isinstance(cause, ApplicationError) else self._silent()) from None
         except TimeoutError:
             raise self._silent() from None
+        if answer.refused is not None:
+            raise of_refusal(ApplicationError(answer.reason, type=answer.refused))
+        return answer
 
-    async def _root_runbook(self, runbook: Any, request: RootRequest, shape: type | None) -> Any:
+    async def _root_runbook(self, runbook: Any, verb: str, request: RootRequest) -> RootAnswer:
         name = root_id(self.instance.id, request.request_id)
         with suppress(WorkflowAlreadyStartedError):  # by ourselves: an answer was lost
             await insist(
@@ -162,10 +167,11 @@ class Guests:
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     task_queue=RUNBOOKS,
                     search_attributes=_attributes(self.asker, self.instance),
-                    static_summary=f"root of {self.instance.name}",
+                    static_summary=ClearText(f"{verb} root of {self.instance.name}"),
                 )
             )
-        return await insist(self.temporal.get_workflow_handle(name, result_type=shape).result)
+        answer: RootAnswer = await insist(self.temporal.get_workflow_handle(name, result_type=RootAnswer).result)
+        return answer
 
 
 class _Expiry:
@@ -232,6 +238,7 @@ def _attributes(asker: Asker, instance: InstanceView) -> TypedSearchAttributes:
     values = {
         "ProjectId": asker.project_id,
         "InstanceId": str(instance.id),
+        "InstanceName": instance.name,
         "Datastore": instance.datastore,
         "RequestId": asker.request_id,
     }

@@ -57,11 +57,11 @@ class Health:
         await self.temporal.service_client.check_health(timeout=RPC)
 
     async def _workflow_worker(self) -> None:
-        """It has to read a run again to answer a question about it; the sweep's runs are always there."""
+        """It answers questions about runs; the sweep's run is always there."""
         schedule = await self.temporal.get_schedule_handle(sweep_id(SWEEP)).describe(rpc_timeout=RPC)
         begun = schedule.info.recent_actions[-1].action
         assert isinstance(begun, ScheduleActionExecutionStartWorkflow)  # noqa: S101 - schedules start nothing else
-        run = self.temporal.get_workflow_handle(begun.workflow_id, run_id=begun.first_execution_run_id)
+        run = self.temporal.get_workflow_handle(begun.workflow_id)
         await run.query("__stack_trace", rpc_timeout=RPC)
 
     async def _activity_worker(self) -> None:

@@ -18,6 +18,8 @@ from api.faults import Fault, of_refusal, unavailable
 from records.engine import SQLAlchemyError
 from records.reads import Reader
 from records.requests import Requests
+from records.views import InstanceView
+from workflows.clear_text import ClearText
 from workflows.domain.errors import innermost
 from workflows.domain.instance import InstanceSpec
 from workflows.domain.operation import CreateOrder, DeleteOrder, Order, RestartOrder
@@ -54,15 +56,15 @@ class Operations:
         order = CreateOrder(instance_id=instance_id, spec=spec, **self._frame())
         await self._open(CreateInstance, order, f"create {spec.name}", join=again)
 
-    async def restart(self, instance_id: UUID, group_id: UUID) -> None:
+    async def restart(self, instance: InstanceView) -> None:
         """Order a restart."""
-        order = RestartOrder(instance_id=instance_id, group_id=group_id, **self._frame())
-        await self._open(RestartInstance, order, f"restart {instance_id}")
+        order = RestartOrder(instance_id=instance.id, group_id=instance.group_id, **self._frame())
+        await self._open(RestartInstance, order, f"restart {instance.name}")
 
-    async def delete(self, instance_id: UUID, group_id: UUID) -> None:
+    async def delete(self, instance: InstanceView) -> None:
         """Order a deletion; whatever runs makes way for it."""
-        order = DeleteOrder(instance_id=instance_id, group_id=group_id, **self._frame())
-        await self._open(DeleteInstance, order, f"delete {instance_id}", join=True)
+        order = DeleteOrder(instance_id=instance.id, group_id=instance.group_id, **self._frame())
+        await self._open(DeleteInstance, order, f"delete {instance.name}", join=True)
 
     def _frame(self) -> dict[str, Any]:
         return {
@@ -128,7 +130,7 @@ class Operations:
             id=lock_id(order.group),
             task_queue=RUNBOOKS,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING if join else WorkflowIDConflictPolicy.FAIL,
-            static_summary=summary,
+            static_summary=ClearText(summary),
         )
         # asyncio logs a failure that nobody looks at: the handle has that of the call
         heard = asyncio.ensure_future(start.workflow_handle())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 NAMESPACE = "coffer"
 OLDEST = (1, 9)
-ATTRIBUTES = ("ProjectId", "InstanceId", "ClusterId", "OperationId", "Datastore", "RequestId")
+ATTRIBUTES = ("ProjectId", "InstanceId", "InstanceName", "ClusterId", "OperationId", "Datastore", "RequestId")
 SETTINGS = (
     "history.transferProcessorMaxPollRPS=2000",  # the default adds 50 ms to every step
     'history.timerProcessorMaxTimeShift="20ms"',  # the default, 1 s, is added to every pause between two tries

@@ -42,6 +42,13 @@ async def unattended(conn: AsyncConnection) -> list[UUID]:
     return list((await conn.execute(select(i.id).where(~i.deleted, i.server_id.is_not(None), ~busy))).scalars())
 
 
+async def name_and_project(conn: AsyncConnection, instance_id: UUID) -> tuple[str, str]:
+    """What an instance is called, and whose it is."""
+    i = instances.c
+    row = (await conn.execute(select(i.name, i.project_id).where(i.id == instance_id))).one()
+    return row.name, row.project_id
+
+
 async def stays(conn: AsyncConnection, instance_id: UUID) -> bool:
     """Whether an instance is there and not being deleted."""
     i = instances.c

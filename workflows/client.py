@@ -17,7 +17,8 @@ CLUSTER_ID = SearchAttributeKey.for_keyword("ClusterId")
 OPERATION_ID = SearchAttributeKey.for_keyword("OperationId")
 DATASTORE = SearchAttributeKey.for_keyword("Datastore")
 REQUEST_ID = SearchAttributeKey.for_keyword("RequestId")
-SEARCH_ATTRIBUTES = (PROJECT_ID, INSTANCE_ID, CLUSTER_ID, OPERATION_ID, DATASTORE, REQUEST_ID)
+INSTANCE_NAME = SearchAttributeKey.for_keyword("InstanceName")
+SEARCH_ATTRIBUTES = (PROJECT_ID, INSTANCE_ID, INSTANCE_NAME, CLUSTER_ID, OPERATION_ID, DATASTORE, REQUEST_ID)
 
 
 async def connect(settings: TemporalSettings, keyring: Keyring, *, lazy: bool = False) -> Client:

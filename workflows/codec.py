@@ -1,6 +1,7 @@
 """The encrypting codec and the converters: every payload is sealed, and nothing a guest sends can raise here."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from temporalio.converter import (
     DataConverter,
     DefaultFailureConverterWithEncodedAttributes,
     DefaultPayloadConverter,
+    EncodingPayloadConverter,
     JSONPlainPayloadConverter,
     PayloadCodec,
     PayloadConverter,
@@ -29,6 +31,7 @@ from workflows.names import control_key_id, guest_key_id, guest_of, guest_of_key
 ENCODING = b"binary/encrypted"
 ORIGIN = "coffer-origin"  # in a decoded payload: key id and direction, as the codec has verified them
 UNDECODABLE = "coffer-undecodable"
+IN_CLEAR = "coffer-clear"  # in a payload that is not to be sealed, see ClearText
 DOWN = "down"  # from the control plane
 UP = "up"  # from a guest
 MAX_FAILURE_DEPTH = 8
@@ -59,13 +62,16 @@ class SealingCodec(PayloadCodec, WithSerializationContext):
         """Seal payloads; they grow by some 100 bytes each."""
         guest, epoch = self._own or self._guest, self._keyring.current
         key_id = guest_key_id(guest, epoch) if guest else control_key_id(epoch)
-        return [self._seal(payload, key_id) for payload in payloads]
+        return [each if self._is_clear_text(each) else self._seal(each, key_id) for each in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Open payloads. The control plane's side never raises; a guest does, so that the task is tried again."""
         if self._own:  # a guest may have to ask for its key of a new epoch
             return await asyncio.to_thread(lambda: [self._open(payload) for payload in payloads])
         return [self._open(payload) for payload in payloads]
+
+    def _is_clear_text(self, payload: Payload) -> bool:
+        return self._own is None and payload.metadata.get(IN_CLEAR) == b"1"
 
     def _seal(self, payload: Payload, key_id: str) -> Payload:
         purpose = f"{key_id}/{self._direction}"
@@ -174,6 +180,22 @@ class _PydanticJson(PydanticJSONPlainPayloadConverter):
             raise BadRequest("the input is not valid JSON") from None
 
 
+class _ClearTexts(EncodingPayloadConverter):
+    """Writes `ClearText` as JSON that the codec leaves as it is; reading it is left to the converter of JSON."""
+
+    @property
+    def encoding(self) -> str:
+        return "coffer/clear"  # never written
+
+    def to_payload(self, value: Any) -> Payload | None:
+        if not (isinstance(value, str) and getattr(value, "in_clear", False)):
+            return None
+        return Payload(metadata={"encoding": b"json/plain", IN_CLEAR: b"1"}, data=json.dumps(value).encode())
+
+    def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
+        raise NotImplementedError
+
+
 def _sentence(error: ValidationError) -> str:
     """Say which fields are wrong, without their values: they may be secrets."""
     wrong = [f"{'.'.join(str(part) for part in each['loc']) or 'value'}: {each['msg']}" for each in error.errors()]
@@ -186,10 +208,11 @@ class CofferPayloadConverter(CompositePayloadConverter):
     def __init__(self) -> None:
         """Put our JSON converter where the default one stands."""
         super().__init__(
+            _ClearTexts(),
             *(
                 _PydanticJson() if isinstance(each, JSONPlainPayloadConverter) else each
                 for each in DefaultPayloadConverter.default_encoding_payload_converters
-            )
+            ),
         )
 
 

@@ -10,12 +10,13 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, FailureError
 
-from workflows.domain.errors import Expired, NotFound, Refused, innermost
+from workflows.domain.errors import REFUSALS, Expired, NotFound, Refused, innermost
 from workflows.domain.instance import InstanceStatus
 from workflows.domain.operation import (
     Admission,
     AdmissionRequest,
     Close,
+    CreateOrder,
     DeleteOrder,
     Learnt,
     OperationKind,
@@ -112,13 +113,16 @@ class Runbook:
 
     # -- the way of a run --------------------------------------------------------------------------------------------
 
-    async def operate(self, order: Order, work: Callable[[], Awaitable[None]]) -> None:
-        """Open the operation and do the work; then answer everybody, and end as what it was or make way."""
+    async def operate(self, order: Order, work: Callable[[], Awaitable[None]]) -> str | None:
+        """Open the operation and do the work; then answer everybody, and end as what it was or make way.
+
+        A run whose order is refused has not failed: nobody has to look at it. It completes, and returns the refusal.
+        """
         try:
             await self.open(order)
-        except FailureError:
+        except FailureError as error:
             await self._make_way()
-            raise
+            return self._refused(error)
         try:
             await work()
         except (FailureError, asyncio.CancelledError) as error:
@@ -126,6 +130,14 @@ class Runbook:
         await self._make_way()
         if self._failure is not None:
             raise self._failure
+        return None
+
+    def _refused(self, error: FailureError) -> str:
+        if type_of(error) not in REFUSALS:
+            raise error
+        text = f"refused: {sentence(error)}"
+        workflow.set_current_details(text)
+        return text
 
     async def _end_badly(self, error: BaseException) -> None:
         self.steps.may_stop = False  # the last writes only go forward
@@ -159,14 +171,12 @@ class Runbook:
         self._order = order
         if workflow.info().workflow_id != lock_id(order.group):
             self.refuse(Refused(f"this runbook must run under the workflow id {lock_id(order.group)}"))
-        attributes = [
-            ("ProjectId", order.caller.project_id),
-            ("InstanceId", str(order.instance_id)),
-            ("OperationId", str(operation_id(order, self.kind))),
-            ("RequestId", order.caller.request_id),
-        ]
-        workflow.upsert_search_attributes(
-            [SearchAttributeKey.for_keyword(name).value_set(value) for name, value in attributes if value]
+        tell(
+            ProjectId=order.caller.project_id,
+            InstanceId=str(order.instance_id),
+            InstanceName=order.spec.name if isinstance(order, CreateOrder) else "",
+            OperationId=str(operation_id(order, self.kind)),
+            RequestId=order.caller.request_id,
         )
         if order.expires_at is not None and workflow.now() > order.expires_at and not is_continued():
             self.refuse(Expired("nobody waits for this operation any more; nothing was touched"))
@@ -177,8 +187,8 @@ class Runbook:
             self._admission = await self.admission_of(order, self.kind, **more)
         except FailureError as error:
             self.refuse(error)
-        datastore = self.admission.instance.version.datastore
-        workflow.upsert_search_attributes([SearchAttributeKey.for_keyword("Datastore").value_set(datastore)])
+        instance = self.admission.instance
+        tell(Datastore=instance.version.datastore, InstanceName=instance.name)
         return self.admission
 
     async def open(self, order: Any) -> None:
@@ -334,6 +344,12 @@ class Runbook:
     async def all_answered(self) -> None:
         """Wait until everybody who asked this run has been answered; a cancel does not shorten it."""
         await until(workflow.all_handlers_finished)
+
+
+def tell(**attributes: str) -> None:
+    """Set search attributes of the run; empty ones are left out."""
+    pairs = [SearchAttributeKey.for_keyword(name).value_set(value) for name, value in attributes.items() if value]
+    workflow.upsert_search_attributes(pairs)
 
 
 def is_continued() -> bool:

@@ -13,6 +13,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError,
 from temporalio.exceptions import TimeoutError as StepTimedOut
 
 from workflows.answers import from_guest
+from workflows.clear_text import ClearText
 from workflows.domain.errors import GuestProtocolError, innermost
 from workflows.names import CLOUD, guest_queue
 
@@ -26,7 +27,7 @@ PlainVerb = Callable[Concatenate[Any, Asked], Answer]
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a step is tried: attempts times interval, never a clock, so that an outage is nobody's fault.
+    """How long a step is tried: attempts (0: without end) times interval, never a clock, so that an outage is nobody's fault.
 
     An attempt that takes longer than `attempt_seconds` is given up; whoever adapts a slower service must time out
     before that. `pickup_seconds` bounds how long a guest may take to pick a step up; None: whoever works is ours.
@@ -147,7 +148,7 @@ class Steps:
             task_queue=queue,
             result_type=RawValue if raw else get_type_hints(step)["return"],
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            summary=step.__name__.replace("_", " "),
+            summary=ClearText(step.__name__.replace("_", " ")),
             **patience.options(),
         )
         await until(lambda: handle.done() or self.stopped)

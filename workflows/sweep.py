@@ -1,26 +1,26 @@
-"""Runbook: put right what no run takes care of any more; started by schedules."""
+"""Runbook: put right what no run takes care of any more. One run per sweep, which goes on for ever."""
 
 from temporalio import workflow
 
-from workflows.domain.fact import Fact
+from workflows.clear_text import ClearText
 from workflows.names import RECORDS
+from workflows.ports.records import SweepOrder, Sweeps
 from workflows.steps import Patience
 
-PATIENCE = Patience(attempts=2, attempt_seconds=60)
-
-
-class SweepOrder(Fact):
-    """Which verb of the port `Sweeps`."""
-
-    verb: str
+TURNS = 50  # of the activity: one at each restart of the worker, and each hour
+# A turn that fails is done again soon, however often; the page of the run shows why.
+PATIENCE = Patience(attempts=0, attempt_seconds=3900, interval_seconds=2, longest_seconds=30, heartbeat_seconds=15)
 
 
 @workflow.defn
 class Sweep:
-    """Do one verb of the sweeps once; the next turn of the schedule does what this one could not."""
+    """Have the activity worker do one verb of the sweeps again and again."""
 
     @workflow.run
     async def run(self, order: SweepOrder) -> None:
-        await workflow.execute_activity(
-            order.verb, task_queue=RECORDS, summary=order.verb.replace("_", " "), **PATIENCE.options()
-        )
+        for _ in range(TURNS):
+            await workflow.execute_activity(
+                Sweeps.sweep.__name__, order, task_queue=RECORDS, summary=ClearText(order.verb.replace("_", " ")),
+                **PATIENCE.options(),
+            )  # fmt: skip
+        workflow.continue_as_new(order)

@@ -138,7 +138,7 @@ async def delete_instance(
 ) -> Response:
     """Delete, also while it is being created; asking twice is no error."""
     row = await instance_named(means, asker, instance_id)
-    await operations_of(means, asker).delete(row.id, row.group_id)
+    await operations_of(means, asker).delete(row)
     return empty(202)
 
 
@@ -201,4 +201,4 @@ def _rule(verb: str, argument: Any) -> str:
 
 
 async def _restart(means: Means, asker: Asker, row: InstanceView) -> None:
-    await operations_of(means, asker).restart(row.id, row.group_id)
+    await operations_of(means, asker).restart(row)

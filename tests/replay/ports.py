@@ -45,7 +45,7 @@ from workflows.ports.guest import (
     VolumeReport,
 )
 from workflows.ports.identities import EnrolmentNote, GuestExpectation, Identities, TokenChange, TokenUse
-from workflows.ports.records import Records, RootNote, Sweeps, Watches
+from workflows.ports.records import Records, RootNote, SweepOrder, Sweeps, Watches
 from workflows.sealing import SecretBox
 
 VERSION = DatastoreVersion(id=UUID(int=15), name="15", number="15", datastore_id=UUID(int=1), datastore="postgresql",
@@ -286,24 +286,8 @@ class PlainRecords(Records, Identities, Watches, Sweeps):
             raise NotYet(f"the watch of {instance_id} is ending")
 
     @activity.defn
-    async def settle_stale_operations(self) -> int:
+    async def sweep(self, order: SweepOrder) -> None:
         self._script.play()
-        return 0
-
-    @activity.defn
-    async def restart_missing_watches(self) -> int:
-        self._script.play()
-        return 0
-
-    @activity.defn
-    async def sweep_leftovers(self) -> list[str]:
-        self._script.play()
-        return []
-
-    @activity.defn
-    async def mirror_flavors(self) -> int:
-        self._script.play()
-        return 1
 
 
 class PlainGuest(Guest):

@@ -95,9 +95,7 @@ async def test_refuse_the_admission_and_nothing_was_touched(world: World, step: 
     world.faults.refuse.add(step)
     order = world.order(**everything())
     handle = await world.start(order)
-    with pytest.raises(WorkflowFailureError) as refused:
-        await asyncio.wait_for(handle.result(), 60)
-    assert REFUSAL in str(refused.value.__cause__)
+    assert await asyncio.wait_for(handle.result(), 120) == f"refused: {REFUSAL}"
     assert world.instance(order.instance_id) == {}
     await nothing_is_left(world, order.instance_id)
 

@@ -99,7 +99,7 @@ class _Faulty(ActivityInboundInterceptor):
         name = input.fn.__name__
         if name in self._faults.refuse:
             self._faults.refuse.discard(name)
-            raise ApplicationError(REFUSAL, type="ResourceFailed", non_retryable=True)
+            raise ApplicationError(REFUSAL, type="Refused", non_retryable=True)
         if name in self._faults.at:
             await self._faults.at.pop(name)()
         answer = await super().execute_activity(input)

@@ -107,6 +107,8 @@ def _names(base: type[Failed]) -> set[str]:
 
 
 OURS = frozenset(_names(Failed))
+# what the asker is told and can change; of the others somebody has to find out why
+REFUSALS = frozenset(_names(Refused)) - {"Unavailable", "FenceLost"}
 
 
 def innermost(error: BaseException) -> BaseException:

@@ -39,8 +39,8 @@ class CreateInstance(Runbook):
     kind = OperationKind.CREATE
 
     @workflow.run
-    async def run(self, order: CreateOrder) -> None:
-        await self.operate(order, self.create)
+    async def run(self, order: CreateOrder) -> str | None:
+        return await self.operate(order, self.create)
 
     async def open(self, order: CreateOrder) -> None:
         """Have the order checked before it is admitted."""

@@ -20,9 +20,9 @@ class DeleteInstance(Runbook):
     kind = OperationKind.DELETE
 
     @workflow.run
-    async def run(self, order: DeleteOrder) -> None:
+    async def run(self, order: DeleteOrder) -> str | None:
         self.steps.quiet_at = order.quiet_at
-        await self.operate(order, self.delete_all)
+        return await self.operate(order, self.delete_all)
 
     async def delete_all(self) -> None:
         """Tear down, and say so."""

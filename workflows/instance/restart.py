@@ -23,8 +23,8 @@ class RestartInstance(Runbook):
     kind = OperationKind.RESTART
 
     @workflow.run
-    async def run(self, order: RestartOrder) -> None:
-        await self.operate(order, self.restart)
+    async def run(self, order: RestartOrder) -> str | None:
+        return await self.operate(order, self.restart)
 
     async def restart(self) -> None:
         """Stop and start; whatever becomes of the stop, the start is asked for."""

@@ -7,7 +7,8 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError, FailureError
 
 from workflows.domain.accounts import Expiring, RootAccount, Sealed
-from workflows.domain.errors import Expired, Refused, innermost
+from workflows.domain.errors import REFUSALS, Expired, Refused, innermost
+from workflows.domain.fact import Fact
 from workflows.domain.operation import Caller
 from workflows.names import RECORDS, root_id
 from workflows.ports.guest import Accounts, RootOrder
@@ -26,6 +27,14 @@ class RootRequest(Expiring):
     password: Sealed | None = None
 
 
+class RootAnswer(Fact):
+    """The account, where it was asked for; or which of our errors the order was refused with."""
+
+    account: RootAccount | None = None
+    refused: str | None = None
+    reason: str = ""
+
+
 class _RootRunbook:
     """Note the intent, ask the guest, note the result: what root could do is known whatever happens in between."""
 
@@ -34,7 +43,17 @@ class _RootRunbook:
     def __init__(self) -> None:
         self._steps = Steps()
 
-    async def change(self, request: RootRequest) -> RootAccount | None:
+    async def change(self, request: RootRequest) -> RootAnswer:
+        """Do it; a refusal is an answer, not a failed run."""
+        try:
+            return RootAnswer(account=await self._change(request))
+        except ApplicationError as error:
+            if error.type not in REFUSALS:
+                raise
+            workflow.set_current_details(f"refused: {error.message}")
+            return RootAnswer(refused=error.type, reason=error.message)
+
+    async def _change(self, request: RootRequest) -> RootAccount | None:
         if workflow.info().workflow_id != root_id(request.instance_id, request.request_id):
             raise Refused(f"must run under the workflow id {root_id(request.instance_id, request.request_id)}")
         if _seconds_left(request) <= 0:
@@ -86,10 +105,8 @@ class EnableRoot(_RootRunbook):
     wanted = True
 
     @workflow.run
-    async def run(self, request: RootRequest) -> RootAccount:
-        account = await self.change(request)
-        assert account is not None  # noqa: S101 - enabling answers with the account
-        return account
+    async def run(self, request: RootRequest) -> RootAnswer:
+        return await self.change(request)
 
 
 @workflow.defn
@@ -99,5 +116,5 @@ class DisableRoot(_RootRunbook):
     wanted = False
 
     @workflow.run
-    async def run(self, request: RootRequest) -> None:
-        await self.change(request)
+    async def run(self, request: RootRequest) -> RootAnswer:
+        return await self.change(request)

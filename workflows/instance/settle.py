@@ -20,8 +20,8 @@ class SettleInstance(Runbook):
     kind = OperationKind.SETTLE
 
     @workflow.run
-    async def run(self, order: SettleOrder) -> None:
-        await self.operate(order, self.settle)
+    async def run(self, order: SettleOrder) -> str | None:
+        return await self.operate(order, self.settle)
 
     async def settle(self) -> None:
         """What is declared for each kind of operation."""

@@ -113,28 +113,19 @@ class Administration(ABC):
     async def set_quotas(self, change: QuotaChange) -> None: ...
 
 
+class SweepOrder(Fact):
+    """Which sweep: settle_stale_operations, restart_missing_watches, sweep_leftovers or mirror_flavors."""
+
+    verb: str
+
+
 class Sweeps(ABC):
-    """Putting right what no run takes care of any more; scheduled."""
+    """Putting right what no run takes care of any more."""
 
     @abstractmethod
     @activity.defn
-    async def settle_stale_operations(self) -> int:
-        """Start `SettleInstance` for each open operation whose run is closed or unknown; return how many."""
-
-    @abstractmethod
-    @activity.defn
-    async def restart_missing_watches(self) -> int:
-        """Start the watch of each instance that should be watched and is not; return how many."""
-
-    @abstractmethod
-    @activity.defn
-    async def sweep_leftovers(self) -> list[str]:
-        """Name what carries the tag of an instance that is gone; delete it after a grace period."""
-
-    @abstractmethod
-    @activity.defn
-    async def mirror_flavors(self) -> int:
-        """Copy Nova's flavors and volume types into the records, so that reads need no cloud; return how many."""
+    async def sweep(self, order: SweepOrder) -> None:
+        """Do a sweep again and again, for an hour; the heartbeat tells what the last turn found."""
 
 
 class Watches(ABC):

@@ -7,15 +7,14 @@ from typing import Any
 import httpx
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from temporalio.service import RPCError
 
-from api import models
+from api import answers as said
 from api.context import Means
-from api.docs_page import docs_page
-from api.documented import schemas
+from api.docs_page import add_docs_page
+from api.documented import document
 from api.edge import Edge, fault_of
 from api.faults import Fault, answer_fault, answer_http_exception
 from api.health import Health
@@ -30,27 +29,22 @@ from records.settings import RecordsSettings
 from workflows.client import connect
 from workflows.keyring import MasterKeyring
 
-BODIES = (
-    models.CreateInstanceBody,
-    models.ChangeInstanceBody,
-    models.CreateDatabasesBody,
-    models.CreateUsersBody,
-    models.ChangePasswordsBody,
-    models.ChangeUserBody,
-    models.GrantBody,
-    models.RootBody,
-    models.QuotasBody,
-)
 DESCRIPTION = "OpenStack Trove's API v1.0, and what Coffer adds: operations, with their steps."
 
 
 def build(settings: ApiSettings) -> Edge:
-    """Return the application; it starts without Temporal, Keystone or the records, and answers 503 where they are needed."""
+    """Return the API; it starts without Temporal, Keystone or the records, and answers 503 where they are needed."""
+    app = application(settings)
+    return Edge(app, settings, lambda: app.state.keystone)
+
+
+def application(settings: ApiSettings) -> FastAPI:
+    """What stands behind the edge: the routes."""
     app = FastAPI(
         title="Coffer", version="1.0", description=DESCRIPTION, lifespan=_lifespan(settings), redirect_slashes=False,
         docs_url=None, redoc_url=None,
     )  # fmt: skip
-    app.add_api_route("/docs", docs_page, include_in_schema=False)
+    add_docs_page(app)
     # the first match counts: what is implemented stands before what is not
     for each in (operations, instances, accounts, catalogue, mgmt, missing):
         app.include_router(each.router)
@@ -66,7 +60,7 @@ def build(settings: ApiSettings) -> Edge:
     ):  # Exception's answer is sent by the framework itself
         app.add_exception_handler(kind, _as_what_it_is)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
-    return Edge(app, settings, lambda: app.state.keystone)
+    return app
 
 
 def _lifespan(settings: ApiSettings) -> Any:
@@ -101,20 +95,37 @@ def _add_front_page(app: FastAPI) -> None:
         links = [{"rel": "self", "href": f"{request.state.base}/v1.0/"}]
         return {"id": "v1.0", "status": "CURRENT", "updated": "2012-08-01T00:00:00Z", "links": links}
 
-    @app.get("/", tags=["versions"])
-    async def versions(request: Request) -> dict[str, Any]:
+    @app.get(
+        "/",
+        tags=["versions"],
+        responses={
+            200: {"model": said.Versions},
+            406: {
+                "description": "Not Acceptable",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Fault"}}},
+            },
+        },
+    )
+    async def versions(request: Request) -> Any:
         """The versions of the API; needs no token."""
         accept = request.headers.get("accept", "")
         if "version=" in accept and "version=1.0" not in accept:
             raise Fault(406, "version not supported")
         return {"versions": [version(request)]}
 
-    @app.get("/v1.0", tags=["versions"])
-    async def version_document(request: Request) -> dict[str, Any]:
+    @app.get("/v1.0", tags=["versions"], responses={200: {"model": said.OneVersion}})
+    async def version_document(request: Request) -> Any:
         """This version; needs no token."""
         return {"version": version(request)}
 
-    @app.get("/healthcheck", tags=["health"], responses={503: {"description": "A part of the service is away"}})
+    @app.get(
+        "/healthcheck",
+        tags=["health"],
+        responses={
+            200: {"model": said.Health},
+            503: {"model": said.Health, "description": "A part of the service is away"},
+        },
+    )
     async def healthcheck(request: Request) -> JSONResponse:
         """Each part of the service: `ok` or `away`; 503 while one is away. Needs no token."""
         means: Means = request.app.state.means
@@ -135,18 +146,5 @@ async def _as_bad_request(request: Request, error: Exception) -> JSONResponse:
 
 def _document(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
-        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        components = document.setdefault("components", {})
-        components["schemas"] = {**components.get("schemas", {}), **schemas(*BODIES)}
-        components["securitySchemes"] = {"token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}}
-        for path, verbs in document["paths"].items():
-            for verb in verbs.values():
-                verb["responses"].pop("422", None) if "HTTPValidationError" in str(
-                    verb["responses"].get("422")
-                ) else None
-                if path.startswith("/v1.0/"):
-                    verb["security"] = [{"token": []}]
-        for name in ("HTTPValidationError", "ValidationError"):
-            components["schemas"].pop(name, None)
-        app.openapi_schema = document
+        app.openapi_schema = document(app)
     return app.openapi_schema

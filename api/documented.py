@@ -3,44 +3,41 @@
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import Response
+from fastapi import FastAPI, Response
+from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-REF = "#/components/schemas/"
+from api.answers import FaultBody
+from api.faults import NAMES
+
 READ = (400, 401, 403, 404, 503)
 WRITE = (400, 401, 403, 404, 413, 415, 422, 503)
 FAULT = {
     "type": "object",
     "minProperties": 1,
     "maxProperties": 1,
-    "description": "One key that names the kind, as `badRequest` or `itemNotFound`.",
-    "additionalProperties": {
-        "type": "object",
-        "required": ["code", "message"],
-        "properties": {"code": {"type": "integer"}, "message": {"type": "string"}},
-    },
+    "description": "One member that names the kind.",
+    "propertyNames": {"enum": sorted(set(NAMES.values()))},
+    "additionalProperties": {"$ref": "#/components/schemas/FaultBody"},
 }
+BODIES: dict[str, type[BaseModel]] = {}  # that routes take
 
 
-def answers(
-    success: int, key: str | None = None, kind: str = "object", faults: tuple[int, ...] = READ
-) -> dict[str, Any]:
-    """Arguments of a route: its success, the key of its answer (none: an empty body), the faults it may give."""
-    description = HTTPStatus(success).phrase
-    good: dict[str, Any] = {"description": description}
-    if key is not None:
-        schema = {"type": "object", "required": [key], "properties": {key: {"type": kind}}}
-        good["content"] = {"application/json": {"schema": schema}}
-    responses: dict[int | str, Any] = {success: good}
+def answers(success: int, model: type[BaseModel] | None = None, faults: tuple[int, ...] = READ) -> dict[str, Any]:
+    """Arguments of a route: its success, what it then answers (None: an empty body), the faults it may give."""
+    responses: dict[int | str, Any] = {success: {"description": HTTPStatus(success).phrase}}
+    if model is not None:
+        responses[success]["model"] = model
     for code in faults:
-        content = {"application/json": {"schema": {"$ref": f"{REF}Fault"}}}
+        content = {"application/json": {"schema": {"$ref": "#/components/schemas/Fault"}}}
         responses[code] = {"description": HTTPStatus(code).phrase, "content": content}
     return {"status_code": success, "responses": responses, "response_model": None}
 
 
 def takes(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
-    """The request body in the document; the body itself is read by `requests.body_of`."""
-    content = {"application/json": {"schema": {"$ref": f"{REF}{model.__name__}"}}}
+    """The request body in the document; the body itself is read by `requests.body_of`, more strictly than by FastAPI."""
+    BODIES[model.__name__] = model
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
     return {"openapi_extra": {"requestBody": {"required": required, "content": content}}}
 
 
@@ -52,13 +49,24 @@ def query(*names: str) -> dict[str, Any]:
     return {"openapi_extra": {"parameters": listed}}
 
 
-def schemas(*models: type[BaseModel]) -> dict[str, Any]:
-    """Components of the document: all request bodies, with what they are made of."""
-    found: dict[str, Any] = {"Fault": FAULT}
+def document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document: FastAPI's own, with the bodies that we read ourselves, our faults and the token."""
+    found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    schemas = found.setdefault("components", {}).setdefault("schemas", {})
+    models: list[type[BaseModel]] = [*BODIES.values(), FaultBody]
     for model in models:
-        schema = model.model_json_schema(by_alias=True, ref_template=REF + "{model}")
-        found |= schema.pop("$defs", {})
-        found[model.__name__] = schema
+        schema = model.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
+        schemas |= {**schema.pop("$defs", {}), model.__name__: schema}
+    schemas["Fault"] = FAULT
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    found["components"]["securitySchemes"] = {"token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}}
+    for path, verbs in found["paths"].items():
+        for verb in verbs.values():
+            if "HTTPValidationError" in str(verb["responses"].get("422")):  # FastAPI's; ours are 400
+                del verb["responses"]["422"]
+            if path.startswith("/v1.0/"):
+                verb["security"] = [{"token": []}]
     return found
 
 

@@ -21,6 +21,7 @@ from deploy.settings import StackSettings
 from deploy.stack import Stack
 from deploy.supervisor import leftovers
 from localcloud.links import tag_of
+from tests import openapi
 from tests.temporal import free_port
 
 DOMAIN = {"id": "default"}
@@ -64,11 +65,12 @@ class RunningStack:
         return answer.headers["X-Subject-Token"], answer.json()["token"]["project"]["id"]
 
     def api(self, user: str) -> httpx.Client:
-        """The API over TCP, below the user's project."""
+        """The API over TCP, below the user's project; each answer is held against the OpenAPI document."""
         token, project = self.token(user)
         return httpx.Client(
-            base_url=f"{self.settings.api_url}/v1.0/{project}", headers={"X-Auth-Token": token}, timeout=60
-        )
+            base_url=f"{self.settings.api_url}/v1.0/{project}", headers={"X-Auth-Token": token}, timeout=60,
+            event_hooks={"response": [openapi.check]},
+        )  # fmt: skip
 
     @cached_property
     def service_project(self) -> str:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
+from api import answers as said
 from api import views
 from api.calls import Guests
 from api.context import Asker
@@ -35,7 +36,7 @@ def _view(user: User) -> views.View:
 # -- databases -------------------------------------------------------------------------------------------------------
 
 
-@router.get("/databases", tags=["databases"], **answers(200, "databases", "array", WRITE), **query("limit", "marker"))
+@router.get("/databases", tags=["databases"], **answers(200, said.DatabasesPage, WRITE), **query("limit", "marker"))
 async def list_databases(
     guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:database:index"))], page: Page
 ) -> views.View:
@@ -59,7 +60,7 @@ async def create_databases(
     return empty(202)
 
 
-@router.get("/databases/{name}", tags=["databases"], **answers(200, "database", faults=WRITE))
+@router.get("/databases/{name}", tags=["databases"], **answers(200, said.OneDatabase, faults=WRITE))
 async def show_database(
     guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:database:show"))], name: str
 ) -> views.View:
@@ -85,7 +86,7 @@ async def delete_database(
 # -- users -----------------------------------------------------------------------------------------------------------
 
 
-@router.get("/users", tags=["users"], **answers(200, "users", "array", WRITE), **query("limit", "marker"))
+@router.get("/users", tags=["users"], **answers(200, said.UsersPage, WRITE), **query("limit", "marker"))
 async def list_users(guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user:index"))], page: Page) -> views.View:
     """The instance's users, by name and host."""
     found = await guest.ask(Accounts.list_users)
@@ -140,7 +141,7 @@ async def change_passwords(
     return empty(202)
 
 
-@router.get("/users/{name}", tags=["users"], **answers(200, "user", faults=WRITE))
+@router.get("/users/{name}", tags=["users"], **answers(200, said.OneUser, faults=WRITE))
 async def show_user(guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user:show"))], name: str) -> views.View:
     """One user, `name` or `name@host`."""
     return {"user": _view(await guest.ask(Accounts.get_user, user_named(guest, name)))}
@@ -183,7 +184,7 @@ def _refuse_reserved(guest: Guests, user: UserName) -> None:
 # -- grants ----------------------------------------------------------------------------------------------------------
 
 
-@router.get("/users/{name}/databases", tags=["users"], **answers(200, "databases", "array", WRITE))
+@router.get("/users/{name}/databases", tags=["users"], **answers(200, said.Grants, WRITE))
 async def list_grants(
     guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user_access:index"))], name: str
 ) -> views.View:
@@ -216,7 +217,7 @@ async def revoke_access(
 # -- root ------------------------------------------------------------------------------------------------------------
 
 
-@router.get("/root", tags=["root"], **answers(200, "rootEnabled", "boolean"))
+@router.get("/root", tags=["root"], **answers(200, said.RootEnabled))
 async def show_root(
     means: MeansHere, asker: Annotated[Asker, Depends(may(f"{EXTENSION}:root:index"))], instance_id: str
 ) -> views.View:
@@ -225,7 +226,7 @@ async def show_root(
     return {"rootEnabled": (await means.reader.get_root(row.id)).enabled}
 
 
-@router.post("/root", tags=["root"], **answers(200, "user", faults=WRITE), **takes(RootBody, required=False))
+@router.post("/root", tags=["root"], **answers(200, said.OneRootUser, faults=WRITE), **takes(RootBody, required=False))
 async def enable_root(
     guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:root:create"))],
     body: Annotated[RootBody | None, Depends(optional_body_of(RootBody))],

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
+from api import answers as said
 from api import views
 from api.context import Asker, Means
 from api.documented import answers
@@ -16,14 +17,14 @@ from records.views import DatastoreView, VersionView
 router = APIRouter(prefix=PREFIX, tags=["catalogue"])
 
 
-@router.get("/datastores", **answers(200, "datastores", "array"))
+@router.get("/datastores", **answers(200, said.Datastores))
 async def list_datastores(means: MeansHere, asker: Annotated[Asker, Depends(may("datastore:index"))]) -> views.View:
     """Datastores with their versions; administrators see inactive ones too."""
     found = await means.reader.list_datastores(inactive=asker.is_admin)
     return {"datastores": [views.datastore(asker, each) for each in found]}
 
 
-@router.get("/datastores/versions/{version_id}", **answers(200, "version"))
+@router.get("/datastores/versions/{version_id}", **answers(200, said.OneDatastoreVersion))
 async def show_version_by_id(
     means: MeansHere, asker: Annotated[Asker, Depends(may("datastore:version_show_by_uuid"))], version_id: str
 ) -> views.View:
@@ -35,7 +36,7 @@ async def show_version_by_id(
     raise Fault(400, f"Datastore version '{version_id[:255]}' cannot be found.")
 
 
-@router.get("/datastores/{datastore}", **answers(200, "datastore"))
+@router.get("/datastores/{datastore}", **answers(200, said.OneDatastore))
 async def show_datastore(
     means: MeansHere, asker: Annotated[Asker, Depends(may("datastore:show"))], datastore: str
 ) -> views.View:
@@ -43,7 +44,7 @@ async def show_datastore(
     return {"datastore": views.datastore(asker, await _datastore(means, asker, datastore))}
 
 
-@router.get("/datastores/{datastore}/versions", **answers(200, "versions", "array"))
+@router.get("/datastores/{datastore}/versions", **answers(200, said.DatastoreVersions))
 async def list_versions(
     means: MeansHere, asker: Annotated[Asker, Depends(may("datastore:version_index"))], datastore: str
 ) -> views.View:
@@ -52,7 +53,7 @@ async def list_versions(
     return {"versions": [views.version(asker, each) for each in found.versions]}
 
 
-@router.get("/datastores/{datastore}/versions/{version}", **answers(200, "version"))
+@router.get("/datastores/{datastore}/versions/{version}", **answers(200, said.OneDatastoreVersion))
 async def show_version(
     means: MeansHere, asker: Annotated[Asker, Depends(may("datastore:version_show"))], datastore: str, version: str
 ) -> views.View:
@@ -60,7 +61,7 @@ async def show_version(
     return {"version": views.version(asker, await _version(means, asker, datastore, version))}
 
 
-@router.get("/datastores/{datastore}/versions/{version}/flavors", **answers(200, "flavors", "array"))
+@router.get("/datastores/{datastore}/versions/{version}/flavors", **answers(200, said.Flavors))
 async def list_flavors_of_version(
     means: MeansHere,
     asker: Annotated[Asker, Depends(may("datastore:list_associated_flavors"))],
@@ -72,7 +73,7 @@ async def list_flavors_of_version(
     return {"flavors": [views.flavor(asker, each) for each in await means.reader.list_flavors()]}
 
 
-@router.get("/datastores/{datastore}/versions/{version}/volume-types", **answers(200, "volume_types", "array"))
+@router.get("/datastores/{datastore}/versions/{version}/volume-types", **answers(200, said.VolumeTypes))
 async def list_volume_types(
     means: MeansHere,
     asker: Annotated[Asker, Depends(may("datastore:list_associated_volume_types"))],
@@ -105,13 +106,13 @@ async def _version(means: Means, asker: Asker, datastore: str, wanted: str) -> V
     return found[0]
 
 
-@router.get("/flavors", **answers(200, "flavors", "array"))
+@router.get("/flavors", **answers(200, said.Flavors))
 async def list_flavors(means: MeansHere, asker: Annotated[Asker, Depends(may("flavor:index"))]) -> views.View:
     """Nova's flavors, as the records mirror them."""
     return {"flavors": [views.flavor(asker, each) for each in await means.reader.list_flavors()]}
 
 
-@router.get("/flavors/{flavor_id}", **answers(200, "flavor"))
+@router.get("/flavors/{flavor_id}", **answers(200, said.OneFlavor))
 async def show_flavor(
     means: MeansHere, asker: Annotated[Asker, Depends(may("flavor:show"))], flavor_id: str
 ) -> views.View:
@@ -122,7 +123,7 @@ async def show_flavor(
     raise missing(flavor_id[:255])
 
 
-@router.get("/limits", **answers(200, "limits", "array"))
+@router.get("/limits", **answers(200, said.AllLimits))
 async def list_limits(means: MeansHere, asker: Annotated[Asker, Depends(may("limits:index"))]) -> views.View:
     """The project's ceilings; there is no rate limit here, so none is told."""
     ceilings = {f"max_{each.resource}": each.limit for each in await means.reader.list_quotas(asker.project_id)}
@@ -130,23 +131,23 @@ async def list_limits(means: MeansHere, asker: Annotated[Asker, Depends(may("lim
 
 
 # Collections that are empty until their issue is built; listing them is no error for Trove's clients.
-EMPTY = {
-    "backups": "backup:index",
-    "backup_strategies": "backup_strategy:index",
-    "configurations": "configuration:index",
-    "clusters": "cluster:index",
-    "modules": "module:index",
+EMPTY: dict[str, tuple[str, type[said.Answer]]] = {
+    "backups": ("backup:index", said.Backups),
+    "backup_strategies": ("backup_strategy:index", said.BackupStrategies),
+    "configurations": ("configuration:index", said.Configurations),
+    "clusters": ("cluster:index", said.Clusters),
+    "modules": ("module:index", said.Modules),
 }
 
 
-def _empty(collection: str, rule: str) -> None:
+def _empty(collection: str, rule: str, model: type[said.Answer]) -> None:
     async def listing(asker: Annotated[Asker, Depends(may(rule))]) -> views.View:
         return {collection: []}
 
     listing.__doc__ = f"No {collection.replace('_', ' ')} yet."
     router.add_api_route(f"/{collection}", listing, methods=["GET"], name=f"list_{collection}",
-                         **answers(200, collection, "array"))  # fmt: skip
+                         **answers(200, model))  # fmt: skip
 
 
-for _collection, _rule in EMPTY.items():
-    _empty(_collection, _rule)
+for _collection, (_rule, _model) in EMPTY.items():
+    _empty(_collection, _rule, _model)

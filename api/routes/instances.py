@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
+from api import answers as said
 from api import views
 from api.calls import administer
 from api.context import Asker, Means
@@ -38,7 +39,7 @@ async def _list(means: Means, asker: Asker, page: Paging, path: str, view: Any) 
     return JSONResponse(views.paged(asker, path, "instances", items, page.limit, found.marker))
 
 
-@router.get("", **answers(200, "instances", "array"), **query("limit", "marker"))
+@router.get("", **answers(200, said.InstancesPage), **query("limit", "marker"))
 async def list_instances(
     means: MeansHere, asker: Annotated[Asker, Depends(may("instance:index"))], page: Annotated[Paging, Depends(paging)]
 ) -> Response:
@@ -46,7 +47,7 @@ async def list_instances(
     return await _list(means, asker, page, "instances", views.instance)
 
 
-@router.get("/detail", **answers(200, "instances", "array"), **query("limit", "marker"))
+@router.get("/detail", **answers(200, said.InstanceDetailsPage), **query("limit", "marker"))
 async def list_instances_in_detail(
     means: MeansHere, asker: Annotated[Asker, Depends(may("instance:detail"))], page: Annotated[Paging, Depends(paging)]
 ) -> Response:
@@ -54,7 +55,7 @@ async def list_instances_in_detail(
     return await _list(means, asker, page, "instances/detail", views.instance_detail)
 
 
-@router.post("", **answers(200, "instance", faults=(*WRITE, 501)), **takes(CreateInstanceBody))
+@router.post("", **answers(200, said.OneInstance, faults=(*WRITE, 501)), **takes(CreateInstanceBody))
 async def create_instance(
     request: Request,
     means: MeansHere,
@@ -88,7 +89,7 @@ async def _made(means: Means, asker: Asker, thing: Thing) -> InstanceView | None
     return await means.reader.get_instance(str(thing.id), Scope(asker.project_id))
 
 
-@router.get("/{instance_id}", **answers(200, "instance"))
+@router.get("/{instance_id}", **answers(200, said.OneInstance))
 async def show_instance(
     means: MeansHere, asker: Annotated[Asker, Depends(may("instance:show"))], instance_id: str
 ) -> views.View:

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 
+from api import answers as said
 from api import views
 from api.calls import administer
 from api.context import Asker, Means
@@ -28,7 +29,9 @@ def _flag(request: Request, name: str) -> bool:
     return said in ("true", "1")
 
 
-@router.get("/instances", **answers(200, "instances", "array"), **query("limit", "marker", "deleted", "project_id"))
+@router.get(
+    "/instances", **answers(200, said.ManagedInstancesPage), **query("limit", "marker", "deleted", "project_id")
+)
 async def list_all_instances(
     request: Request, means: MeansHere, asker: Admin, page: Annotated[Paging, Depends(paging)]
 ) -> views.View:
@@ -39,7 +42,7 @@ async def list_all_instances(
     return views.paged(asker, "mgmt/instances", "instances", items, page.limit, found.marker)
 
 
-@router.get("/instances/{instance_id}", **answers(200, "instance"), **query("deleted"))
+@router.get("/instances/{instance_id}", **answers(200, said.OneManagedInstance), **query("deleted"))
 async def show_any_instance(request: Request, means: MeansHere, asker: Admin, instance_id: str) -> views.View:
     """One instance of any project, a deleted one too where it is asked for."""
     row = await _any(means, instance_id, deleted=_flag(request, "deleted"))
@@ -50,7 +53,7 @@ async def show_any_instance(request: Request, means: MeansHere, asker: Admin, in
     return {"instance": view | more | {"guest": views.guest(guest) if guest else None}}
 
 
-@router.get("/instances/{instance_id}/root", **answers(200, "root_history"))
+@router.get("/instances/{instance_id}/root", **answers(200, said.OneRootHistory))
 async def show_root_history(means: MeansHere, asker: Admin, instance_id: str) -> views.View:
     """Whether the tenant ever had the administrator account."""
     row = await _any(means, instance_id)
@@ -78,7 +81,7 @@ def _is_id(text: str) -> bool:
     return True
 
 
-@router.get("/quotas/{project}", **answers(200, "quotas", "array"))
+@router.get("/quotas/{project}", **answers(200, said.Quotas))
 async def show_quotas(request: Request, means: MeansHere, project: str) -> views.View:
     """A project's ceilings and use; its own for everybody."""
     asker = asker_of(request)
@@ -91,7 +94,7 @@ async def show_quotas(request: Request, means: MeansHere, project: str) -> views
     return {"quotas": quotas}
 
 
-@router.put("/quotas/{project}", **answers(200, "quotas", faults=WRITE), **takes(QuotasBody))
+@router.put("/quotas/{project}", **answers(200, said.ChangedQuotas, faults=WRITE), **takes(QuotasBody))
 async def update_quotas(
     request: Request,
     means: MeansHere,
@@ -116,7 +119,7 @@ async def _require_project(request: Request, project: str) -> None:
         raise Fault(404, f"Project {project[:80]} cannot be found.")
 
 
-@router.get("/datastore-versions", **answers(200, "versions", "array"))
+@router.get("/datastore-versions", **answers(200, said.ManagedVersions))
 async def list_all_versions(means: MeansHere, asker: Admin) -> views.View:
     """Every datastore version, inactive ones too."""
     found = await means.reader.list_datastores(inactive=True)
@@ -127,7 +130,7 @@ async def list_all_versions(means: MeansHere, asker: Admin) -> views.View:
     }
 
 
-@router.get("/datastore-versions/{version_id}", **answers(200, "version"))
+@router.get("/datastore-versions/{version_id}", **answers(200, said.OneManagedVersion))
 async def show_any_version(means: MeansHere, asker: Admin, version_id: str) -> views.View:
     """One datastore version."""
     for datastore in await means.reader.list_datastores(inactive=True):

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
+from api import answers as said
 from api.documented import WRITE, answers
 from api.faults import Fault, missing
 from api.requests import administrator, may, means_of
@@ -111,13 +112,13 @@ async def _nothing(request: Request, instance_id: str, rule: str, key: str) -> d
     return {key: []}
 
 
-@router.get(f"{I}/backups", **answers(200, "backups", "array"))
+@router.get(f"{I}/backups", **answers(200, said.Backups))
 async def list_backups_of_instance(request: Request, instance_id: str) -> dict[str, list[object]]:
     """No backups yet."""
     return await _nothing(request, instance_id, "instance:backups", "backups")
 
 
-@router.get(f"{I}/modules", **answers(200, "modules", "array"))
+@router.get(f"{I}/modules", **answers(200, said.Modules))
 async def list_modules_of_instance(request: Request, instance_id: str) -> dict[str, list[object]]:
     """No modules."""
     return await _nothing(request, instance_id, "instance:module_list", "modules")

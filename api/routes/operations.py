@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
+from api import answers as said
 from api import views
 from api.context import Asker, Means
 from api.documented import WRITE, answers, empty
@@ -17,14 +18,14 @@ router = APIRouter(prefix=f"{PREFIX}/instances/{{instance_id}}/operations", tags
 Reading = Annotated[Asker, Depends(may("instance:operations"))]
 
 
-@router.get("", **answers(200, "operations", "array"))
+@router.get("", **answers(200, said.Operations))
 async def list_operations(means: MeansHere, asker: Reading, instance_id: str) -> views.View:
     """The instance's operations with their steps, the newest first."""
     row = await instance_named(means, asker, instance_id)
     return {"operations": [views.operation(asker, each) for each in await means.reader.list_operations(row.id)]}
 
 
-@router.get("/{operation_id}", **answers(200, "operation"))
+@router.get("/{operation_id}", **answers(200, said.OneOperation))
 async def show_operation(means: MeansHere, asker: Reading, instance_id: str, operation_id: str) -> views.View:
     """One operation with its steps."""
     return {"operation": views.operation(asker, await _operation(means, asker, instance_id, operation_id))}

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
+from starlette.responses import JSONResponse
 
 from api.answers import FaultBody
 from api.faults import NAMES
@@ -31,7 +32,8 @@ def answers(success: int, model: type[BaseModel] | None = None, faults: tuple[in
     for code in faults:
         content = {"application/json": {"schema": {"$ref": "#/components/schemas/Fault"}}}
         responses[code] = {"description": HTTPStatus(code).phrase, "content": content}
-    return {"status_code": success, "responses": responses, "response_model": None}
+    kind = Response if model is None else JSONResponse  # of which FastAPI documents a body
+    return {"status_code": success, "responses": responses, "response_model": None, "response_class": kind}
 
 
 def takes(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Edge:
             scope["state"]["identity"] = await self._authenticate(scope, headers)
         body = await read_body(receive, self._settings.max_body_bytes)
         scope["state"]["body"] = _readable(scope["method"], headers, body)
-        await self._app(scope, _once(body), answer)
+        await self._app(scope, _once(body, receive), answer)
 
     async def _authenticate(self, scope: Scope, headers: Mapping[str, str]) -> Identity:
         identity = await self._keystone().identify(headers.get("x-auth-token"))
@@ -122,8 +122,15 @@ def _readable(method: str, headers: Mapping[str, str], body: bytes) -> bytes:
     return body
 
 
-def _once(body: bytes) -> Receive:
+def _once(body: bytes, after: Receive) -> Receive:
+    """The body, then what comes after it: whoever streams an answer waits there for the client's end."""
+    given = False
+
     async def receive() -> Message:
+        nonlocal given
+        if given:
+            return await after()
+        given = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive

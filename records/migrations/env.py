@@ -2,12 +2,13 @@
 
 from alembic import context
 from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
 from records.tables import metadata
 
 LOCK = 7_262_633  # an advisory lock's number, ours
 
-engine = create_engine(context.config.get_main_option("sqlalchemy.url") or "")
+engine = create_engine(context.config.get_main_option("sqlalchemy.url") or "", poolclass=NullPool)
 with engine.connect() as connection:
     connection.execute(text(f"SELECT pg_advisory_lock({LOCK})"))
     connection.commit()

@@ -282,7 +282,8 @@ async def restart(field: Field, thief: Thief) -> str:
     """A restart of the stolen instance, to its end: the type of its failure."""
     run = await field.world.restart(thief.instance_id)
     try:
-        await asyncio.wait_for(run.result(), 30)
+        end = await asyncio.wait_for(run.result(), 30)
+        assert end is None, end  # refused: it was no attack
     except TimeoutError:  # what it keeps, the next case could not have
         await run.terminate("the test is over")
         heal(field, thief)

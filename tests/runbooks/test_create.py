@@ -1,6 +1,7 @@
 """A creation, over each of its steps: refused, cancelled there, its answer lost, deleted meanwhile."""
 
 import asyncio
+import json
 from typing import Any
 from uuid import UUID
 
@@ -8,8 +9,8 @@ import psycopg
 import pytest
 from temporalio.client import WorkflowFailureError
 
-from tests.runbooks.world import REFUSAL, World
-from workflows.names import lock_id
+from tests.runbooks.world import PROJECT, REFUSAL, World
+from workflows.names import lock_id, watch_id
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -51,6 +52,22 @@ async def nothing_is_left(world: World, instance_id: UUID) -> None:
     assert not await world.is_watched(instance_id)
 
 
+async def its_runs_say_what_they_are(world: World, instance_id: UUID) -> None:
+    """Temporal itself knows kind, step, name and project; orders and answers are sealed."""
+    for workflow_id in (lock_id(instance_id), watch_id(instance_id)):
+        found = await world.client.get_workflow_handle(workflow_id).describe()
+        told = {each.key.name: each.value for each in found.typed_search_attributes.search_attributes}
+        assert {"InstanceId": str(instance_id), "InstanceName": "db", "ProjectId": PROJECT}.items() <= told.items()
+    history = await world.client.get_workflow_handle(lock_id(instance_id)).fetch_history()  # as Temporal keeps it
+    steps = [each for each in history.events if each.HasField("activity_task_scheduled_event_attributes")]
+    for each in steps:
+        scheduled = each.activity_task_scheduled_event_attributes
+        assert json.loads(each.user_metadata.summary.data) == scheduled.activity_type.name.replace("_", " ")
+        assert all(payload.metadata["encoding"] == b"binary/encrypted" for payload in scheduled.input.payloads)
+    assert len(steps) > len(STEPS)
+    assert b"amy" not in b"".join(each.SerializeToString() for each in history.events)
+
+
 async def test_it_builds_a_database_that_serves(world: World) -> None:
     instance_id = await world.created(**everything())
     assert world.instance(instance_id) == {"status": "ACTIVE", "fault": None, "deleted": False}
@@ -58,6 +75,7 @@ async def test_it_builds_a_database_that_serves(world: World) -> None:
         assert connection.execute("SELECT 1").fetchone() == (1,)
     assert len(await world.belongings(instance_id)) == 6
     assert await world.is_watched(instance_id)
+    await its_runs_say_what_they_are(world, instance_id)
     operation = (await world.reader.list_operations(instance_id))[0]
     assert [each.name.replace(" ", "_") for each in operation.steps] == list(_in_order())
     assert {each.outcome for each in operation.steps} == {"DONE"}

@@ -23,10 +23,17 @@ class Supervisor:
         self._settings = settings
 
     def _rpc(self) -> Any:
-        # supervisor's own transport speaks XML-RPC over the socket
+        # supervisor's own transport speaks XML-RPC over the socket, and leaves that open
         from supervisor.xmlrpc import SupervisorTransport
 
-        transport = SupervisorTransport(serverurl=f"unix://{socket_path(self._settings)}")
+        class Transport(SupervisorTransport):  # type: ignore[misc]
+            def request(self, *args: Any, **kwargs: Any) -> Any:
+                try:
+                    return super().request(*args, **kwargs)
+                finally:
+                    self.close()
+
+        transport = Transport(serverurl=f"unix://{socket_path(self._settings)}")
         return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
 
     def pid(self) -> int | None:

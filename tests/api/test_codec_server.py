@@ -183,7 +183,8 @@ def test_a_browser_logs_in_reads_and_logs_out(
     stolen = dict(browser.cookies)
     assert browser.post("/logout", headers={"Origin": stack.settings.codec_url}).status_code == 303
     assert not browser.cookies
-    refused(browser.post("/decode", json=sealed, cookies=stolen), 401)
+    cookie = "; ".join(f"{name}={value}" for name, value in stolen.items())
+    refused(browser.post("/decode", json=sealed, headers={"Cookie": cookie}), 401)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """One field for all attacks: a stolen guest and a victim, made once."""
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
@@ -34,10 +35,12 @@ async def whole_field(whole_world: World) -> AsyncIterator[Field]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def field(whole_field: Field, request: pytest.FixtureRequest) -> AsyncIterator[Field]:
-    """The field, for one case; its name in the table is the test's."""
+    """The field, for one case; its name in the table is the test's. The thief connects anew."""
     whole_field.report.case = request.node.name.removeprefix("test_").replace("_", " ")
     whole_field.world.faults.clear()
-    yield whole_field
+    case = replace(whole_field, thief=whole_field.thief.reconnected())
+    yield case
+    await case.thief.close()
     whole_field.world.faults.clear()
 
 
@@ -61,8 +64,16 @@ async def other(newcomer: Newcomer) -> Thief:
     return await newcomer.enrol()
 
 
+@pytest_asyncio.fixture(loop_scope="session")
+async def deleted(deleted_guest: Thief) -> AsyncIterator[Thief]:
+    """Whoever knows all of a deleted instance, on a new connection."""
+    thief = deleted_guest.reconnected()
+    yield thief
+    await thief.close()
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def deleted(whole_field: Field) -> AsyncIterator[Thief]:
+async def deleted_guest(whole_field: Field) -> AsyncIterator[Thief]:
     """What can be known of an instance that the runbook has deleted: its guest's disk was read before."""
     world = whole_field.world
     world.faults.clear()

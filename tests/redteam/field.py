@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -48,6 +48,11 @@ class Got:
     def denied(self) -> bool:
         """Whether the gateway said no for good."""
         return self.code in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED)
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether there was no answer: a stranger's connection is not read beyond its limit, and ends after a while."""
+        return self.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
     def __str__(self) -> str:
         return f"{self.code.name}: {self.text}" if self.text else f"{self.code.name}, {len(self.answer)} bytes"
@@ -135,6 +140,10 @@ class Thief:
         finally:
             with suppress(Exception):
                 await handle.terminate(reason="the test is over")
+
+    def reconnected(self) -> "Thief":
+        """The same, on a connection of its own: what was sent over another one does not count against it."""
+        return replace(self, channel=open_channel(self.world))
 
     async def close(self) -> None:
         """Hang up."""

@@ -65,8 +65,7 @@ class Raid:
         """Call without a pause, as a client of gRPC does."""
         metadata = (("authorization", f"Bearer {token}"),) if token else ()
         trust = grpc.ssl_channel_credentials(self.target.ca.encode())
-        options = (*OWN, ("grpc.max_reconnect_backoff_ms", 200), ("grpc.initial_reconnect_backoff_ms", 50))
-        channels = [grpc.aio.secure_channel(self.target.address, trust, options) for _ in range(connections)]
+        channels = [grpc.aio.secure_channel(self.target.address, trust, OWN) for _ in range(connections)]
 
         async def call(each: grpc.aio.Channel) -> None:
             method: Any = each.unary_unary(path)

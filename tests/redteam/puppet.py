@@ -193,7 +193,7 @@ async def several(field: Field, cases: Mapping[str, Callable[[], Awaitable[str]]
                 got[name] = await case()
             except AssertionError as error:
                 wrong[name] = error
-            await asyncio.wait_for((await ask(field.world, field.victim.instance_id, "get_health")).result(), 5)
+            await asyncio.wait_for((await ask(field.world, field.victim.instance_id, "get_health")).result(), 20)
     title = field.report.case
     for name, what in got.items():
         field.report.case = f"{title}: {name}"

@@ -195,7 +195,7 @@ ATTEMPTS = {
     "another /etc": "mv /etc /etc2",
     "another /home": "mv /home /home2",
     "another state": "mv /var/lib/guest /var/lib/guest2",
-    "another volume": "rmdir /var/lib/database; ln -s /usr/local/sbin /home/sbin; mv -T /home/sbin /var/lib/database",
+    "another volume": "rmdir /var/lib/database; cd /home; ln -s /usr/local/sbin sbin; mv -T sbin /var/lib/database",
     "another mount point": "mv /var/lib/database /var/lib/database2",
     "a new socket": "rm -f /run/disk.sock && touch /run/disk.sock",
     "users": "echo evil::0:0::/:/bin/sh >> /etc/passwd",

@@ -45,6 +45,7 @@ from workflows.runbook import Runbook
 from workflows.sealing import SecretBox
 
 PROJECT = "p-of-the-test"
+PATIENCE = 180.0  # seconds: many tests at once on two cores
 REFUSAL = "the test refuses this step"
 
 
@@ -184,7 +185,10 @@ class World:
         """An instance that serves."""
         order = self.order(**more)
         handle = await self.start(order)
-        await asyncio.wait_for(handle.result(), 60)
+        try:
+            await asyncio.wait_for(handle.result(), PATIENCE)
+        except TimeoutError:
+            raise AssertionError(f"not created in time: {self.steps(order.instance_id)}, {self.faults.done}") from None
         return order.instance_id
 
     async def restart(self, instance_id: UUID) -> "WorkflowHandle[Any, Any]":
@@ -239,7 +243,7 @@ class World:
         """Wait until no run holds the instance's lock; however it ended."""
         for _ in range(5):  # a deletion continues as new
             with contextlib.suppress(WorkflowFailureError):
-                await asyncio.wait_for(self.client.get_workflow_handle(lock_id(instance_id)).result(), 60)
+                await asyncio.wait_for(self.client.get_workflow_handle(lock_id(instance_id)).result(), PATIENCE)
 
     def instance(self, instance_id: UUID) -> dict[str, Any]:
         """The instance's row."""

@@ -53,13 +53,21 @@ class Instance:
         return dict(zip(names, rows[0], strict=True))
 
     def use(self) -> None:
-        """Make a user with a sealed password, as a tenant does."""
+        """Make a user with a sealed password, as a tenant does: again while the guest is not back, which changes nothing."""
+        wanted = {"users": [{"name": f"user{self.users + 1}", "password": "S3cret-word"}]}
+        self.answered("POST", 202, json=wanted)
         self.users += 1
-        wanted = {"users": [{"name": f"user{self.users}", "password": "S3cret-word"}]}
-        answer = self.demo.post(f"/instances/{self.id}/users", json=wanted)
-        assert answer.status_code == 202, answer.text
-        there = self.demo.get(f"/instances/{self.id}/users").json()["users"]
+        there = self.answered("GET", 200).json()["users"]
         assert len(there) == self.users
+
+    def answered(self, method: str, code: int, **more: Any) -> httpx.Response:
+        """Ask about users until the answer is no 503 any more."""
+        deadline = time.monotonic() + 90
+        while (answer := self.demo.request(method, f"/instances/{self.id}/users", **more)).status_code == 503:
+            assert time.monotonic() < deadline, answer.text
+            time.sleep(0.5)
+        assert answer.status_code == code, answer.text
+        return answer
 
     def ask(self, *words: str) -> str:
         """Temporal's CLI, as an operator has it."""
@@ -76,7 +84,7 @@ def instance(stack: RunningStack) -> Iterator[Instance]:
     """A PostgreSQL whose guest has enrolled at the gateway."""
     with stack.api("demo") as demo:
         found = Instance(stack, demo, order(demo, "with-identity", "postgresql"))
-        wait_for(demo, found.id, "ACTIVE")
+        wait_for(demo, found.id, "ACTIVE", patience=180)
         yield found
         assert demo.delete(f"/instances/{found.id}").status_code == 202
         wait_until_gone(demo, found.id)
@@ -89,6 +97,7 @@ def test_user_data_is_worthless_once_the_guest_has_enrolled(stack: RunningStack,
     """Whoever reads it finds a ticket that is spent, and no key; a second server with it gets nothing."""
     boot = json.loads((instance.root / "etc/coffer/guest.json").read_text())
     assert sorted(boot) == ["ca", "datastore", "gateway", "generation", "instance_id", "namespace", "ticket", "version"]
+    boot["gateway"] = f"127.0.0.1:{stack.settings.gateway_port}"  # where it is for a process of the host
     second = Path(stack.settings.open_home) / "second-server"
     for name in ("etc/coffer", "var/lib/guest"):
         (second / name).mkdir(parents=True)
@@ -117,7 +126,7 @@ def test_the_master_key_is_rotated_under_running_guests(stack: RunningStack, ins
     assert instance.known()["credentials"]["current"] == 2
     restarted = instance.demo.post(f"/instances/{instance.id}/action", json={"restart": {}})
     assert restarted.status_code == 202
-    wait_for(instance.demo, instance.id, "ACTIVE")
+    wait_for(instance.demo, instance.id, "ACTIVE", patience=180)
     instance.use()
     assert {name: stack.stack.supervisor.states()[name]["pid"] for name in before} == before
 
@@ -126,7 +135,7 @@ def test_the_token_is_changed_while_the_guest_runs(stack: RunningStack, instance
     before, old = instance.known()["token"], instance.row()["token_hash"]
     instance.ask("activity", "start", "--activity-id", f"call/{instance.id}/renew-by-hand", "--type", "renew_token",
                  "--task-queue", f"guest/{instance.id}", "--start-to-close-timeout", "30s")  # fmt: skip
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while instance.row()["token_hash"] == old:
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -151,11 +160,11 @@ def test_a_revoked_guest_is_heard_no_more_and_its_database_serves(stack: Running
                         "--task-queue", "records", "--start-to-close-timeout", "30s",
                         "--input", f'"{instance.id}"')  # fmt: skip
     assert instance.row()["revoked"] is not None, said
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while f"guest {instance.id} is known no more" not in (stack.settings.log / "gateway.log").read_text():
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    with pytest.raises(httpx.ReadTimeout):
-        instance.demo.get(f"/instances/{instance.id}/users", timeout=3)
+    unheard = instance.demo.get(f"/instances/{instance.id}/users")
+    assert unheard.status_code in (422, 503), unheard.text  # 422: the watch has seen it already
     address = instance.demo.get(f"/instances/{instance.id}").json()["instance"]["ip"][0]
     socket.create_connection((address, 5432), timeout=5).close()

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -25,7 +26,7 @@ def demo(stack: RunningStack) -> Iterator[httpx.Client]:
 
 def at_step(stack: RunningStack, instance_id: str, step: str) -> None:
     """Wait until a step runs, as the records have it."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while True:
         rows = stack.sql("SELECT s.name FROM operation_steps s JOIN operations o ON o.id = s.operation_id "
                          "WHERE o.instance_id = %s AND s.finished IS NULL", instance_id)  # fmt: skip
@@ -40,10 +41,19 @@ def served(stack: RunningStack, demo: httpx.Client, instance_id: str) -> None:
     wait_for(demo, instance_id, "ACTIVE")
     kinds = sorted(each.rsplit(" ", 1)[0] for each in stack.belongings(instance_id))
     assert kinds == ["port", "security group", "server", "volume"]
-    demo.post(f"/instances/{instance_id}/databases", json={"databases": [{"name": "app"}]}).raise_for_status()
+    until_done(demo, "POST", f"/instances/{instance_id}/databases", json={"databases": [{"name": "app"}]})
     assert demo.delete(f"/instances/{instance_id}").status_code == 202
     wait_until_gone(demo, instance_id)
     assert stack.belongings(instance_id) == []
+
+
+def until_done(demo: httpx.Client, method: str, path: str, **more: Any) -> None:
+    """Ask again where the answer is 503: nothing was changed, for guests and workers are not back yet."""
+    deadline = time.monotonic() + 90
+    while (answer := demo.request(method, path, **more)).status_code == 503:
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.5)
+    assert answer.status_code == 202, answer.text
 
 
 @pytest.mark.parametrize(
@@ -73,7 +83,7 @@ def test_kill_the_guest_worker_while_it_initialises(stack: RunningStack, demo: h
     began = time.monotonic()
     while not stack.sql("SELECT 1 FROM operation_steps s JOIN operations o ON o.id = s.operation_id"
                         " WHERE o.instance_id = %s AND s.name = 'configure datastore'", instance_id):  # fmt: skip
-        assert time.monotonic() - began < 30, "the step still waits for the guest that was killed"
+        assert time.monotonic() - began < 50, "the step still waits for the guest that was killed"
         time.sleep(0.1)
     served(stack, demo, instance_id)
 
@@ -84,7 +94,7 @@ def test_kill_the_gateway_while_the_guest_initialises(stack: RunningStack, demo:
     at_step(stack, instance_id, "initialise datastore")
     os.kill(stack.stack.supervisor.states()["gateway"]["pid"], signal.SIGKILL)
     until_it_answers(stack)
-    wait_for(demo, instance_id, "ACTIVE", patience=150)
+    wait_for(demo, instance_id, "ACTIVE")
     served(stack, demo, instance_id)
 
 
@@ -118,7 +128,7 @@ def test_without_temporal_mutations_are_503_and_reads_go_on(stack: RunningStack,
 
 def until_it_answers(stack: RunningStack) -> None:
     """Wait until every process runs and the API answers."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         states = stack.stack.supervisor.states().values()
         if all(each["statename"] == "RUNNING" for each in states) and _healthy(stack):

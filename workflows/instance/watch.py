@@ -19,8 +19,6 @@ HOUR = 3600
 BREATH = timedelta(seconds=30)
 REST = timedelta(seconds=8)  # short: a guest that is being stopped answers at once, and its silence is to be seen soon
 QUICK_NEWS = 5  # in a row: an engine that goes down and comes up; more is a guest that keeps us busy
-ASKS_NOVA = "watch-asks-nova"  # patch of 0.3.0
-BREATHES = "watch-breathes"  # patch of 0.2.0
 
 
 class WatchOrder(Fact):
@@ -53,7 +51,7 @@ class WatchInstance:
             elif health is not None and health.operating_status is not OperatingStatus.ERROR:
                 break  # an hour without news
             known = health
-            if quick > QUICK_NEWS and workflow.patched(BREATHES):
+            if quick > QUICK_NEWS:
                 await workflow.sleep(BREATH)  # nor one that has news all the time
         workflow.continue_as_new(WatchOrder(instance_id=order.instance_id, health=known))
 
@@ -77,18 +75,17 @@ class WatchInstance:
 
     async def silence(self, instance_id: UUID, known: Health | None) -> Health | None:
         """Say why a guest may be silent: Nova and Cinder know what became of its server."""
-        if workflow.patched(ASKS_NOVA):
-            try:
-                if not (await self._steps.ask(RECORDS, LOOK, Records.get_guest_state, instance_id)).exists:
-                    return None
-            except FailureError:  # not known is not gone
-                pass
-            try:
-                reason = why_silent(await self._steps.ask(CLOUD, LOOK, Servers.get_server_state, instance_id))
-            except FailureError:
-                reason = "the guest does not answer, and Nova could not be asked about its server"
-            return _silent(known, reason)
-        return _silent(known, None)
+        try:
+            if not (await self._steps.ask(RECORDS, LOOK, Records.get_guest_state, instance_id)).exists:
+                return None
+        except FailureError:  # not known is not gone
+            pass
+        try:
+            reason = why_silent(await self._steps.ask(CLOUD, LOOK, Servers.get_server_state, instance_id))
+        except FailureError:
+            reason = "the guest does not answer, and Nova could not be asked about its server"
+        last = known or Health(operating_status=OperatingStatus.ERROR)
+        return last.model_copy(update={"operating_status": OperatingStatus.ERROR, "reason": reason})
 
     async def report(self, instance_id: UUID, health: Health) -> None:
         """Have the records keep what was seen."""
@@ -96,11 +93,6 @@ class WatchInstance:
         seen = health.operating_status is not OperatingStatus.ERROR
         report = HealthReport(instance_id=instance_id, seen=seen, **health.model_dump())
         await self._steps.ask(RECORDS, SURE, Records.record_health, report)
-
-
-def _silent(known: Health | None, reason: str | None) -> Health:
-    last = known or Health(operating_status=OperatingStatus.ERROR)
-    return last.model_copy(update={"operating_status": OperatingStatus.ERROR, "reason": reason})
 
 
 def why_silent(found: ServerState) -> str:

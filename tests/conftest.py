@@ -35,7 +35,6 @@ UNPROVEN = (
     "redteam/test_floods.py",
     "redteam/test_wedges.py",
     "runbooks/test_watch.py",
-    "whole/test_identity.py",
     "whole/test_kill.py",
     "whole/test_operations_away.py",
     "whole/test_secrets.py",

@@ -29,7 +29,8 @@ WAITING = 4096  # connections of all strangers whose turn has not come
 FLUSH_SECONDS = 5.0  # for the other side to take the last bytes
 TICK = 0.1
 CHUNK = 16 * 1024  # read at once: a budget is looked at in between
-RESERVED_FILES = 256  # of the process, for all else; a connection takes three
+RESERVED_FILES = 256  # of the process, for all else
+FILES = 3  # of a connection: its own socket, and the two ends of the one to gRPC
 STRANGERS_SHARE = 0.2  # of a processor, for the strangers of one address
 
 log = logging.getLogger(__name__)
@@ -226,7 +227,7 @@ class Front:
         self._waits = 0
         self._number = 0
         self._connecting: set[asyncio.Task[None]] = set()
-        self._most = max(64, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVED_FILES) // 3)
+        self._most = max(64, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVED_FILES) // FILES)
         self.buffer = memoryview(bytearray(CHUNK))
         self.refused = 0
 

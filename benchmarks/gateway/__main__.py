@@ -19,10 +19,10 @@ from benchmarks.gateway.idle import Idle, crowd
 from benchmarks.gateway.scene import REAL, set_scene
 from benchmarks.gateway.stage import Stage, set_up
 from benchmarks.report import Row, table
+from gateway.front import FILES, RESERVED_FILES
 from workflows.process import leave
 
 LONGEST = 30 * 60  # seconds: more than a run of all takes by far
-SPARE_FILES = 200  # of the gateway, besides one a guest
 
 
 def options(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -64,8 +64,9 @@ def main() -> int:
     if max(said.watched, *said.back) > most:
         print("✗ there must be as many idle guests as come back or are watched", file=sys.stderr)
         return 2
-    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < most + SPARE_FILES:
-        print(f"✗ the gateway needs {most + SPARE_FILES} open files: see `ulimit -Hn`", file=sys.stderr)
+    files = RESERVED_FILES + FILES * (2 * REAL + most)
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < files:
+        print(f"✗ the gateway needs {files} open files: see `ulimit -Hn`", file=sys.stderr)
         return 2
     say("PostgreSQL, Temporal, the gateway")
     try:

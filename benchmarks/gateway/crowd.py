@@ -27,7 +27,7 @@ FIRST_PAUSE, LAST_PAUSE = (
     10.0,
 )  # before a poll is tried again, as the SDK has it: doubled each time, a fifth more or less
 KNOCK_SECONDS = 120.0
-HEARTBEAT_SECONDS = 20.0  # as the guest's worker has it
+HEARTBEAT_SECONDS = 15.0  # `heartbeat_seconds` of a guest's settings
 WATCH = "watch"  # the activity that is held, with a heartbeat now and then; all others are answered at once
 
 

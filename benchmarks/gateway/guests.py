@@ -55,8 +55,8 @@ def worker_of(client: Client, card: Card) -> Worker:
         activity_executor=ThreadPoolExecutor(SLOTS),
         max_concurrent_activities=SLOTS,
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(1),
-        max_heartbeat_throttle_interval=timedelta(seconds=20),
-        default_heartbeat_throttle_interval=timedelta(seconds=20),
+        max_heartbeat_throttle_interval=timedelta(seconds=4),
+        default_heartbeat_throttle_interval=timedelta(seconds=4),
     )
 
 

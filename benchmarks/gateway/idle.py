@@ -11,7 +11,7 @@ from typing import Any
 from temporalio.client import ActivityFailureError
 
 from benchmarks.client import Unexpected
-from benchmarks.gateway.crowd import WATCH
+from benchmarks.gateway.crowd import HEARTBEAT_SECONDS, WATCH
 from benchmarks.gateway.identities import Identity
 from benchmarks.gateway.processes import Process, environment, module, running
 from benchmarks.gateway.scene import Scene
@@ -194,7 +194,7 @@ class Idle:
     # -- guests that are watched -------------------------------------------------------------------------------------
 
     async def watched(self, count: int) -> list[Row]:
-        """As in a real installation: each guest has its watch's activity open, and says every 20 s that it is well."""
+        """As in a real installation: each guest has its watch's activity open, and says every 15 s that it is well."""
         self._say(f"{count} guests are watched")
         gate = asyncio.Semaphore(TASKS_AT_ONCE)
 
@@ -203,7 +203,7 @@ class Idle:
                 await self._scene.hold(guest, WATCH)
 
         await asyncio.gather(*map(hold, self._scene.rest[:count]))
-        await asyncio.sleep(min(self._seconds, 20) + SETTLE)
+        await asyncio.sleep(min(self._seconds, HEARTBEAT_SECONDS) + SETTLE)
         taken = await self._take()
         report = self._crowd.report()
         if report["watched"] < count or report["errors"]:

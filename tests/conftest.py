@@ -37,8 +37,6 @@ UNPROVEN = (
     "runbooks/test_watch.py",
     "whole/test_kill.py",
     "whole/test_operations_away.py",
-    "whole/test_secrets.py",
-    "whole/test_server_isolation.py",
 )
 
 

@@ -26,7 +26,7 @@ class GatewaySettings(KeySettings):
     """Seconds after which a revoked or changed token is noticed, at most."""
     gateway_strangers: int = 512
     """Connections that have not shown a valid token yet, at once; others wait for their turn."""
-    gateway_strangers_per_address: int = 64
+    gateway_strangers_per_address: int = 16  # each may open 32 calls at once, which all wait in one queue with guests'
     """The same of one address. Guests behind one NAT share it while they connect, not afterwards."""
     gateway_connections_per_second: float = 100
     """Connections of one address that are taken a second, twice as many at once; others wait for their turn."""

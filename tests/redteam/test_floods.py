@@ -191,7 +191,7 @@ async def test_500_polls_at_once_on_connections(field: Field, thief: Thief, conn
 async def test_2000_streams_without_a_body_for(field: Field, thief: Thief, path: str) -> None:
     async with field.attack() as loot, bounded(field.world), contextlib.AsyncExitStack() as open_ones:
         connections = []
-        for _ in range(34):
+        for _ in range(12 if path.endswith("Enrol") else 34):  # fewer than the strangers that an address may have
             connection = await open_ones.enter_async_context(connected(field.world))
             streams = [connection.open(path, thief.known.token) for _ in range(60)]
             await connection.send(*(frame for _, frame in streams))
@@ -203,7 +203,7 @@ async def test_2000_streams_without_a_body_for(field: Field, thief: Thief, path:
             for connection, streams in connections
             for number in streams
         )
-        loot.got = f"{ended} of 2040 ended at once; the victim's call {took:.2f} s"
+        loot.got = f"{ended} of {60 * len(connections)} ended at once; the victim's call {took:.2f} s"
         assert ended > 1700 or path.endswith("Enrol")  # of a stranger's connection, 32 may wait for their bodies
 
 
@@ -280,7 +280,7 @@ async def test_being_slow(field: Field, thief: Thief) -> None:
         port = field.world.gateway.settings.gateway_port
         dripping = asyncio.create_task(_byte_by_byte(field, thief))
         await asyncio.sleep(1)  # behind the crowd it would not get its turn
-        silent = [await asyncio.open_connection("127.0.0.1", port, ssl=tls(field.world)) for _ in range(40)]
+        silent = [await asyncio.open_connection("127.0.0.1", port, ssl=tls(field.world)) for _ in range(12)]
         idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(1000)]
         for _, writer in idle[::2]:
             writer.write(b"\x16\x03\x01\x02\x00\x01")
@@ -404,7 +404,7 @@ BY = {
 }
 
 
-def test_every_attack_is_made() -> None:
+async def test_every_attack_is_made() -> None:
     assert {name for each in BY.values() for name in each.split()} == set(ATTACKS) - {"answers"}
 
 

@@ -34,7 +34,6 @@ UNPROVEN = (
     "redteam/test_failures.py",
     "redteam/test_floods.py",
     "redteam/test_wedges.py",
-    "runbooks/test_watch.py",
     "whole/test_kill.py",
     "whole/test_operations_away.py",
 )

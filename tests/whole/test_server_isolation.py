@@ -17,6 +17,7 @@ from tests.whole.inside import Server
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="without root, servers have no users and no namespaces")
 
+HOMES = "/home"  # in the server
 CANARY = "VICTIM-CARD-4111"
 ROOT_PASSWORD = "Root-password-1"
 USERS = ("guest", "engine")
@@ -226,7 +227,7 @@ QUESTIONS: tuple[dict[str, Any], ...] = (
     {"verb": "prepare", "volume_id": "../../../tmp/image"},
     {"verb": "prepare", "volume_id": "evil\n"},
     {"verb": "run", "command": ["/bin/sh", "-c", "id"]},
-    {"verb": "run", "command": ["/home/mariadbd"]},
+    {"verb": "run", "command": [f"{HOMES}/mariadbd"]},
     {"verb": "run", "command": ["/tmp/rm"]},
     {"verb": "run", "command": ["/usr/bin/../../tmp/rm"]},
     {"verb": "run", "command": ["rm", "-rf", "/etc"]},
@@ -244,7 +245,7 @@ QUESTIONS: tuple[dict[str, Any], ...] = (
 @pytest.mark.parametrize("question", QUESTIONS, ids=str)
 def test_the_privileged_process_does_nothing_else(tenant: Tenant, question: dict[str, Any]) -> None:
     tenant.server.run(
-        "guest", "/bin/sh", "-c", "cp /bin/id /tmp/rm; cp /bin/id /home/mariadbd; chmod 755 /tmp/rm /home/*"
+        "guest", "/bin/sh", "-c", f"cp /bin/id /tmp/rm; cp /bin/id {HOMES}/mariadbd; chmod 755 /tmp/rm {HOMES}/*"
     )
     assert '"error"' in tenant.server.ask_disk("guest", question)
 

@@ -22,6 +22,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.context import Asker, Means
 from api.faults import Fault, of_refusal, unavailable
+from api.idempotency import Call
 from records.views import InstanceView
 from workflows.answers import from_guest
 from workflows.clear_text import ClearText
@@ -52,6 +53,8 @@ class Guests:
     instance: InstanceView
     box: SecretBox
     seconds: float
+    call: Call
+    """Whoever asks under the same name has the same answer."""
 
     @property
     def facts(self) -> Datastore:
@@ -92,10 +95,10 @@ class Guests:
             raise self._silent() from None
 
     async def _answer(self, verb: Any, arguments: list[Any], changes: bool) -> RawValue | None:
-        request = call_id(self.instance.id, self.asker.request_id)
+        request = call_id(self.instance.id, self.call.name)
         handle: Any = self.temporal.get_activity_handle(request, result_type=RawValue)
         try:
-            with suppress(ActivityAlreadyStartedError):  # by ourselves: an answer was lost
+            with suppress(ActivityAlreadyStartedError):  # by ourselves, or by the same request
                 await insist(
                     lambda: self.temporal.start_activity(
                         verb.__name__,
@@ -142,7 +145,7 @@ class Guests:
 
     async def _root(self, runbook: Any, verb: str, password: Sealed | None) -> RootAnswer:
         self.check_ready()
-        expiry, request_id = _Expiry(self.seconds), self.asker.request_id
+        expiry, request_id = _Expiry(self.seconds), self.call.name
         request = RootRequest(instance_id=self.instance.id, request_id=request_id, caller=self.asker.caller(),
                               password=password, expires_at=expiry.at)  # fmt: skip
         try:
@@ -158,7 +161,7 @@ class Guests:
 
     async def _root_runbook(self, runbook: Any, verb: str, request: RootRequest) -> RootAnswer:
         name = root_id(self.instance.id, request.request_id)
-        with suppress(WorkflowAlreadyStartedError):  # by ourselves: an answer was lost
+        with suppress(WorkflowAlreadyStartedError):  # by ourselves, or by the same request
             await insist(
                 lambda: self.temporal.start_workflow(
                     runbook,
@@ -200,10 +203,10 @@ class _Expiry:
         return task.result()
 
 
-def guests_of(means: Means, asker: Asker, instance: InstanceView) -> Guests:
+def guests_of(means: Means, asker: Asker, instance: InstanceView, call: Call) -> Guests:
     """The guest of an instance."""
     box = SecretBox(means.keyring, instance.id)
-    return Guests(means.temporal, asker, instance, box, means.settings.call_seconds)
+    return Guests(means.temporal, asker, instance, box, means.settings.call_seconds, call)
 
 
 async def administer(means: Means, asker: Asker, verb: Any, argument: Any) -> None:
@@ -212,7 +215,7 @@ async def administer(means: Means, asker: Asker, verb: Any, argument: Any) -> No
     name = f"records/{verb.__name__}/{asker.request_id}"
 
     async def work() -> None:
-        with suppress(ActivityAlreadyStartedError):  # by ourselves: an answer was lost
+        with suppress(ActivityAlreadyStartedError):  # by ourselves, or by the same request
             await insist(
                 lambda: means.temporal.start_activity(
                     verb.__name__,

@@ -1,12 +1,15 @@
 """Requests that are sent twice and are to be done once: the header `Idempotency-Key`.
 
 As in the IETF's draft (draft-ietf-httpapi-idempotency-key-header). OpenStack's global request id, which openstacksdk
-sends as `X-OpenStack-Request-ID`, counts as a key where there is no other. A key is the project's, for a day.
+sends as `X-OpenStack-Request-ID`, counts as a key of an order where there is no other; not of other requests, for a
+client may send several under one global id. A key is the project's, for a day.
 """
 
 import hmac
 import json
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
@@ -31,9 +34,20 @@ class Thing:
     known: bool = False
 
 
+@dataclass(frozen=True)
+class Call:
+    """What Temporal knows a request's call by; `known` where the same request was sent before."""
+
+    name: str
+    known: bool = False
+
+
 async def thing_of(means: Means, asker: Asker, request: Request) -> Thing:
     """The id of what this request makes: for the same key and body the same; 422 for another body."""
-    key = key_of(request)
+    return await _thing(means, asker, request, key_of(request))
+
+
+async def _thing(means: Means, asker: Asker, request: Request, key: str | None) -> Thing:
     if key is None:
         return Thing(uuid4())
     said = _said(request)
@@ -54,12 +68,50 @@ async def forget(means: Means, asker: Asker, request: Request, fault: Fault) -> 
         await means.requests.forget(asker.project_id, key)
 
 
+@asynccontextmanager
+async def call_of(means: Means, asker: Asker, request: Request) -> AsyncIterator[Call]:
+    """A request's call to the guest: with the same key the same, so that it has the answer of the first.
+
+    A call that failed has changed nothing. Its key is forgotten, and the request may be sent again.
+    """
+    key = None if request.method in ("GET", "HEAD") else header_of(request)
+    if key is None:
+        yield Call(asker.request_id)
+        return
+    thing = await _thing(means, asker, request, key)
+    try:
+        yield Call(str(thing.id), thing.known)
+    except Fault:
+        await means.requests.forget(asker.project_id, key, thing.id)
+        raise
+
+
+async def operation_of(means: Means, asker: Asker, request: Request) -> Thing:
+    """The id of the operation that a request opens; known where it was admitted when the request was sent before.
+
+    One that was not admitted by now is withdrawn, and this request opens another.
+    """
+    key = header_of(request)
+    thing = await _thing(means, asker, request, key)
+    while key is not None and thing.known and await means.requests.withdraw(thing.id):
+        await means.requests.forget(asker.project_id, key, thing.id)
+        thing = await _thing(means, asker, request, key)
+    return thing
+
+
 def key_of(request: Request) -> str | None:
     """The key of a request, if it has one; 400 where it is none."""
+    if (key := header_of(request)) is not None:
+        return key
+    global_id = request.headers.get("x-openstack-request-id", "").lower()
+    return f"global:{global_id}" if GLOBAL_ID.fullmatch(global_id) else None
+
+
+def header_of(request: Request) -> str | None:
+    """The key that the header Idempotency-Key has; 400 where it is none."""
     said = request.headers.getlist("idempotency-key")
     if not said:
-        global_id = request.headers.get("x-openstack-request-id", "").lower()
-        return f"global:{global_id}" if GLOBAL_ID.fullmatch(global_id) else None
+        return None
     key = said[0].strip()
     if len(key) >= 2 and key[0] == key[-1] == '"':  # the draft has a quoted string; many clients quote nothing
         key = key[1:-1]
@@ -70,7 +122,7 @@ def key_of(request: Request) -> str | None:
 
 def _said(request: Request) -> bytes:
     """What was asked for, whatever the order of the body's members."""
-    body = json.dumps(parse(request.state.body), sort_keys=True)
+    body = json.dumps(parse(request.state.body) if request.state.body else None, sort_keys=True)
     return f"{request.method} {request.url.path}\n{body}".encode()
 
 

@@ -56,9 +56,9 @@ class Operations:
         order = CreateOrder(instance_id=instance_id, spec=spec, **self._frame())
         await self._open(CreateInstance, order, f"create {spec.name}", join=again)
 
-    async def restart(self, instance: InstanceView) -> None:
-        """Order a restart."""
-        order = RestartOrder(instance_id=instance.id, group_id=instance.group_id, **self._frame())
+    async def restart(self, instance: InstanceView, operation_id: UUID) -> None:
+        """Order a restart, under the id that its operation will have."""
+        order = RestartOrder(instance_id=instance.id, group_id=instance.group_id, **self._frame(operation_id))
         await self._open(RestartInstance, order, f"restart {instance.name}")
 
     async def delete(self, instance: InstanceView) -> None:
@@ -66,10 +66,10 @@ class Operations:
         order = DeleteOrder(instance_id=instance.id, group_id=instance.group_id, **self._frame())
         await self._open(DeleteInstance, order, f"delete {instance.name}", join=True)
 
-    def _frame(self) -> dict[str, Any]:
+    def _frame(self, operation_id: UUID | None = None) -> dict[str, Any]:
         return {
             "caller": self.asker.caller(),
-            "operation_id": uuid4(),
+            "operation_id": operation_id or uuid4(),
             "expires_at": datetime.now(UTC) + timedelta(seconds=self.seconds),
         }
 

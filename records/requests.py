@@ -68,8 +68,9 @@ class Requests:
             row = (await conn.execute(select(k.mac_key, k.fingerprint, k.thing_id).where(*mine))).one()
         return Kept(*row)
 
-    async def forget(self, project_id: str, key: str) -> None:
-        """Let a key stand for nothing any more."""
+    async def forget(self, project_id: str, key: str, thing_id: UUID | None = None) -> None:
+        """Let a key stand for nothing any more; or only while it stands for this thing."""
         k = idempotency_keys.c
+        mine = [k.project_id == project_id, k.key == key, *([k.thing_id == thing_id] if thing_id else [])]
         async with self.engine.begin() as conn:
-            await conn.execute(delete(idempotency_keys).where(k.project_id == project_id, k.key == key))
+            await conn.execute(delete(idempotency_keys).where(*mine))

@@ -1,6 +1,6 @@
 """What the routes share: finding the instance that a path names."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from api.calls import Guests, guests_of
 from api.context import Asker, Means
 from api.faults import missing
+from api.idempotency import call_of
 from api.requests import may, means_of
 from records.views import InstanceView
 from workflows.domain.accounts import UserName
@@ -30,11 +31,12 @@ def guests(rule: str) -> Callable[..., object]:
 
     async def find(
         request: Request, means: MeansHere, asker: Annotated[Asker, Depends(may(rule))], instance_id: str
-    ) -> Guests:
+    ) -> AsyncIterator[Guests]:
         instance = await instance_named(means, asker, instance_id)
-        found = guests_of(means, asker, instance)
-        _ = found.facts  # refuses engines that have no accounts
-        return found
+        async with call_of(means, asker, request) as call:
+            found = guests_of(means, asker, instance, call)
+            _ = found.facts  # refuses engines that have no accounts
+            yield found
 
     return find
 

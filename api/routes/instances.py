@@ -11,7 +11,7 @@ from api.calls import administer
 from api.context import Asker, Means
 from api.documented import WRITE, answers, empty, query, takes
 from api.faults import Fault
-from api.idempotency import Thing, forget, key_of, thing_of
+from api.idempotency import Thing, forget, key_of, operation_of, thing_of
 from api.models import ChangeInstanceBody, CreateInstanceBody
 from api.operations import operations_of
 from api.orders import spec_of
@@ -170,7 +170,7 @@ async def act_on_instance(request: Request, means: MeansHere, instance_id: str) 
     asker = may(_rule(verb, argument))(request)
     row = await instance_named(means, asker, instance_id)
     if verb == "restart":
-        await _restart(means, asker, row)
+        await _restart(request, means, asker, row)
     elif verb == "reset_status":
         reset = ResetStatus(instance_id=row.id, caller=asker.caller())
         await administer(means, asker, Administration.reset_status, reset)
@@ -201,5 +201,8 @@ def _rule(verb: str, argument: Any) -> str:
     return RULES.get(verb, "instance:show")
 
 
-async def _restart(means: Means, asker: Asker, row: InstanceView) -> None:
-    await operations_of(means, asker).restart(row)
+async def _restart(request: Request, means: Means, asker: Asker, row: InstanceView) -> None:
+    """With an Idempotency-Key, once however often it is sent."""
+    operation = await operation_of(means, asker, request)
+    if not operation.known:
+        await operations_of(means, asker).restart(row, operation.id)

@@ -17,6 +17,7 @@ import pytest
 
 from api.calls import Guests
 from api.context import Asker
+from api.idempotency import Call
 from api.keystone import Identity
 from guest_worker.datastores import open_datastore
 from guest_worker.datastores.base import PlainUser, Surroundings
@@ -89,7 +90,7 @@ class Host:
         asker = Asker(identity, False, f"req-{uuid4()}", "http://test")
         instance: Any = SimpleNamespace(id=self.instance_id, name="db", status="ACTIVE", operating_status="HEALTHY",
                                         manager=self.dialect.manager, datastore=self.dialect.manager)  # fmt: skip
-        return Guests(await self.temporal.client(), asker, instance, self.box, seconds)
+        return Guests(await self.temporal.client(), asker, instance, self.box, seconds, Call(asker.request_id))
 
     @property
     def box(self) -> SecretBox:

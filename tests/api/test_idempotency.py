@@ -43,6 +43,56 @@ def test_the_same_again_is_the_same_instance(demo: httpx.Client, stack: RunningS
     assert "deleted" in create(demo, name, {header: key}).json()["unprocessableEntity"]["message"]
 
 
+CALLS: tuple[tuple[str, str, Any, Any], ...] = (
+    ("POST", "/databases", {"databases": [{"name": "again"}]}, {"databases": [{"name": "other"}]}),
+    ("POST", "/users", {"users": [{"name": "amy", "password": "x"}]}, {"users": [{"name": "amy", "password": "y"}]}),
+    ("PUT", "/users/amy", {"user": {"name": "anna"}}, {"user": {"name": "ann"}}),
+    ("PUT", "/users/anna/databases", {"databases": [{"name": "again"}]}, {"databases": [{"name": "other"}]}),
+    ("POST", "/root", None, {"password": "another"}),
+    ("DELETE", "/root", None, None),
+    ("DELETE", "/users/anna/databases/again", None, None),
+    ("DELETE", "/users/anna", None, None),
+    ("DELETE", "/databases/again", None, None),
+    ("POST", "/action", {"restart": {}}, {"restart": None}),
+)
+
+
+@pytest.mark.parametrize("engine", ["mariadb", "postgresql"])
+def test_a_change_that_is_sent_again_is_done_once_and_has_the_same_answer(
+    demo: httpx.Client, stack: RunningStack, instances: dict[str, dict[str, Any]], engine: str
+) -> None:
+    instance_id = instances[engine]["id"]
+
+    def ask(method: str, path: str, content: Any, key: str) -> httpx.Response:
+        more = {} if content is None else {"json": content}
+        return demo.request(method, f"/instances/{instance_id}{path}", headers={"Idempotency-Key": key}, **more)
+
+    def restarts() -> int:
+        statement = "SELECT count(*) FROM operations WHERE instance_id = %s AND kind = 'restart'"
+        return int(stack.sql(statement, instance_id)[0][0])
+
+    before = restarts()
+    for method, path, content, other in CALLS:
+        key = str(uuid4())
+        first = ask(method, path, content, key)
+        assert first.is_success, first.text
+        if path == "/action":
+            wait_for(demo, instance_id, "ACTIVE")
+        with ThreadPoolExecutor(3) as threads:
+            again = list(threads.map(lambda _, sent=(method, path, content, key): ask(*sent), range(3)))
+        assert {(each.status_code, each.text) for each in again} == {(first.status_code, first.text)}, (method, path)
+        if method == "DELETE":  # without a body, another request is one with another method or path
+            method, path, other = "POST", "/databases", {"databases": [{"name": "other"}]}
+        assert ask(method, path, other, key).status_code == 422
+    assert restarts() == before + 1
+    key = str(uuid4())
+    refused = ask("DELETE", "/users/nobody", None, key)  # changed nothing: the key may be used again
+    assert refused.status_code == 404
+    body_of_user = {"users": [{"name": "nobody", "password": "x"}]}
+    assert ask("POST", "/users", body_of_user, key).status_code == 202
+    assert ask("DELETE", "/users/nobody", None, str(uuid4())).status_code == 202
+
+
 def test_many_at_once_are_one(demo: httpx.Client, stack: RunningStack) -> None:
     name, key = f"at-once-{uuid4()}", str(uuid4())
     with ThreadPoolExecutor(6) as threads:

@@ -3,6 +3,8 @@ PYTHON := /usr/bin/python3
 HOME_FOLDER := $(or $(COFFER_HOME),$(CURDIR)/.coffer)
 DEPLOY := cd $(CURDIR) && $(HOME_FOLDER)/venv/embedded/bin/python -m deploy
 DEV := $(HOME_FOLDER)/venv/dev/bin
+# Two processes; tests/conftest.py says which tests run in one
+PYTEST := $(DEV)/python -m pytest -n 2 --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up down status logs clean test test-all redteam lint bench bench-gateway lock setup-demo setup-test setup-lint
@@ -40,10 +42,10 @@ clean: down
 	@$(PYTHON) deploy/setup.py clean
 
 test: setup-test lint
-	@$(DEV)/python -m pytest
+	@$(PYTEST)
 
 test-all: setup-test lint
-	@$(DEV)/python -m pytest --every-case
+	@$(PYTEST) --every-case
 
 redteam: setup-test
 	@$(DEV)/python -m pytest -q -W ignore tests/redteam

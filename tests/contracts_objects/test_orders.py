@@ -1,6 +1,6 @@
 """Orders for tickets: what can be none is refused before any store is asked."""
 
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.contracts_objects.stores import Store
 from workflows.domain.errors import BadRequest
 from workflows.ports.tickets import LONGEST, SHORTEST, Right, TicketOrder
 
-ME, OTHER = uuid4(), uuid4()
+ME, OTHER = UUID("5f2b4e1a-0c3d-4e6f-8a9b-7c1d2e3f4a5b"), UUID("0d9c8b7a-6f5e-4d3c-8b2a-1f0e9d8c7b6a")
 NO_PREFIX = [
     "", "/", "b1/", f"{ME}", f"{ME}/", f"{ME}//", f"{ME}/b1", f"/{ME}/b1/", f"{ME}/../b1/", f"{ME}/b1/../", f"{ME}/./b1/",
     f"{ME}/..b/", f"{ME}/b1//", f"{ME}/*/", f"{ME}/b?/", f"{ME}/b%2f/", f"{ME}/b 1/", f"{ME}/b1/\n", f"{ME}/b1\\/",

@@ -260,7 +260,7 @@ class Step(Answer):
     """One step of an operation."""
 
     name: str
-    outcome: str
+    outcome: str | None
     started: Moment
     finished: Moment
 

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,9 +32,15 @@ def processes_below(folder: Path) -> list[int]:
 
 
 def kill_below(folder: Path) -> list[int]:
-    """Kill what `processes_below` finds; return the ids. A process may end by itself between the look and the signal."""
+    """Kill what `processes_below` finds, and wait until it is gone; return the ids.
+
+    A process may end by itself between the look and the signal. PostgreSQL starts only when none of its old processes is left.
+    """
     found = processes_below(folder)
     for pid in found:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    last = time.monotonic() + 10
+    while set(found) & set(processes_below(folder)) and time.monotonic() < last:
+        time.sleep(0.02)
     return found

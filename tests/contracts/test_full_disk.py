@@ -76,6 +76,11 @@ class Place:
         """Wait for a status; return its reason."""
         return wait(lambda: (self.keeper.condition().status is status, self.keeper.condition()))
 
+    def says_what_is(self) -> bool:
+        """Whether the status is that of the volume."""
+        full = self.keeper.reserve.problem() == FULL
+        return self.keeper.condition().status is (OperatingStatus.BLOCKED if full else OperatingStatus.HEALTHY)
+
 
 def wait(look: Callable[[], tuple[bool, Any]]) -> Any:
     """Look until it is so."""
@@ -159,10 +164,13 @@ def dropped(place: Place) -> bool:
 @pytest.mark.parametrize("again", [1, 2])
 def test_a_killed_engine_recovers_on_a_full_volume_and_the_api_may_drop(place: Place, again: int) -> None:
     place.fill()
-    for _ in range(again):
+    for number in range(again):
         kill_below(place.folder / "data")
         time.sleep(0.5)
-        assert place.until(OperatingStatus.BLOCKED) == FULL
+        if number == 0:
+            assert place.until(OperatingStatus.BLOCKED) == FULL
+        else:  # PostgreSQL's second recovery may give room
+            wait(lambda: (place.says_what_is(), place.keeper.condition()))
     place.keeper.want(False)
     place.engine.stop()
     place.keeper.want(True)

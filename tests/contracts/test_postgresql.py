@@ -1,5 +1,6 @@
 """PostgreSQL alone: grants in every form, instances of older guests, encodings, names, many databases."""
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -10,7 +11,7 @@ from guest_worker.datastores.base import PlainUser
 from tests.contracts.conftest import AMY, BOB, PASSWORD, Case
 from workflows.domain.accounts import NewDatabase, UserName
 from workflows.domain.datastores.postgresql import POSTGRESQL, encoding_of
-from workflows.domain.errors import BadRequest, NotFound
+from workflows.domain.errors import BadRequest, Busy, NotFound
 
 ONLY = pytest.mark.parametrize("case", ["postgresql"], indirect=True)
 pytestmark = ONLY
@@ -339,3 +340,46 @@ def test_a_user_of_many_databases_is_deleted_in_time(case: Case) -> None:
     for name in names:
         case.accounts.delete_database(name)
     assert case.accounts.list_databases() == ()
+
+
+BREAK_OFF = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'DROP DATABASE%' AND state = 'active'"
+
+
+@pytest.mark.parametrize("after", [0.0, 0.005, 0.02, 0.06])
+def test_a_drop_that_is_broken_off_is_a_deletion_or_none(app: Case, after: float) -> None:
+    """PostgreSQL marks a database before it drops it, and takes that back no more."""
+    over = threading.Event()
+
+    def break_off() -> None:
+        with closing(app.administer("postgres")) as admin:
+            while not over.is_set():
+                if app.ask(admin, BREAK_OFF.replace("pg_cancel_backend(pid)", "pid")):
+                    time.sleep(after)
+                    app.ask(admin, BREAK_OFF)
+                    return
+
+    thread = threading.Thread(target=break_off)
+    thread.start()
+    try:
+        app.accounts.delete_database("app")
+    except Busy:
+        app.run("amy", "SELECT 1")
+        assert "app" in app.accounts.list_databases()
+    else:
+        with pytest.raises(NotFound):
+            app.accounts.delete_database("app")
+        app.accounts.create_database(NewDatabase(name="app"))
+        app.accounts.grant(AMY, "app")
+        app.run("amy", "CREATE TABLE t (n int)")
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_the_name_of_an_invalid_database_is_free(app: Case) -> None:
+    with closing(app.administer("postgres")) as admin:
+        app.ask(admin, "UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'app'")
+    assert app.accounts.list_databases() == ()
+    app.accounts.create_database(NewDatabase(name="app"))
+    app.accounts.grant(AMY, "app")
+    app.run("amy", "CREATE TABLE t (n int)")

@@ -90,6 +90,7 @@ class PostgreSQLAccounts(Accounts):
 
     def _create_database(self, database: NewDatabase) -> None:
         encoding, locale = encoding_of(database)
+        self._owners.drop_invalid(database.name)
         owner = self._owners.create()
         # closed until PUBLIC has lost its rights, which are not part of this statement
         form = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {} LOCALE {} ALLOW_CONNECTIONS false")
@@ -121,7 +122,10 @@ class PostgreSQLAccounts(Accounts):
             self._owners.share_of_root(database)
 
     def delete_database(self, name: str) -> None:
-        """Refuse new sessions, end those that are, drop it. When that fails, it is open again."""
+        """Refuse new sessions, end those that are, drop it. When that fails, it is open again.
+
+        A drop that the engine breaks off after it began cannot be taken back: the database counts as deleted.
+        """
         self._require_database(name)
         with self._call():
             self._end_what_holds_it(name)
@@ -133,6 +137,8 @@ class PostgreSQLAccounts(Accounts):
                     do(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
             except (*FAILURES, OSError):
                 with suppress(*FAILURES), self._session.call(ENDING_SECONDS):
+                    if name not in self.list_databases():
+                        return
                     self.restore_database(name)
                 raise
             self._owners.tidy()

@@ -155,9 +155,17 @@ class Owners:
                     self._clear(role, drop)
                 except FAILURES as error:
                     LOG.warning("role %s still has something: %s", role, error)
-            for (database,) in self._session.rows("SELECT datname FROM pg_database WHERE datconnlimit = -2"):
-                with self._session.change() as do:  # its drop was broken off
-                    do(sql.SQL("DROP DATABASE {}").format(sql.Identifier(database)))
+            try:
+                self.drop_invalid()
+            except FAILURES as error:
+                LOG.warning("a database whose drop was broken off is still there: %s", error)
+
+    def drop_invalid(self, name: str | None = None) -> None:
+        """Drop databases, or that one, whose drop was broken off: PostgreSQL marks them, and lets nobody in any more."""
+        statement = "SELECT datname FROM pg_database WHERE datconnlimit = -2 AND datname = coalesce(%s, datname)"
+        for (database,) in self._session.rows(statement, (name,)):
+            with self._session.change() as do:
+                do(sql.SQL("DROP DATABASE {}").format(sql.Identifier(database)))
 
     def _clear(self, oid: int, drop: bool) -> None:
         for (database,) in self._session.rows("SELECT datname FROM pg_database WHERE datdba = %s", (oid,)):

@@ -101,7 +101,7 @@ class RepeatedSweeps(Sweeps):
                 activity.logger.info("%s: %s", order.verb, found)
             for _ in range(0, pause, BEAT):
                 activity.heartbeat(found)
-                await asyncio.sleep(min(BEAT, pause))
+                await asyncio.sleep(BEAT)
 
     async def settle_stale_operations(self) -> int:
         """Start `SettleInstance` for each open operation whose run is closed or unknown; return how many."""

@@ -14,7 +14,7 @@ from temporalio.service import RPCError
 from api import answers as said
 from api.context import Means
 from api.docs_page import add_docs_page
-from api.documented import document
+from api.documented import answers, document
 from api.edge import Edge, fault_of
 from api.faults import Fault, answer_fault, answer_http_exception
 from api.health import Health
@@ -95,17 +95,7 @@ def _add_front_page(app: FastAPI) -> None:
         links = [{"rel": "self", "href": f"{request.state.base}/v1.0/"}]
         return {"id": "v1.0", "status": "CURRENT", "updated": "2012-08-01T00:00:00Z", "links": links}
 
-    @app.get(
-        "/",
-        tags=["versions"],
-        responses={
-            200: {"model": said.Versions},
-            406: {
-                "description": "Not Acceptable",
-                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Fault"}}},
-            },
-        },
-    )
+    @app.get("/", tags=["versions"], **answers(200, said.Versions, faults=(406,)))
     async def versions(request: Request) -> Any:
         """The versions of the API; needs no token."""
         accept = request.headers.get("accept", "")
@@ -113,7 +103,7 @@ def _add_front_page(app: FastAPI) -> None:
             raise Fault(406, "version not supported")
         return {"versions": [version(request)]}
 
-    @app.get("/v1.0", tags=["versions"], responses={200: {"model": said.OneVersion}})
+    @app.get("/v1.0", tags=["versions"], **answers(200, said.OneVersion, faults=()))
     async def version_document(request: Request) -> Any:
         """This version; needs no token."""
         return {"version": version(request)}

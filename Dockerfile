@@ -17,6 +17,7 @@ RUN pip install --require-hashes --only-binary :all: --requirement /tmp/control.
 
 WORKDIR /coffer
 COPY LICENSE ./
+COPY contract contract
 COPY workflows workflows
 COPY activities activities
 COPY records records

@@ -3,21 +3,24 @@ PYTHON := /usr/bin/python3
 HOME_FOLDER := $(or $(COFFER_HOME),$(CURDIR)/.coffer)
 DEPLOY := cd $(CURDIR) && $(HOME_FOLDER)/venv/embedded/bin/python -m deploy
 DEV := $(HOME_FOLDER)/venv/dev/bin
-# Two processes; tests/conftest.py says which tests run in one
-PYTEST := $(DEV)/python -m pytest -n 2 --no-loadscope-reorder
+# Four processes; tests/conftest.py says which tests run in one
+PYTEST := pytest -n 4 --no-loadscope-reorder
+COVERAGE := $(DEV)/coverage
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status logs clean test test-all redteam lint bench bench-gateway lock setup-demo setup-test setup-lint
+.PHONY: help demo mysql up down status logs clean test test-all redteam openstack lint bench bench-gateway lock setup-demo setup-test setup-lint
 
 help:
 	@echo "make demo    set up, start Coffer, order a MariaDB and a PostgreSQL, leave it running"
+	@echo "make mysql   offer MySQL, too, and bring the stack up"
 	@echo "make test    set up, run the tests, leave nothing running"
 	@echo "make test-all   the same with every case of the long tables"
 	@echo "make up      start Coffer           make down    stop it; databases and state stay"
 	@echo "make status  what runs              make logs    follow all logs"
 	@echo "make clean   stop and forget all    make lint    formatting, types, arrows"
 	@echo "make redteam attack the gateway with a stolen guest, and tell who got what"
-	@echo "make bench   measure                make lock    lock the requirements anew"
+	@echo "make openstack   on a real OpenStack, deploy Coffer and live through all operations: SITE=FILE, see docs/operators.md"
+	@echo "make bench   measure                make lock    lock the requirements"
 	@echo "make bench-gateway   measure what the gateway costs, on a stage of its own"
 
 setup-demo:
@@ -35,6 +38,9 @@ demo: setup-demo
 up: setup-demo
 	@$(DEPLOY) up
 
+mysql:
+	@$(PYTHON) deploy/setup.py mysql && $(DEPLOY) up
+
 down status logs:
 	@if [ -x $(HOME_FOLDER)/venv/embedded/bin/python ]; then $(DEPLOY) $@; else echo "the stack is down"; fi
 
@@ -42,13 +48,17 @@ clean: down
 	@$(PYTHON) deploy/setup.py clean
 
 test: setup-test lint
-	@$(PYTEST)
+	@folder=$$(mktemp -d) && export COVERAGE_FILE=$$folder/data && trap "rm -rf $$folder" EXIT && \
+	$(COVERAGE) run -m $(PYTEST) && $(COVERAGE) combine -q && $(COVERAGE) report
 
 test-all: setup-test lint
-	@$(PYTEST) --every-case
+	@$(DEV)/python -m $(PYTEST) --every-case
 
 redteam: setup-test
 	@$(DEV)/python -m pytest -q -W ignore tests/redteam
+
+openstack: setup-test
+	@$(DEV)/python -m tests.openstack $(or $(SITE),$(error say SITE=FILE, as docs/operators.md explains it)) $(LANE)
 
 lint: setup-lint
 	@$(DEV)/ruff format --check -q . && $(DEV)/ruff check -q . && $(DEV)/mypy . && $(DEV)/lint-imports --no-cache

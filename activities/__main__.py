@@ -5,13 +5,13 @@ from contextlib import AsyncExitStack
 
 from activities.schedules import put_schedules
 from activities.settings import ActivitySettings
-from activities.worker import Means, build_workers
+from activities.worker import Services, build_workers
+from contract.keys.keyring import MasterKeyring
+from contract.logs import log_to_stderr
+from contract.process import run
+from contract.wire.client import connect
 from records.engine import connect as connect_records
 from records.settings import RecordsSettings
-from workflows.client import connect
-from workflows.keyring import MasterKeyring
-from workflows.logs import log_to_stderr
-from workflows.process import run
 
 
 async def main(stop: asyncio.Event) -> None:
@@ -22,7 +22,7 @@ async def main(stop: asyncio.Event) -> None:
     client = await connect(settings, keyring)
     engine = connect_records(records)
     async with AsyncExitStack() as stack:
-        for worker in build_workers(Means(client, engine, keyring, settings, records)):
+        for worker in build_workers(Services(client, engine, keyring, settings, records)):
             await stack.enter_async_context(worker)
         await put_schedules(client)
         await stop.wait()

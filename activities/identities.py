@@ -5,9 +5,9 @@ from uuid import UUID
 
 from temporalio import activity
 
+from contract.ports.identities import EnrolmentNote, GuestExpectation, Identities, TokenChange, TokenUse
 from records import guests
 from records.engine import AsyncEngine
-from workflows.ports.identities import EnrolmentNote, GuestExpectation, Identities, TokenChange, TokenUse
 
 
 @dataclass(frozen=True)

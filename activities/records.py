@@ -9,12 +9,12 @@ from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from records import administration, admission, catalogue, operations, quotas, root
+from contract.domain.errors import BadRequest, NotFound
+from contract.domain.instance import DatastoreVersion, GuestState, HealthReport, InstanceSpec
+from contract.domain.operation import Admission, AdmissionRequest, CloseOperation, StepsNote
+from contract.ports.records import Administration, QuotaChange, Records, Rename, ResetStatus, RootNote
+from records import administration, admission, datastores, operations, quotas, root
 from records.engine import AsyncEngine, text
-from workflows.domain.errors import BadRequest, NotFound
-from workflows.domain.instance import DatastoreVersion, GuestState, HealthReport, InstanceSpec
-from workflows.domain.operation import Admission, AdmissionRequest, Close, StepNote
-from workflows.ports.records import Administration, QuotaChange, Records, Rename, ResetStatus, RootNote
 
 SOON = timedelta(seconds=2)  # an admission's transaction waits for the answer
 
@@ -58,7 +58,7 @@ class PostgresRecords(Records, Administration):
     @activity.defn
     async def find_version(self, spec: InstanceSpec) -> DatastoreVersion:
         async with self.engine.connect() as conn:
-            return await catalogue.find_version(conn, spec)
+            return await datastores.find_version(conn, spec)
 
     @activity.defn
     async def admit(self, request: AdmissionRequest) -> Admission:
@@ -69,12 +69,12 @@ class PostgresRecords(Records, Administration):
             return await admission.Admitter(conn, request, self.default_quotas, still_open).admit()
 
     @activity.defn
-    async def note_step(self, note: StepNote) -> None:
+    async def note_steps(self, note: StepsNote) -> None:
         async with self.engine.begin() as conn:
-            await operations.note_step(conn, note)
+            await operations.note_steps(conn, note)
 
     @activity.defn
-    async def close(self, close: Close) -> None:
+    async def close(self, close: CloseOperation) -> None:
         async with self.engine.begin() as conn:
             await operations.close(conn, close)
 

@@ -19,10 +19,10 @@ from temporalio.client import (
     ScheduleUpdateInput,
 )
 
-from activities.temporal import SECONDS
-from workflows.clear_text import ClearText
-from workflows.names import RUNBOOKS, sweep_id
-from workflows.ports.records import SweepOrder
+from activities.sweeps import SECONDS
+from contract.names import RUNBOOKS, sweep_id
+from contract.ports.records import SweepOrder
+from contract.wire.clear_text import ClearText
 from workflows.sweep import Sweep
 
 LOOK = timedelta(seconds=30)  # at whether the run is still there

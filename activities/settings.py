@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic_settings import SettingsConfigDict
 
-from workflows.settings import TemporalSettings
+from contract.settings import TemporalSettings
 
 
 class ActivitySettings(TemporalSettings):

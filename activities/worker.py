@@ -7,26 +7,27 @@ from temporalio.client import Client
 from temporalio.worker import Interceptor, Worker
 
 from activities.identities import PostgresIdentities
+from activities.locks import TemporalLocks
 from activities.objects import open_tickets
-from activities.openstack.cloud import OpenStackCloud, open_cloud
+from activities.openstack.cloud import open_cloud
 from activities.openstack.leftovers import Leftovers
 from activities.records import PostgresRecords, RunQuestions
 from activities.settings import ActivitySettings
-from activities.temporal import RepeatedSweeps, TemporalWatches
+from activities.sweeps import RepeatedSweeps
+from activities.watches import TemporalWatches
+from contract.keys.keyring import MasterKeyring
+from contract.names import CLOUD, RECORDS
+from contract.ports.identities import Identities
+from contract.ports.records import Administration, Locks, Records, Sweeps, Watches
+from contract.ports.registration import verbs
+from contract.ports.tickets import Tickets
+from contract.process import die_of
 from records.engine import AsyncEngine
 from records.settings import RecordsSettings
-from workflows.keyring import MasterKeyring
-from workflows.names import CLOUD, RECORDS
-from workflows.ports.cloud import Cloud
-from workflows.ports.identities import Identities
-from workflows.ports.records import Administration, Records, Sweeps, Watches
-from workflows.ports.tickets import Tickets
-from workflows.process import die_of
-from workflows.registration import verbs
 
 
 @dataclass(frozen=True)
-class Means:
+class Services:
     """What the activities work with."""
 
     client: Client
@@ -36,33 +37,34 @@ class Means:
     records: RecordsSettings
 
 
-def build_workers(means: Means, interceptors: tuple[Interceptor, ...] = ()) -> list[Worker]:
+def build_workers(services: Services, interceptors: tuple[Interceptor, ...] = ()) -> list[Worker]:
     """Return the two workers; they die of a fatal error instead of hanging."""
-    cloud: OpenStackCloud = open_cloud(means.settings, means.keyring)
-    tickets = open_tickets(means.settings, means.keyring, cloud.connections)
-    defaults = means.records.default_quotas()
-    kept = PostgresRecords(means.engine, RunQuestions(means.client), defaults)
-    watches = TemporalWatches(means.client, means.engine)
-    sweeps = RepeatedSweeps(means.engine, means.client, Leftovers(cloud.connections), means.settings)
-    threads = means.settings.cloud_threads
+    cloud = open_cloud(services.settings, services.keyring)
+    tickets = open_tickets(services.settings, services.keyring, cloud.connections)
+    defaults = services.records.default_quotas()
+    kept = PostgresRecords(services.engine, RunQuestions(services.client), defaults)
+    watches = TemporalWatches(services.client, services.engine)
+    sweeps = RepeatedSweeps(services.engine, services.client, Leftovers(cloud.connections), services.settings)
+    threads = services.settings.cloud_threads
     return [
         Worker(
-            means.client,
+            services.client,
             task_queue=CLOUD,
-            activities=[*verbs(Cloud, cloud), *verbs(Tickets, tickets)],
+            activities=[*cloud.verbs(), *verbs(Tickets, tickets)],
             activity_executor=ThreadPoolExecutor(threads, thread_name_prefix="cloud"),
             max_concurrent_activities=threads,
             interceptors=interceptors,
             on_fatal_error=die_of,
         ),
         Worker(
-            means.client,
+            services.client,
             task_queue=RECORDS,
             activities=[
                 *verbs(Records, kept),
-                *verbs(Identities, PostgresIdentities(means.engine)),
+                *verbs(Identities, PostgresIdentities(services.engine)),
                 *verbs(Administration, kept),
                 *verbs(Watches, watches),
+                *verbs(Locks, TemporalLocks(services.client, services.engine)),
                 *verbs(Sweeps, sweeps),
             ],
             interceptors=interceptors,

@@ -4,9 +4,10 @@ import asyncio
 import logging
 
 from api.app import build
+from api.http_server import serve_http
 from api.settings import ApiSettings
-from workflows.logs import log_to_stderr
-from workflows.process import run, serve_http
+from contract.logs import log_to_stderr
+from contract.process import run
 
 
 async def main(stop: asyncio.Event) -> None:

@@ -271,7 +271,7 @@ class Operation(Answer):
     id: str
     kind: str
     instance_id: str
-    state: Literal["RUNNING", "DONE", "FAILED", "CANCELLED", "INTERRUPTED"]
+    state: Literal["WAITING", "RUNNING", "DONE", "FAILED", "CANCELLED", "INTERRUPTED"]
     reason: str | None
     request_id: str | None
     user_id: str | None

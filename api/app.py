@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from temporalio.service import RPCError
 
 from api import answers as said
-from api.context import Means
+from api.context import Services
 from api.docs_page import add_docs_page
 from api.documented import answers, document
 from api.edge import Edge, fault_of
@@ -22,12 +22,12 @@ from api.keystone import Keystone
 from api.policy import Policy
 from api.routes import accounts, catalogue, instances, mgmt, missing, operations
 from api.settings import ApiSettings
+from contract.keys.keyring import MasterKeyring
+from contract.wire.client import connect
 from records.engine import connect as connect_records
 from records.reads import Reader
 from records.requests import Requests
 from records.settings import RecordsSettings
-from workflows.client import connect
-from workflows.keyring import MasterKeyring
 
 DESCRIPTION = "OpenStack Trove's API v1.0, and what Coffer adds: operations, with their steps."
 
@@ -75,7 +75,7 @@ def _lifespan(settings: ApiSettings) -> Any:
             # each answer is one query: a transaction around it would be two more round trips
             reader = Reader(engine.execution_options(isolation_level="AUTOCOMMIT"), records.default_quotas())
             temporal = await connect(settings, keyring, lazy=True)
-            app.state.means = Means(
+            app.state.services = Services(
                 settings=settings,
                 reader=reader,
                 requests=Requests(engine),
@@ -118,8 +118,8 @@ def _add_front_page(app: FastAPI) -> None:
     )
     async def healthcheck(request: Request) -> JSONResponse:
         """Each part of the service: `ok` or `away`; 503 while one is away. Needs no token."""
-        means: Means = request.app.state.means
-        parts = await means.health.parts()
+        services: Services = request.app.state.services
+        parts = await services.health.parts()
         well = all(each == "ok" for each in parts.values())
         return JSONResponse({"status": "ok" if well else "unavailable", **parts}, status_code=200 if well else 503)
 

@@ -1,11 +1,12 @@
 """Short calls: the guest's answer is the API's answer. Standalone activities on the guest's own queue."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_type_hints, overload
 
 from temporalio.client import ActivityFailureError, Client, WorkflowFailureError
 from temporalio.common import (
@@ -20,24 +21,28 @@ from temporalio.common import (
 from temporalio.exceptions import ActivityAlreadyStartedError, ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.context import Asker, Means
+from api.context import RequestContext, Services
 from api.faults import Fault, of_refusal, unavailable
 from api.idempotency import Call
+from contract.domain.accounts import Expiring, Sealed
+from contract.domain.datastores import DATASTORES
+from contract.domain.datastores.base import Datastore
+from contract.domain.errors import GuestProtocolError, innermost
+from contract.keys.sealing import NotOurs, SecretBox
+from contract.names import RECORDS, RUNBOOKS, call_id, guest_queue, root_id
+from contract.ports.guest import Accounts, DatabasesAfter
+from contract.ports.records import Administration
+from contract.wire.answers import from_guest
+from contract.wire.clear_text import ClearText
 from records.views import InstanceView
-from workflows.answers import from_guest
-from workflows.clear_text import ClearText
-from workflows.domain.accounts import Expiring, Sealed
-from workflows.domain.datastores import DATASTORES
-from workflows.domain.datastores.base import Datastore
-from workflows.domain.errors import GuestProtocolError, innermost
 from workflows.instance.root import DisableRoot, EnableRoot, RootAnswer, RootRequest
-from workflows.names import RECORDS, RUNBOOKS, call_id, guest_queue, root_id
-from workflows.sealing import NotOurs, SecretBox
 from workflows.steps import GUEST_ERRORS
 
 Answer = TypeVar("Answer")
+Told = TypeVar("Told")  # what a verb of the port takes
 SERVING = ("ACTIVE", "RESTART_REQUIRED", "BACKUP")
-ANSWERING = ("", "HEALTHY", "BLOCKED")
+# where the guest was seen of late; what it said of a stop or a start may be over, so it is asked
+ANSWERING = ("", "HEALTHY", "BLOCKED", "SHUTDOWN", "RESTARTING")
 ATTEMPTS = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_attempts=3)
 READ_SECONDS = 4.0  # one attempt of a read: one that was lost on its way is asked again
 MARGIN = 0.6  # seconds that we wait beyond a call's expiry: whoever was done in time is answered
@@ -45,11 +50,11 @@ LAST_LOOK = 0.3  # seconds of them, for the verdict on a call that was just take
 
 
 @dataclass(frozen=True)
-class Guests:
+class ShortCalls:
     """Asks the guest of one instance, for one request."""
 
     temporal: Client
-    asker: Asker
+    context: RequestContext
     instance: InstanceView
     box: SecretBox
     seconds: float
@@ -58,11 +63,8 @@ class Guests:
 
     @property
     def facts(self) -> Datastore:
-        """The engine's facts; 422 where it has no users and databases."""
-        facts = DATASTORES[self.instance.manager].of(self.instance.datastore_version_number)
-        if not facts.accounts:
-            raise Fault(422, f"Operation not supported for datastore {self.instance.datastore}.")
-        return facts
+        """The engine's facts."""
+        return DATASTORES[self.instance.manager].of(self.instance.datastore_version_number)
 
     def sealed(self, secret: str) -> Sealed:
         """A password as it travels to this guest."""
@@ -75,17 +77,23 @@ class Guests:
         if self.instance.operating_status not in ANSWERING:
             raise Fault(422, f"Instance {self.instance.id} is not ready, status: {self.instance.operating_status}.")
 
-    async def ask(self, verb: Any, *arguments: Any) -> Any:
-        """Ask, and decode the answer as what the port promises; 503 when the guest does not answer in time.
+    @overload
+    async def ask(self, verb: Callable[[Accounts], Answer]) -> Answer: ...
+
+    @overload
+    async def ask(self, verb: Callable[[Accounts, Told], Answer], fact: Told, /) -> Answer: ...
+
+    async def ask(self, verb: Callable[..., Any], *facts: Any) -> Any:
+        """Ask a verb of the port, and decode the answer as what it promises; 503 when the guest does not answer in time.
 
         After a 503 nothing happens any more: the guest refuses a call after its expiry, and undoes one whose answer
         Temporal does not take.
         """
         self.check_ready()
         expiry = _Expiry(self.seconds)
-        changes = [each for each in arguments if isinstance(each, Expiring)]
+        changes = [each for each in facts if isinstance(each, Expiring)]
         try:
-            raw = await expiry.bounded(self._answer(verb, [expiry.told(each) for each in arguments], bool(changes)))
+            raw = await expiry.bounded(self._answer(verb, [expiry.told(each) for each in facts], bool(changes)))
             return from_guest(raw, self.instance.id, get_type_hints(verb)["return"])
         except ActivityFailureError as error:
             raise self._of(error) from None
@@ -94,26 +102,30 @@ class Guests:
         except TimeoutError:
             raise self._silent() from None
 
-    async def _answer(self, verb: Any, arguments: list[Any], changes: bool) -> RawValue | None:
+    async def databases(self, page: DatabasesAfter) -> AsyncIterator[tuple[str, ...]]:
+        """Names, page after page, in the time of one call. A guest that tells the same again is not followed."""
+        until, more, number = time.monotonic() + self.seconds, True, 0
+        while more:
+            left, number = until - time.monotonic(), number + 1
+            if left <= 0:
+                raise self._silent()
+            call = replace(self.call, name=f"{self.call.name}/{number}")
+            found = await replace(self, seconds=left, call=call).ask(Accounts.list_databases, page)
+            yield found.databases
+            more = found.more and bool(found.databases) and found.databases[-1] > page.after
+            page = page.model_copy(update={"after": found.databases[-1]}) if more else page
+
+    async def _answer(self, verb: Callable[..., Any], facts: list[Any], changes: bool) -> RawValue | None:
         request = call_id(self.instance.id, self.call.name)
         handle: Any = self.temporal.get_activity_handle(request, result_type=RawValue)
         try:
-            with suppress(ActivityAlreadyStartedError):  # by ourselves, or by the same request
-                await insist(
-                    lambda: self.temporal.start_activity(
-                        verb.__name__,
-                        args=arguments,
-                        id=request,
-                        task_queue=guest_queue(self.instance.id),
-                        result_type=RawValue,
-                        schedule_to_close_timeout=timedelta(seconds=self.seconds),
-                        start_to_close_timeout=timedelta(seconds=self.seconds if changes else READ_SECONDS),
-                        id_reuse_policy=ActivityIDReusePolicy.REJECT_DUPLICATE,
-                        retry_policy=ATTEMPTS,
-                        search_attributes=_attributes(self.asker, self.instance),
-                        summary=ClearText(f"{verb.__name__.replace('_', ' ')} on {self.instance.name}"),
-                    )
-                )
+            await _start(
+                self.temporal, request, verb, facts, task_queue=guest_queue(self.instance.id), result_type=RawValue,
+                schedule_to_close_timeout=timedelta(seconds=self.seconds),
+                start_to_close_timeout=timedelta(seconds=self.seconds if changes else READ_SECONDS),
+                search_attributes=_attributes(self.context, self.instance),
+                summary=ClearText(f"{verb.__name__.replace('_', ' ')} on {self.instance.name}"),
+            )  # fmt: skip
             return await insist(handle.result)
         except asyncio.CancelledError:
             return await _take_back(handle)
@@ -146,7 +158,7 @@ class Guests:
     async def _root(self, runbook: Any, verb: str, password: Sealed | None) -> RootAnswer:
         self.check_ready()
         expiry, request_id = _Expiry(self.seconds), self.call.name
-        request = RootRequest(instance_id=self.instance.id, request_id=request_id, caller=self.asker.caller(),
+        request = RootRequest(instance_id=self.instance.id, request_id=request_id, caller=self.context.caller(),
                               password=password, expires_at=expiry.at)  # fmt: skip
         try:
             answer = await expiry.bounded(self._root_runbook(runbook, verb, request))
@@ -169,7 +181,7 @@ class Guests:
                     id=name,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     task_queue=RUNBOOKS,
-                    search_attributes=_attributes(self.asker, self.instance),
+                    search_attributes=_attributes(self.context, self.instance),
                     static_summary=ClearText(f"{verb} root of {self.instance.name}"),
                 )
             )
@@ -203,32 +215,24 @@ class _Expiry:
         return task.result()
 
 
-def guests_of(means: Means, asker: Asker, instance: InstanceView, call: Call) -> Guests:
+def short_calls_of(services: Services, context: RequestContext, instance: InstanceView, call: Call) -> ShortCalls:
     """The guest of an instance."""
-    box = SecretBox(means.keyring, instance.id)
-    return Guests(means.temporal, asker, instance, box, means.settings.call_seconds, call)
+    box = SecretBox(services.keyring, instance.id)
+    return ShortCalls(services.temporal, context, instance, box, services.settings.call_seconds, call)
 
 
-async def administer(means: Means, asker: Asker, verb: Any, argument: Any) -> None:
+async def administer(
+    services: Services, context: RequestContext, verb: Callable[[Administration, Told], Awaitable[None]], fact: Told
+) -> None:
     """Have the records change something that needs no runbook; the activity expires before we stop waiting."""
-    seconds = means.settings.call_seconds
-    name = f"records/{verb.__name__}/{asker.request_id}"
+    seconds = services.settings.call_seconds
+    name = f"records/{verb.__name__}/{context.request_id}"
 
     async def work() -> None:
-        with suppress(ActivityAlreadyStartedError):  # by ourselves, or by the same request
-            await insist(
-                lambda: means.temporal.start_activity(
-                    verb.__name__,
-                    argument,
-                    id=name,
-                    id_reuse_policy=ActivityIDReusePolicy.REJECT_DUPLICATE,
-                    task_queue=RECORDS,
-                    schedule_to_close_timeout=timedelta(seconds=seconds),
-                    start_to_close_timeout=timedelta(seconds=seconds),
-                    retry_policy=ATTEMPTS,
-                )
-            )
-        await insist(means.temporal.get_activity_handle(name).result)
+        limit = timedelta(seconds=seconds)
+        await _start(services.temporal, name, verb, [fact], task_queue=RECORDS,
+                     schedule_to_close_timeout=limit, start_to_close_timeout=limit)  # fmt: skip
+        await insist(services.temporal.get_activity_handle(name).result)
 
     try:
         await asyncio.wait_for(work(), seconds + MARGIN)
@@ -237,13 +241,28 @@ async def administer(means: Means, asker: Asker, verb: Any, argument: Any) -> No
         raise (of_refusal(cause) if isinstance(cause, ApplicationError) else unavailable()) from None
 
 
-def _attributes(asker: Asker, instance: InstanceView) -> TypedSearchAttributes:
+async def _start(temporal: Client, name: str, verb: Callable[..., Any], facts: list[Any], **options: Any) -> None:
+    """Start a standalone activity, once, whatever becomes of the answers; content where the same request has started it."""
+    with suppress(ActivityAlreadyStartedError):
+        await insist(
+            lambda: temporal.start_activity(
+                verb.__name__,
+                args=facts,
+                id=name,
+                id_reuse_policy=ActivityIDReusePolicy.REJECT_DUPLICATE,
+                retry_policy=ATTEMPTS,
+                **options,
+            )
+        )
+
+
+def _attributes(context: RequestContext, instance: InstanceView) -> TypedSearchAttributes:
     values = {
-        "ProjectId": asker.project_id,
+        "ProjectId": context.project_id,
         "InstanceId": str(instance.id),
         "InstanceName": instance.name,
         "Datastore": instance.datastore,
-        "RequestId": asker.request_id,
+        "RequestId": context.request_id,
     }
     pairs = [SearchAttributePair(SearchAttributeKey.for_keyword(name), value) for name, value in values.items()]
     return TypedSearchAttributes(pairs)

@@ -21,17 +21,18 @@ from starlette.responses import JSONResponse
 from temporalio.api.common.v1 import Payloads
 
 from api.body import read_body
-from api.door import Door, see_login
+from api.browser_login import BrowserLogin, see_login
 from api.faults import Fault, answer_fault, answer_http_exception
+from api.http_server import serve_http
 from api.keystone import Keystone
 from api.login_page import FIELDS
 from api.operators import Operators
 from api.policy import Policy
 from api.settings import CodecServerSettings
-from workflows.codec import SealingCodec
-from workflows.keyring import MasterKeyring
-from workflows.logs import log_to_stderr
-from workflows.process import run, serve_http
+from contract.keys.keyring import MasterKeyring
+from contract.logs import log_to_stderr
+from contract.process import run
+from contract.wire.codec import SealingCodec
 
 MAX_FORM = 8192  # bytes of a login
 
@@ -62,7 +63,7 @@ def _lifespan(settings: CodecServerSettings) -> Any:
         async with httpx.AsyncClient(timeout=10, verify=verify, trust_env=False) as http:
             keystone = Keystone(http, settings.keystone_url, settings.token_cache_seconds)
             operators = Operators(keystone, Policy(settings.policy_file), settings.codec_session_seconds)
-            server.state.door = Door(settings, operators)
+            server.state.browser = BrowserLogin(settings, operators)
             yield
 
     return lifespan
@@ -72,7 +73,7 @@ def _add_codec(server: FastAPI, settings: CodecServerSettings) -> None:
     codec = SealingCodec(MasterKeyring.read(settings.master_key_file))
 
     async def payloads(request: Request, verb: str) -> Payloads:
-        operator = await server.state.door.operator(request)  # before the body is read
+        operator = await server.state.browser.operator(request)  # before the body is read
         found = _payloads(await read_body(request.receive, settings.codec_max_body_bytes))
         log.info("user %s: %s %d payloads", operator.user_id, verb, len(found.payloads))
         return found
@@ -104,33 +105,33 @@ def _add_pages(server: FastAPI) -> None:
     @server.get("/login")
     async def show(request: Request) -> Response:
         """The form, or who is logged in."""
-        page: Response = server.state.door.page(request)
+        page: Response = server.state.browser.page(request)
         return page
 
     @server.post("/login")
     async def log_in(request: Request) -> Response:
         """Check the password in Keystone and the rule, and begin a session."""
-        door: Door = server.state.door
+        browser: BrowserLogin = server.state.browser
         filled: dict[str, str] = {}
         try:
-            door.require_own_origin(request)
+            browser.require_own_origin(request)
             filled = _form(await read_body(request.receive, MAX_FORM))
-            answer = await door.log_in(request, filled)
+            answer = await browser.log_in(request, filled)
         except Fault as fault:
             log.warning("a login was refused: %d", fault.code)  # no name: people type passwords into the wrong field
-            return door.page(request, fault, filled)
+            return browser.page(request, fault, filled)
         log.info("user %r has logged in", filled["user"])
         return answer
 
     @server.post("/logout")
     async def log_out(request: Request) -> Response:
         """End the session."""
-        door: Door = server.state.door
+        browser: BrowserLogin = server.state.browser
         try:
-            door.require_own_origin(request)
+            browser.require_own_origin(request)
         except Fault as fault:
-            return door.page(request, fault)
-        return await door.log_out(request)
+            return browser.page(request, fault)
+        return await browser.log_out(request)
 
 
 def _form(body: bytes) -> dict[str, str]:

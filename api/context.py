@@ -8,17 +8,17 @@ from temporalio.client import Client
 from api.health import Health
 from api.keystone import Identity
 from api.settings import ApiSettings
+from contract.domain.operation import Caller
+from contract.keys.keyring import Keyring
 from records.reads import Reader, Scope
 from records.requests import Requests
-from workflows.domain.operation import Caller
-from workflows.keyring import Keyring
 
 if TYPE_CHECKING:
     from api.policy import Policy
 
 
 @dataclass(frozen=True)
-class Asker:
+class RequestContext:
     """The caller of one request, allowed to make it; links start with `base`."""
 
     identity: Identity
@@ -43,7 +43,7 @@ class Asker:
 
 
 @dataclass(frozen=True)
-class Means:
+class Services:
     """What requests are answered with."""
 
     settings: ApiSettings

@@ -15,12 +15,12 @@ from uuid import UUID, uuid4
 
 from fastapi import Request
 
-from api.context import Asker, Means
+from api.context import RequestContext, Services
 from api.faults import Fault
 from api.requests import parse
+from contract.keys.keyring import NotOurs
+from contract.names import control_key_id
 from records.requests import Kept
-from workflows.keyring import NotOurs
-from workflows.names import control_key_id
 
 LONGEST = 255
 GLOBAL_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -42,60 +42,60 @@ class Call:
     known: bool = False
 
 
-async def thing_of(means: Means, asker: Asker, request: Request) -> Thing:
+async def thing_of(services: Services, context: RequestContext, request: Request) -> Thing:
     """The id of what this request makes: for the same key and body the same; 422 for another body."""
-    return await _thing(means, asker, request, key_of(request))
+    return await _thing(services, context, request, key_of(request))
 
 
-async def _thing(means: Means, asker: Asker, request: Request, key: str | None) -> Thing:
+async def _thing(services: Services, context: RequestContext, request: Request, key: str | None) -> Thing:
     if key is None:
         return Thing(uuid4())
     said = _said(request)
-    mac_key = control_key_id(means.keyring.current)
-    wanted = Kept(mac_key, means.keyring.mac(mac_key, said).hex(), uuid4())
-    kept = await means.requests.remember(asker.project_id, key, wanted)
+    mac_key = control_key_id(services.keyring.current)
+    wanted = Kept(mac_key, services.keyring.mac(mac_key, said).hex(), uuid4())
+    kept = await services.requests.remember(context.project_id, key, wanted)
     if kept == wanted:
         return Thing(wanted.thing_id)
-    if not _is_same(means, kept, said):
+    if not _is_same(services, kept, said):
         raise Fault(422, "This idempotency key was used for another request; use a new one.")
     return Thing(kept.thing_id, known=True)
 
 
-async def forget(means: Means, asker: Asker, request: Request, fault: Fault) -> None:
+async def forget(services: Services, context: RequestContext, request: Request, fault: Fault) -> None:
     """Forget the key of a request that was refused: it may be sent again, corrected. One that may be retried is kept."""
     key = key_of(request)
     if key is not None and fault.code != 503:
-        await means.requests.forget(asker.project_id, key)
+        await services.requests.forget(context.project_id, key)
 
 
 @asynccontextmanager
-async def call_of(means: Means, asker: Asker, request: Request) -> AsyncIterator[Call]:
+async def call_of(services: Services, context: RequestContext, request: Request) -> AsyncIterator[Call]:
     """A request's call to the guest: with the same key the same, so that it has the answer of the first.
 
     A call that failed has changed nothing. Its key is forgotten, and the request may be sent again.
     """
     key = None if request.method in ("GET", "HEAD") else header_of(request)
     if key is None:
-        yield Call(asker.request_id)
+        yield Call(context.request_id)
         return
-    thing = await _thing(means, asker, request, key)
+    thing = await _thing(services, context, request, key)
     try:
         yield Call(str(thing.id), thing.known)
     except Fault:
-        await means.requests.forget(asker.project_id, key, thing.id)
+        await services.requests.forget(context.project_id, key, thing.id)
         raise
 
 
-async def operation_of(means: Means, asker: Asker, request: Request) -> Thing:
+async def operation_of(services: Services, context: RequestContext, request: Request) -> Thing:
     """The id of the operation that a request opens; known where it was admitted when the request was sent before.
 
     One that was not admitted by now is withdrawn, and this request opens another.
     """
     key = header_of(request)
-    thing = await _thing(means, asker, request, key)
-    while key is not None and thing.known and await means.requests.withdraw(thing.id):
-        await means.requests.forget(asker.project_id, key, thing.id)
-        thing = await _thing(means, asker, request, key)
+    thing = await _thing(services, context, request, key)
+    while key is not None and thing.known and await services.requests.withdraw(thing.id):
+        await services.requests.forget(context.project_id, key, thing.id)
+        thing = await _thing(services, context, request, key)
     return thing
 
 
@@ -126,9 +126,9 @@ def _said(request: Request) -> bytes:
     return f"{request.method} {request.url.path}\n{body}".encode()
 
 
-def _is_same(means: Means, kept: Kept, said: bytes) -> bool:
+def _is_same(services: Services, kept: Kept, said: bytes) -> bool:
     try:
-        fingerprint = means.keyring.mac(kept.mac_key, said).hex()  # keys are rotated, also within a day
+        fingerprint = services.keyring.mac(kept.mac_key, said).hex()  # keys are rotated, also within a day
     except NotOurs:
         return False
     return hmac.compare_digest(fingerprint, kept.fingerprint)

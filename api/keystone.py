@@ -1,5 +1,6 @@
 """Tokens: checked with Keystone, believed for a minute at most and never past their end."""
 
+import asyncio
 import hashlib
 import re
 import time
@@ -15,6 +16,7 @@ import httpx
 from api.faults import Fault, unavailable
 
 CACHE_SIZE = 10_000
+SECONDS = 5.0  # that Keystone has for an answer
 REMEMBER_BAD = 10.0  # seconds that a refused token is refused without asking
 SERVICE = "database"
 PROJECT_ID = re.compile("[0-9A-Za-z_-]{1,64}")
@@ -32,7 +34,7 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Account:
+class Login:
     """A person's account and the project to act in, by name."""
 
     user: str
@@ -51,7 +53,7 @@ class Account:
 
 
 @dataclass(frozen=True)
-class Grant:
+class IssuedToken:
     """A token that Keystone made, and for how many seconds it is good."""
 
     token: str = field(repr=False)
@@ -59,7 +61,7 @@ class Grant:
 
 
 @dataclass(frozen=True)
-class Believed:
+class CacheEntry:
     """A checked token, until a moment on the monotonic clock; None: refused."""
 
     until: float
@@ -73,7 +75,7 @@ class Keystone:
         self._http = http
         self._url = url.rstrip("/")
         self._seconds = cache_seconds
-        self._cache: OrderedDict[bytes, Believed] = OrderedDict()
+        self._cache: OrderedDict[bytes, CacheEntry] = OrderedDict()
 
     async def identify(self, token: str | None) -> Identity:
         """Return whose token it is; raise the 401 fault, or 503 when Keystone is away."""
@@ -92,57 +94,56 @@ class Keystone:
         """Whether a project exists, so far as Keystone tells the token's owner; 503 when Keystone is away."""
         if not PROJECT_ID.fullmatch(project_id):  # goes into a path: "..", for example, would be another one
             return False
-        try:
-            answer = await self._http.get(f"{self._url}/projects/{project_id}", headers={"X-Auth-Token": token})
-        except httpx.HTTPError as error:
-            raise unavailable() from error
+        answer = await self._send("GET", f"/projects/{project_id}", headers={"X-Auth-Token": token})
         if answer.status_code not in (200, 401, 403, 404):
             raise unavailable()
         return answer.status_code == 200
 
-    async def log_in(self, account: Account) -> Grant:
+    async def log_in(self, account: Login) -> IssuedToken:
         """Return a token for a password; raise a 401 fault when Keystone refuses, 503 when it is away."""
         content = {"auth": account.request()}
-        try:
-            answer = await self._http.post(f"{self._url}/auth/tokens", params={"nocatalog": "1"}, json=content)
-        except httpx.HTTPError as error:
-            raise unavailable() from error
+        answer = await self._send("POST", "/auth/tokens", params={"nocatalog": "1"}, json=content)
         if answer.status_code in (400, 401, 403, 404):
             raise Fault(401, "User, password, project or domain is wrong.")
         if answer.status_code != 201:
             raise unavailable()
-        return Grant(answer.headers["X-Subject-Token"], _seconds_left(answer.json()["token"]))
+        return IssuedToken(answer.headers["X-Subject-Token"], _seconds_left(answer.json()["token"]))
 
     async def revoke(self, token: str) -> None:
         """Have Keystone forget a token; where it cannot be told, the token ends by itself."""
         self._cache.pop(_key(token), None)
-        with suppress(httpx.HTTPError):
+        with suppress(Fault):
             headers = {"X-Auth-Token": token, "X-Subject-Token": token}
-            await self._http.delete(f"{self._url}/auth/tokens", headers=headers)
+            await self._send("DELETE", "/auth/tokens", headers=headers)
 
     def _refused(self) -> Fault:
         return Fault(401, "The request you have made requires authentication.",
                      {"WWW-Authenticate": f'Keystone uri="{self._url.removesuffix("/v3")}"'})  # fmt: skip
 
-    def _remember(self, key: bytes, believed: Believed) -> None:
+    def _remember(self, key: bytes, believed: CacheEntry) -> None:
         self._cache[key] = believed
         self._cache.move_to_end(key)
         while len(self._cache) > CACHE_SIZE:
             self._cache.popitem(last=False)
 
-    async def _ask(self, token: str) -> Believed:
+    async def _ask(self, token: str) -> CacheEntry:
         headers = {"X-Auth-Token": token, "X-Subject-Token": token, "OpenStack-Identity-Access-Rules": "1.0"}
-        try:
-            answer = await self._http.get(f"{self._url}/auth/tokens", params={"nocatalog": "1"}, headers=headers)
-        except httpx.HTTPError as error:
-            raise unavailable() from error
+        answer = await self._send("GET", "/auth/tokens", params={"nocatalog": "1"}, headers=headers)
         now = time.monotonic()
         if answer.status_code in (401, 403, 404):
-            return Believed(now + min(REMEMBER_BAD, self._seconds), None)
+            return CacheEntry(now + min(REMEMBER_BAD, self._seconds), None)
         if answer.status_code != 200:
             raise unavailable()
         token_body = answer.json()["token"]
-        return Believed(now + min(self._seconds, _seconds_left(token_body)), _identity(token_body))
+        return CacheEntry(now + min(self._seconds, _seconds_left(token_body)), _identity(token_body))
+
+    async def _send(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """Ask Keystone; 503 where it is away, in time for our own caller: httpx bounds each part of an exchange alone."""
+        try:
+            async with asyncio.timeout(SECONDS):
+                return await self._http.request(method, f"{self._url}{path}", **more)
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise unavailable() from error
 
 
 def _key(token: str) -> bytes:

@@ -235,6 +235,20 @@ class ChangeInstanceBody(Body):
     instance: InstanceChange
 
 
+class ResizeAction(Body):
+    """What the action `resize` is given: another flavor, or a larger volume."""
+
+    flavor_ref: FlavorReference | None = Field(default=None, alias="flavorRef")
+    volume: Any = None
+
+    @model_validator(mode="after")
+    def one(self) -> "ResizeAction":
+        """Exactly one of them."""
+        if len(self.model_fields_set) != 1 or (self.flavor_ref is None and self.volume is None):
+            raise ValueError("needs either flavorRef or volume")
+        return self
+
+
 class CreateDatabasesBody(Body):
     """`POST …/databases`; one database without the list is understood too (openstacksdk sends it)."""
 

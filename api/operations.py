@@ -13,20 +13,21 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError, TemporalError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.context import Asker, Means
+from api.context import RequestContext, Services
 from api.faults import Fault, of_refusal, unavailable
+from contract.domain.errors import innermost
+from contract.domain.instance import InstanceSpec
+from contract.domain.operation import CreateOrder, DeleteOrder, Order, ResizeFlavorOrder, RestartOrder
+from contract.names import RUNBOOKS, lock_id
+from contract.wire.clear_text import ClearText
 from records.engine import SQLAlchemyError
 from records.reads import Reader
 from records.requests import Requests
 from records.views import InstanceView
-from workflows.clear_text import ClearText
-from workflows.domain.errors import innermost
-from workflows.domain.instance import InstanceSpec
-from workflows.domain.operation import CreateOrder, DeleteOrder, Order, RestartOrder
 from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
+from workflows.instance.resize_flavor import ResizeFlavor
 from workflows.instance.restart import RestartInstance
-from workflows.names import RUNBOOKS, lock_id
 from workflows.runbook import Runbook
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ DELETE: Any = Runbook.delete
 ADMITTED: Any = Runbook.admitted
 GAP_LOOKS, GAP_PAUSE = 40, 0.05  # two seconds
 MARGIN = 0.5  # seconds that we wait beyond the expiry: whoever was admitted in time is answered
-PATIENCE = 3.0  # seconds, before we ask whether a run can go on at all, and for what the records say at the end
+PATIENCE = 3.0  # seconds, before we ask whether a run can go on at all
 SOON = timedelta(seconds=2)
 STUCK = 3  # attempts at one workflow task: its code cannot go on from its history
 
@@ -49,7 +50,7 @@ class Operations:
     reader: Reader
     requests: Requests
     seconds: float
-    asker: Asker
+    context: RequestContext
 
     async def create(self, instance_id: UUID, spec: InstanceSpec, *, again: bool = False) -> None:
         """Order an instance; return once it is admitted. `again`: somebody else may have ordered the same."""
@@ -61,6 +62,13 @@ class Operations:
         order = RestartOrder(instance_id=instance.id, group_id=instance.group_id, **self._frame(operation_id))
         await self._open(RestartInstance, order, f"restart {instance.name}")
 
+    async def resize_flavor(self, instance: InstanceView, flavor: str, operation_id: UUID) -> None:
+        """Order another flavor, by id or name."""
+        order = ResizeFlavorOrder(
+            instance_id=instance.id, group_id=instance.group_id, flavor=flavor, **self._frame(operation_id)
+        )
+        await self._open(ResizeFlavor, order, f"resize {instance.name} to flavor {flavor}")
+
     async def delete(self, instance: InstanceView) -> None:
         """Order a deletion; whatever runs makes way for it."""
         order = DeleteOrder(instance_id=instance.id, group_id=instance.group_id, **self._frame())
@@ -68,7 +76,7 @@ class Operations:
 
     def _frame(self, operation_id: UUID | None = None) -> dict[str, Any]:
         return {
-            "caller": self.asker.caller(),
+            "caller": self.context.caller(),
             "operation_id": operation_id or uuid4(),
             "expires_at": datetime.now(UTC) + timedelta(seconds=self.seconds),
         }
@@ -96,11 +104,15 @@ class Operations:
         raise TimeoutError
 
     async def _start_or_replace(self, runbook: Any, order: Order, summary: str, join: bool) -> None:
-        """Have a deletion admitted by the run that works on the instance; one that cannot go on is ended."""
+        """Have a deletion admitted by the run that works on the instance; one that cannot go on is ended.
+
+        Of such a run Temporal says nothing, or at once that its workflow task is in failed state.
+        """
         asking = asyncio.ensure_future(self._start(runbook, order, summary, join))
         try:
             await asyncio.wait([asking], timeout=PATIENCE)
-            if asking.done() or not await self._end_stuck_run(order):
+            answered = asking.done() and not isinstance(asking.exception(), RPCError)
+            if answered or not await self._end_stuck_run(order):
                 return await asking
         finally:
             asking.cancel()
@@ -115,7 +127,7 @@ class Operations:
             if attempts < STUCK:
                 return False
             log.error("%s: run %s of %s (%s) cannot go on after %d attempts at its workflow task; it is ended, because "
-                      "the instance is being deleted", self.asker.request_id, found.run_id, found.id,
+                      "the instance is being deleted", self.context.request_id, found.run_id, found.id,
                       found.workflow_type, attempts)  # fmt: skip
             stuck = self.temporal.get_workflow_handle(found.id, run_id=found.run_id)
             await stuck.terminate(reason="it cannot go on, and its instance is being deleted", rpc_timeout=SOON)
@@ -150,11 +162,11 @@ class Operations:
 
     async def _refuse_busy(self, order: Order) -> None:
         """422 naming the operation that runs, if there is one."""
-        running = await self.reader.open_operation(order.group)
+        running = await self.reader.running_kind(order.group)
         if running is None:
             return
-        raise Fault(422, f"Instance {order.instance_id} is not currently available for an action to be performed "
-                         f"(operation {running.kind} is running).")  # fmt: skip
+        raise Fault(422, f"Instance {order.members[0]} is not currently available for an action to be performed "
+                         f"(operation {running} is running).")  # fmt: skip
 
     async def _admitted_or_withdrawn(self, order: Order) -> None:
         """Nobody answered in time: either the operation is recorded, or it is seen to that it never will be.
@@ -163,7 +175,7 @@ class Operations:
         """
         assert order.operation_id is not None  # noqa: S101 - the frame above
         with contextlib.suppress(TimeoutError, SQLAlchemyError):
-            if not await asyncio.wait_for(self.requests.withdraw(order.operation_id), PATIENCE):
+            if not await self.requests.withdraw(order.operation_id):
                 return
         raise unavailable()
 
@@ -178,13 +190,15 @@ def _ignore(task: "asyncio.Future[Any]") -> None:
         task.exception()
 
 
-def operations_of(means: Means, asker: Asker) -> Operations:
+def operations_of(services: Services, context: RequestContext) -> Operations:
     """The operations that a caller may open."""
-    return Operations(means.temporal, means.reader, means.requests, means.settings.admission_seconds, asker)
+    return Operations(
+        services.temporal, services.reader, services.requests, services.settings.admission_seconds, context
+    )
 
 
 async def cancel(temporal: Client, workflow_id: str, run_id: str) -> None:
-    """Ask exactly this run to stop; content when it has ended."""
+    """Ask exactly this run to stop; no error if it has ended."""
     try:
         await temporal.get_workflow_handle(workflow_id, run_id=run_id).cancel(rpc_timeout=3 * SOON)
     except RPCError as error:

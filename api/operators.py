@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from api.faults import Fault
-from api.keystone import Account, Identity, Keystone, check_access_rules
+from api.keystone import Identity, Keystone, Login, check_access_rules
 from api.policy import Policy
 
 WINDOW = 60.0  # seconds in which failed logins are counted
@@ -116,7 +116,7 @@ class Operators:
             raise Fault(403, "Only an operator may do this: the policy's rule context_is_admin says who is one.")
         return identity
 
-    async def log_in(self, account: Account, address: str = "") -> tuple[str, float]:
+    async def log_in(self, account: Login, address: str = "") -> tuple[str, float]:
         """Begin a session of an operator, which ends with its token at the latest; return its id and its seconds."""
         whose = f"{account.user_domain}/{account.user}".casefold()
         self._attempts.begin(whose, address)

@@ -3,19 +3,19 @@
 import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
-from uuid import UUID
 
-from api.context import Means
+from api.context import Services
 from api.faults import Fault
 from api.models import AccessBody, CreateInstanceBody, DatabaseBody, InstanceBody, NicBody, UserBody
+from contract.domain.accounts import NewDatabase, NewUser, Sealed
+from contract.domain.datastores import DATASTORES
+from contract.domain.datastores.base import Datastore, Facet
+from contract.domain.fact import is_uuid
+from contract.domain.instance import Access, DatastoreVersion, InstanceSpec, Locality, Nic
 from records.views import DatastoreView, VersionView
-from workflows.domain.accounts import NewDatabase, NewUser, Sealed
-from workflows.domain.datastores import DATASTORES
-from workflows.domain.datastores.base import Datastore
-from workflows.domain.instance import Access, DatastoreVersion, InstanceSpec, Locality, Nic
 
 
-async def spec_of(means: Means, body: CreateInstanceBody, seal: Callable[[str], Sealed]) -> InstanceSpec:
+async def spec_of(services: Services, body: CreateInstanceBody, seal: Callable[[str], Sealed]) -> InstanceSpec:
     """Return what was ordered; Fault for what cannot be."""
     wanted = body.instance
     _refuse_what_is_not_there(wanted)
@@ -25,14 +25,14 @@ async def spec_of(means: Means, body: CreateInstanceBody, seal: Callable[[str], 
     if wanted.volume is None:
         raise Fault(400, "volume: is needed for this datastore")
     locality = _locality(wanted.locality)
-    version = await _version(means, wanted)
+    version = await _version(services, wanted)
     facts = DATASTORES[version.manager].of(version.number)
     databases, users = accounts_of(facts, wanted.databases, wanted.users, seal)
-    region = means.settings.region
+    region = services.settings.region
     if wanted.region_name not in (None, region):
         raise Fault(400, f"region_name: '{wanted.region_name}' is unknown; there is only '{region}'")
-    if wanted.volume.size > means.settings.max_volume_gib:
-        raise Fault(413, f"Volume 'size' cannot exceed maximum of {means.settings.max_volume_gib} GB, "
+    if wanted.volume.size > services.settings.max_volume_gib:
+        raise Fault(413, f"Volume 'size' cannot exceed maximum of {services.settings.max_volume_gib} GB, "
                          f"{wanted.volume.size} cannot be accepted.")  # fmt: skip
     return InstanceSpec(
         name=wanted.name,
@@ -72,14 +72,14 @@ def _locality(said: str | None) -> Locality | None:
         raise Fault(400, f"locality: '{said[:80]}' is none of {', '.join(Locality)}") from None
 
 
-async def _version(means: Means, wanted: InstanceBody) -> VersionView:
+async def _version(services: Services, wanted: InstanceBody) -> VersionView:
     said = wanted.datastore
-    name = (said.type if said else None) or means.settings.default_datastore
-    if not name and said and said.version and _is_uuid(said.version):
-        return await _by_id_alone(means, said.version)
+    name = (said.type if said else None) or services.settings.default_datastore
+    if not name and said and said.version and is_uuid(said.version):
+        return await _by_id_alone(services, said.version)
     if not name:
         raise Fault(400, "datastore: type is needed; there is no default datastore")
-    datastore = await means.reader.get_datastore(name, inactive=True)
+    datastore = await services.reader.get_datastore(name, inactive=True)
     if datastore is None:
         raise Fault(404, f"Datastore '{name}' cannot be found.")
     found = _candidates(datastore, said.version if said else None, said.version_number if said else None)
@@ -90,8 +90,8 @@ async def _version(means: Means, wanted: InstanceBody) -> VersionView:
     return _active(found[0])
 
 
-async def _by_id_alone(means: Means, wanted: str) -> VersionView:
-    for datastore in await means.reader.list_datastores(inactive=True):
+async def _by_id_alone(services: Services, wanted: str) -> VersionView:
+    for datastore in await services.reader.list_datastores(inactive=True):
         for each in datastore.versions:
             if str(each.id) == wanted.lower():
                 return _active(each)
@@ -113,14 +113,6 @@ def _active(version: VersionView) -> VersionView:
     if not version.active:
         raise Fault(400, f"Datastore version '{version.name}' is not active.")
     return version
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _catalogue_entry(version: VersionView) -> DatastoreVersion:
@@ -193,8 +185,9 @@ def accounts_of(
     facts: Datastore, databases: Sequence[DatabaseBody], users: Sequence[UserBody], seal: Callable[[str], Sealed]
 ) -> tuple[tuple[NewDatabase, ...], tuple[NewUser, ...]]:
     """The first databases and users of an instance; a user's databases must be among them, none may come twice."""
-    if (databases or users) and not facts.accounts:
-        raise Fault(422, f"Operation not supported for datastore {facts.manager}.")
+    for facet, wanted in ((Facet.DATABASES, databases), (Facet.USERS, users)):
+        if wanted:
+            require(facts, facet)
     made = tuple(database_of(facts, f"databases[{number}]", each) for number, each in enumerate(databases))
     people = tuple(user_of(facts, f"users[{number}]", each, seal) for number, each in enumerate(users))
     unique("databases", [each.name for each in made])
@@ -205,6 +198,12 @@ def accounts_of(
             if name not in known:
                 raise Fault(400, f"users[{number}].databases: '{name}' is not among the databases of the request")
     return made, people
+
+
+def require(facts: Datastore, facet: Facet) -> None:
+    """Refuse what the engine has no notion of."""
+    if facet not in facts.facets:
+        raise Fault(422, f"Operation not supported for datastore {facts.manager}: it has no {facet}.")
 
 
 def unique(where: str, names: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
-from api.context import Asker, Means
+from api.context import RequestContext, Services
 from api.faults import Fault
 
 MARKED = "~"  # what the markers that we give begin with; no name that the API takes does
@@ -103,36 +103,36 @@ def optional_body_of(model: type[Model]) -> Callable[[Request], Model | None]:
     return read
 
 
-def means_of(request: Request) -> Means:
+def services_of(request: Request) -> Services:
     """What the process works with."""
-    means: Means = request.app.state.means
-    return means
+    services: Services = request.app.state.services
+    return services
 
 
-def may(rule: str) -> Callable[[Request], Asker]:
+def may(rule: str) -> Callable[[Request], RequestContext]:
     """A dependency: the caller, if the policy's rule lets it in; 403 otherwise."""
 
-    def check(request: Request) -> Asker:
-        means, identity = means_of(request), request.state.identity
-        if not means.policy.allows(rule, identity, identity.project_id):
+    def check(request: Request) -> RequestContext:
+        services, identity = services_of(request), request.state.identity
+        if not services.policy.allows(rule, identity, identity.project_id):
             raise Fault(403, f"Policy doesn't allow {rule} to be performed.")
-        return asker_of(request)
+        return context_of(request)
 
     return check
 
 
-def asker_of(request: Request) -> Asker:
+def context_of(request: Request) -> RequestContext:
     """The caller, whatever it may."""
-    means, identity = means_of(request), request.state.identity
-    return Asker(identity, means.policy.is_admin(identity), request.state.request_id, request.state.base)
+    services, identity = services_of(request), request.state.identity
+    return RequestContext(identity, services.policy.is_admin(identity), request.state.request_id, request.state.base)
 
 
-def administrator(request: Request) -> Asker:
+def administrator(request: Request) -> RequestContext:
     """A dependency: the caller, if it is an administrator; 401 otherwise, as Trove's management answers."""
-    asker = asker_of(request)
-    if not asker.is_admin:
+    context = context_of(request)
+    if not context.is_admin:
         raise Fault(401, "User does not have admin privileges.")
-    return asker
+    return context
 
 
 class Paging(BaseModel):
@@ -144,7 +144,7 @@ class Paging(BaseModel):
 
 def paging(request: Request) -> Paging:
     """A dependency: limit and marker of the query, capped at the page size."""
-    largest = means_of(request).settings.page_size
+    largest = services_of(request).settings.page_size
     said = request.query_params.get("limit")
     marker = name_of(request.query_params.get("marker", "")) or None
     if said is None or said == "":

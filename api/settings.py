@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 from typing import Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from workflows.http_limits import HttpLimits
-from workflows.settings import TemporalSettings
+from api.http_limits import HttpLimits
+from contract.settings import TemporalSettings
 
 
 class CallerSettings(TemporalSettings):
@@ -59,7 +59,7 @@ class ApiSettings(CallerSettings):
     """Largest request body in bytes."""
     admission_seconds: float = 6
     """Seconds after which an operation that is not admitted yet never will be; the answer takes 3.5 seconds longer."""
-    call_seconds: float = 8
+    call_seconds: float = Field(8, ge=6, le=9)  # a guest's changes have limits of their own, which fit into it
     """Seconds that a guest is given to answer a short call; the API waits 0.6 seconds longer."""
 
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
 
-from api.context import Asker
+from api.context import RequestContext
 from records.views import DatastoreView, FlavorView, GuestView, InstanceView, OperationView, VersionView
 
 GIB = 2**30
@@ -20,20 +20,20 @@ def moment(when: datetime | None) -> str | None:
     return when.strftime("%Y-%m-%dT%H:%M:%S") if when else None
 
 
-def links(asker: Asker, collection: str, name: object) -> list[View]:
+def links(context: RequestContext, collection: str, name: object) -> list[View]:
     """`self` and `bookmark` of a resource."""
     return [
-        {"rel": "self", "href": f"{asker.base}/v1.0/{asker.project_id}/{collection}/{name}"},
-        {"rel": "bookmark", "href": f"{asker.base}/{collection}/{name}"},
+        {"rel": "self", "href": f"{context.base}/v1.0/{context.project_id}/{collection}/{name}"},
+        {"rel": "bookmark", "href": f"{context.base}/{collection}/{name}"},
     ]
 
 
-def paged(asker: Asker, path: str, name: str, items: Sequence[Any], limit: int, marker: str | None) -> View:
+def paged(context: RequestContext, path: str, name: str, items: Sequence[Any], limit: int, marker: str | None) -> View:
     """A page, with links to the next one where there is one: under both names that clients look for."""
     body: View = {name: list(items)}
     if marker is not None and limit > 0:
         query = urlencode({"limit": limit, "marker": marker})
-        following = [{"rel": "next", "href": f"{asker.base}/v1.0/{asker.project_id}/{path}?{query}"}]
+        following = [{"rel": "next", "href": f"{context.base}/v1.0/{context.project_id}/{path}?{query}"}]
         body |= {"links": following, f"{name}_links": following}
     return body
 
@@ -44,7 +44,7 @@ def cut(items: Iterable[Item], key: Callable[[Item], Key], limit: int, after: Ke
     return rest[:limit], len(rest) > limit
 
 
-def instance(asker: Asker, row: InstanceView) -> View:
+def instance(context: RequestContext, row: InstanceView) -> View:
     """An instance in a list."""
     addresses = [{key: value for key, value in each.items() if value is not None} for each in row.addresses]
     view: View = {
@@ -52,8 +52,8 @@ def instance(asker: Asker, row: InstanceView) -> View:
         "name": row.name,
         "status": row.status,
         "operating_status": row.operating_status,
-        "links": links(asker, "instances", row.id),
-        "flavor": {"id": row.flavor_id, "links": links(asker, "flavors", row.flavor_id)},
+        "links": links(context, "instances", row.id),
+        "flavor": {"id": row.flavor_id, "links": links(context, "flavors", row.flavor_id)},
         "datastore": {"type": row.datastore, "version": row.datastore_version},
         "region": row.region,
         "access": {
@@ -64,14 +64,14 @@ def instance(asker: Asker, row: InstanceView) -> View:
     }
     if addresses:
         view |= {"ip": [each["address"] for each in addresses], "addresses": addresses}
-    if asker.is_admin:
+    if context.is_admin:
         view["tenant_id"] = row.project_id
     return view
 
 
-def instance_detail(asker: Asker, row: InstanceView) -> View:
+def instance_detail(context: RequestContext, row: InstanceView) -> View:
     """An instance alone."""
-    view = instance(asker, row)
+    view = instance(context, row)
     view |= {
         "created": moment(row.created),
         "updated": moment(row.updated),
@@ -89,9 +89,9 @@ def instance_detail(asker: Asker, row: InstanceView) -> View:
     if row.locality:
         view["locality"] = row.locality
     if row.fault_message and _is_faulty(row):
-        details = row.fault_details if asker.is_admin else None
+        details = row.fault_details if context.is_admin else None
         view["fault"] = {"message": row.fault_message, "created": moment(row.fault_created), "details": details}
-    if asker.is_admin:
+    if context.is_admin:
         view |= {"server_id": row.server_id, "volume_id": row.volume_id}
     return view
 
@@ -101,9 +101,9 @@ def _is_faulty(row: InstanceView) -> bool:
     return row.status == "ERROR" or (row.status == "ACTIVE" and row.operating_status != "HEALTHY")
 
 
-def mgmt_instance(asker: Asker, row: InstanceView) -> View:
+def mgmt_instance(context: RequestContext, row: InstanceView) -> View:
     """An instance as an administrator sees it."""
-    view = instance_detail(asker, row)
+    view = instance_detail(context, row)
     view |= {
         "server": {"id": row.server_id, "name": f"coffer-{row.id}"} if row.server_id else None,
         "service_status": row.operating_status,
@@ -127,16 +127,16 @@ def guest(row: GuestView) -> View:
     }
 
 
-def version(asker: Asker, row: VersionView) -> View:
+def version(context: RequestContext, row: VersionView) -> View:
     """A datastore version; more of it for administrators."""
     view: View = {
         "id": str(row.id),
         "name": row.name,
         "version": row.number,
-        "links": links(asker, "datastores/versions", row.id),
+        "links": links(context, "datastores/versions", row.id),
         "datastore": str(row.datastore_id),
     }
-    if asker.is_admin:
+    if context.is_admin:
         view |= {
             "active": row.active,
             "packages": ",".join(row.packages),
@@ -148,13 +148,13 @@ def version(asker: Asker, row: VersionView) -> View:
     return view
 
 
-def datastore(asker: Asker, row: DatastoreView) -> View:
+def datastore(context: RequestContext, row: DatastoreView) -> View:
     """A datastore with its versions."""
     view: View = {
         "id": str(row.id),
         "name": row.name,
-        "links": links(asker, "datastores", row.id),
-        "versions": [version(asker, each) for each in row.versions],
+        "links": links(context, "datastores", row.id),
+        "versions": [version(context, each) for each in row.versions],
     }
     if row.default_version_id:
         view["default_version"] = str(row.default_version_id)
@@ -180,13 +180,13 @@ def mgmt_version(row: VersionView, default: UUID | None) -> View:
     }
 
 
-def flavor(asker: Asker, row: FlavorView) -> View:
+def flavor(context: RequestContext, row: FlavorView) -> View:
     """A flavor; its id is a number where it looks like one, as in Trove."""
     number = int(row.id) if row.id.isascii() and row.id.isdigit() and (row.id == "0" or row.id[0] != "0") else None
     return {
         "id": number,
         "str_id": row.id,
-        "links": links(asker, "flavors", row.id),
+        "links": links(context, "flavors", row.id),
         "name": row.name,
         "ram": row.ram_mib,
         "vcpus": row.vcpus,
@@ -195,7 +195,7 @@ def flavor(asker: Asker, row: FlavorView) -> View:
     }
 
 
-def operation(asker: Asker, row: OperationView) -> View:
+def operation(context: RequestContext, row: OperationView) -> View:
     """An operation with its steps (beyond Trove)."""
     return {
         "id": str(row.id),
@@ -216,5 +216,5 @@ def operation(asker: Asker, row: OperationView) -> View:
             }
             for each in row.steps
         ],
-        "links": links(asker, f"instances/{row.instance_id}/operations", row.id),
+        "links": links(context, f"instances/{row.instance_id}/operations", row.id),
     }

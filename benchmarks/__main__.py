@@ -1,38 +1,22 @@
 """`python -m benchmarks`: measure the stack that runs, print a table. What was made for it is deleted afterwards."""
 
 import http.client
-import os
-import platform
 import signal
 import sys
-import time
-from pathlib import Path
 
 import httpx
 import psycopg
 
 from benchmarks import creation, memory, requests
 from benchmarks.client import Client, Unexpected, log_in
+from benchmarks.engines import ENGINES
 from benchmarks.instances import Instances
 from benchmarks.records import many_instances
-from benchmarks.report import Row, table
+from benchmarks.report import Row, machine, say, table
 from deploy.settings import StackSettings
 from deploy.supervisor import Supervisor
 
 MANY = 1000
-
-
-def say(text: str) -> None:
-    """Progress, which is no result."""
-    print(f"… {text}", file=sys.stderr, flush=True)
-
-
-def machine() -> str:
-    """What it was measured on."""
-    model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    processor = model[0].partition(":")[2].strip() if model else platform.machine()
-    load = " ".join(f"{each:.2f}" for each in os.getloadavg())
-    return f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} cores ({processor}), load before: {load}"
 
 
 def measure(settings: StackSettings) -> tuple[list[Row], str]:
@@ -42,7 +26,7 @@ def measure(settings: StackSettings) -> tuple[list[Row], str]:
     with Instances(client) as instances:
         found = creation.measure(settings, instances, say)
         rows = creation.rows(settings, found)
-        for datastore in creation.ENGINES:
+        for datastore in ENGINES:
             say(f"guest calls, {datastore}")
             rows += requests.guest_calls(client, datastore, found.kept(datastore))
         say("renames and restarts")

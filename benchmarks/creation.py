@@ -5,13 +5,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from benchmarks.engines import Floor
+from benchmarks.engines import ENGINES, Floor
 from benchmarks.instances import Instances
 from benchmarks.records import creation_steps
 from benchmarks.report import ADDED_SECONDS, MUTATION_MS, Row, at_most, p50, spread
 from deploy.settings import StackSettings
 
-ENGINES = ("mariadb", "postgresql")
 ROUNDS = 3
 Say = Callable[[str], None]
 

@@ -25,6 +25,7 @@ PATIENCE = 60.0
 PAUSE = 0.01  # between two looks whether the engine answers
 ADMIN, SECRET = "os_admin", "floor"  # of a database that lives for a second, reachable through its folder alone
 MEMORY_MIB = 1024  # of the flavor that is ordered
+ENGINES = ("mariadb", "postgresql")  # what is measured; for each there is a method of Floor
 MARIADB = f"""[mariadbd]
 datadir = {{folder}}
 socket = mariadb.sock
@@ -52,7 +53,7 @@ class Floor:
 
     def measure(self, datastore: str) -> float:
         """Seconds from nothing to the first answer."""
-        run = {"mariadb": self._mariadb, "postgresql": self._postgresql}[datastore]
+        run = getattr(self, f"_{datastore}")
         with self._folder() as folder:
             began = time.perf_counter()
             with run(folder) as answers:

@@ -12,7 +12,7 @@ from deploy.settings import StackSettings
 PREFIX = "bench-"
 # A real instance has at least the operation that made it; ours have none.
 MADE_HERE = """SELECT id FROM instances WHERE project_id = %s AND name LIKE 'bench-%%' AND group_id = id
-    AND NOT EXISTS (SELECT FROM operations WHERE operations.instance_id = instances.id)"""
+    AND NOT EXISTS (SELECT FROM operation_members AS member WHERE member.instance_id = instances.id)"""
 # SHUTDOWN: the sweep starts a watch for each instance that is ACTIVE.
 COPY = """INSERT INTO instances (id, group_id, project_id, name, status, operating_status, datastore_version_id,
         flavor_id, flavor, volume_gib, volume_type, volume_used_bytes, volume_total_bytes, region, access, addresses)

@@ -1,15 +1,33 @@
 """Rows, goals, and the table."""
 
+import os
+import platform
 import statistics
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-ADDED_SECONDS = 2.0
+ADDED_SECONDS = 1.0
 GUEST_CALL_MS = 25.0
 MUTATION_MS = 80.0
 READ_MS = 15.0
 READS_PER_SECOND = 300.0
 GUEST_MB = 100.0
+
+
+def say(text: str) -> None:
+    """Progress, which is no result."""
+    print(f"… {text}", file=sys.stderr, flush=True)
+
+
+def machine() -> str:
+    """What it was measured on."""
+    model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    processor = model[0].partition(":")[2].strip() if model else platform.machine()
+    load = " ".join(f"{each:.2f}" for each in os.getloadavg())
+    return f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} cores ({processor}), load before: {load}"
 
 
 @dataclass(frozen=True)

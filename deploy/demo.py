@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-import psycopg
-import pymysql
 
+from contract.files import write_private
 from deploy.client import Client
 from deploy.settings import StackSettings
 from deploy.stack import Refused, say
-from workflows.files import write_private
+from guest_worker.datastores import client_of
 
 PATIENCE = 180.0  # seconds that an instance is given to become ACTIVE
 USER, DATABASE = "app", "shop"
+ORDERED = ("mariadb", "postgresql")  # those of the distribution
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Wanted:
 
 def demonstrate(settings: StackSettings) -> int:
     """Do it all; 0 is success."""
-    demo = Demonstration(settings, [Wanted("mariadb", "m1.tiny"), Wanted("postgresql", "m1.tiny")])
+    demo = Demonstration(settings, [Wanted(each, "m1.tiny") for each in ORDERED])
     demo.order()
     demo.follow()
     for each in demo.wanted:
@@ -135,7 +135,7 @@ class Demonstration:
         users = {each["Name"] for each in self.openstack("database", "user", "list", wanted.name, "-f", "json") or []}
         if USER not in users:
             self.openstack("database", "user", "create", wanted.name, USER, secret, "--databases", DATABASE)
-        rows = ROUND_TRIPS[wanted.datastore](found["ip"][0], secret)
+        rows = visit(wanted.datastore, found["ip"][0], secret)
         say(f"{wanted.name}: user '{USER}' wrote a row to '{DATABASE}' and reads {rows}")
 
     def _password(self, wanted: Wanted) -> str:
@@ -151,7 +151,11 @@ class Demonstration:
         for each in self.wanted:
             found, secret = self._client.instance(each.name), self._password(each)
             address = found["ip"][0] if found else "?"
-            lines.append(CONNECT[each.datastore].format(address=address, user=USER, secret=secret, database=DATABASE))
+            lines.append(
+                f"  {client_of(each.datastore).command}".format(
+                    address=address, user=USER, secret=secret, database=DATABASE
+                )
+            )
         lines += [
             "Use the client (a plain user; openrc-admin is an administrator):",
             f"  . {home}/openrc-demo && {self.settings.embedded_python.parent}/openstack database instance list",
@@ -163,30 +167,11 @@ class Demonstration:
         say("\n".join(lines))
 
 
-CONNECT = {
-    "mariadb": "  mariadb -h {address} -u {user} -p{secret} {database}",
-    "postgresql": "  psql postgresql://{user}:{secret}@{address}/{database}",
-}
-
-
-def _mariadb(address: str, secret: str) -> Any:
-    connection = pymysql.connect(host=address, user=USER, password=secret, database=DATABASE, autocommit=True)
-    with connection, connection.cursor() as cursor:
-        cursor.execute("CREATE TABLE IF NOT EXISTS visits (n INT AUTO_INCREMENT PRIMARY KEY, at TIMESTAMP)")
-        cursor.execute("INSERT INTO visits (at) VALUES (now())")
-        cursor.execute("SELECT count(*) FROM visits")
-        return _counted(cursor.fetchone())
-
-
-def _postgresql(address: str, secret: str) -> Any:
-    with psycopg.connect(host=address, user=USER, password=secret, dbname=DATABASE, autocommit=True) as connection:
-        connection.execute("CREATE TABLE IF NOT EXISTS visits (n serial PRIMARY KEY, at timestamptz)")
-        connection.execute("INSERT INTO visits (at) VALUES (now())")
-        return _counted(connection.execute("SELECT count(*) FROM visits").fetchone())
-
-
-def _counted(row: Any) -> str:
-    return f"{row[0]} row{'s' if row[0] != 1 else ''}"
-
-
-ROUND_TRIPS = {"mariadb": _mariadb, "postgresql": _postgresql}
+def visit(datastore: str, address: str, secret: str) -> str:
+    """Write a row as a tenant; return how many there are."""
+    client = client_of(datastore)
+    with client.connect(address, USER, secret, DATABASE) as connection:
+        client.ask(connection, "CREATE TABLE IF NOT EXISTS visits (at timestamp)")
+        client.ask(connection, "INSERT INTO visits (at) VALUES (current_timestamp)")
+        count = client.ask(connection, "SELECT count(*) FROM visits")[0][0]
+    return f"{count} row{'s' if count != 1 else ''}"

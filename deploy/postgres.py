@@ -39,11 +39,12 @@ def data(settings: StackSettings) -> Path:
 
 def command(settings: StackSettings) -> list[str]:
     """The server's command line."""
-    return [str(programs() / "postgres"), "-D", str(data(settings))]
+    command = [str(programs() / "postgres"), "-D", str(data(settings))]
+    return command if settings.wait_for_disk else [*command, "-c", "fsync=off"]
 
 
 def prepare(settings: StackSettings) -> bool:
-    """Make the data directory if there is none; broken off, it is made anew. Writes the configuration each time."""
+    """Make the data directory if there is none; broken off, it is recreated. Writes the configuration each time."""
     folder, user = data(settings), settings.records_user
     made = not (folder / "PG_VERSION").exists() or not (folder.parent / "made").exists()
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -26,29 +26,35 @@ def programs(settings: StackSettings) -> list[Program]:
     """All processes, in the order in which they start."""
     ours, around = str(settings.control_python), str(settings.embedded_python)
     shared = control_environment(settings)
-    return [
-        Program("postgresql", postgres.command(settings), user=settings.records_user, stop_signal="INT"),
-        Program("temporal", _temporal(settings)),
+    embedded = [
         Program("keystone", [around, "-m", "localcloud.keystone"], _keystone(settings)),
         Program("swift", [around, "-m", "localcloud.swift"], _swift(settings)),
         Program("localcloud", [around, "-m", "localcloud"], _localcloud(settings), stop_seconds=60),
+    ]
+    return [
+        Program("postgresql", postgres.command(settings), user=settings.records_user, stop_signal="INT"),
+        Program("temporal", _temporal(settings)),
+        *([] if settings.openstack else embedded),
         Program("codec-server", [ours, "-m", "api.codec_server"], shared),
         Program("workflow-worker", [ours, "-m", "workflows"], shared),
         Program("activity-worker", [ours, "-m", "activities"], shared),
         # asked from here, for the health check
-        Program("api", [ours, "-m", "api"], {**shared, "COFFER_GUEST_GATEWAY": f"127.0.0.1:{settings.gateway_port}"}),
+        Program(
+            "api", [ours, "-m", "api"], {**shared, "COFFER_GUEST_GATEWAY": f"{settings.host}:{settings.gateway_port}"}
+        ),
         Program("gateway", [ours, "-m", "gateway"], _gateway(settings)),
     ]
 
 
 def _temporal(settings: StackSettings) -> list[str]:
-    return temporal.command(
+    command = temporal.command(
         temporal.binary(settings.embedded_python),
         settings.home / "temporal/temporal.db",
         port=settings.temporal_port,
         metrics_port=settings.temporal_metrics_port,
         ui=(settings.ui_port, settings.codec_port),
     )
+    return command if settings.wait_for_disk else [*command, *temporal.FORGETFUL]
 
 
 def _keystone(settings: StackSettings) -> dict[str, str]:
@@ -77,6 +83,7 @@ def _gateway(settings: StackSettings) -> dict[str, str]:
     return {
         **shared,
         "COFFER_GUEST_KEY_FILE": str(guest_key_file(settings)),
+        "COFFER_GATEWAY_HOST": settings.host,
         "COFFER_GATEWAY_PORT": str(settings.gateway_port),
         "COFFER_GATEWAY_CERT": str(folder / "cert.pem"),
         "COFFER_GATEWAY_KEY": str(folder / "key.pem"),
@@ -118,6 +125,7 @@ def said_to_us(prefix: str) -> dict[str, str]:
 
 def control_environment(settings: StackSettings) -> dict[str, str]:
     """What our own processes are told."""
+    site = settings.openstack
     return {
         **said_to_us("COFFER_"),
         "COFFER_TEMPORAL_ADDRESS": f"127.0.0.1:{settings.temporal_port}",
@@ -129,10 +137,12 @@ def control_environment(settings: StackSettings) -> dict[str, str]:
         "COFFER_CLOUD": "coffer",
         "COFFER_GUEST_GATEWAY": f"{settings.gateway_for_guests}:{settings.gateway_port}",
         "COFFER_GUEST_GATEWAY_CA": str(gateway_folder(settings) / "ca.pem"),
-        "COFFER_DEFAULT_NETWORK": "databases",
-        "COFFER_EXTERNAL_NETWORK": "public",
+        "COFFER_DEFAULT_NETWORK": site.network if site else "databases",
+        "COFFER_EXTERNAL_NETWORK": site.external if site else "public",
         "COFFER_DEFAULT_DATASTORE": "mariadb",
         "COFFER_KEYSTONE_URL": settings.keystone_url,
+        "COFFER_REGION": settings.region,
+        "COFFER_API_HOST": settings.host,
         "COFFER_API_PORT": str(settings.api_port),
         "COFFER_CODEC_PORT": str(settings.codec_port),
         "COFFER_CODEC_ORIGINS": f"http://127.0.0.1:{settings.ui_port},http://localhost:{settings.ui_port}",

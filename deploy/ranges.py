@@ -28,9 +28,9 @@ def _range(settings: StackSettings) -> str:
     return kept.read_text()
 
 
-def choose(home: str) -> IPv4Network:
+def choose(home: str, among: slice = slice(None)) -> IPv4Network:
     """A range that no route of this machine overlaps; stacks that start at the same time begin at different ones."""
-    candidates = list(POOL.subnets(new_prefix=20))
+    candidates = list(POOL.subnets(new_prefix=20))[among]
     first = int(hashlib.sha256(home.encode()).hexdigest(), 16) % len(candidates)
     used = _routes()
     for each in candidates[first:] + candidates[:first]:

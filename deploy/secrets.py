@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
+from contract.files import write_private
 from deploy.settings import StackSettings
-from workflows.files import write_private
 
 PASSWORDS = ("admin", "demo", "coffer", "records")
 
@@ -32,27 +32,31 @@ def password(settings: StackSettings, name: str) -> str:
 
 
 def write_clients(settings: StackSettings) -> None:
-    """Write clouds.yaml and openrc files for users, and the service's own clouds.yaml."""
+    """Write clouds.yaml and openrc files for users of the embedded cloud, and the service's own clouds.yaml."""
+    site = settings.openstack
+    service = {"coffer": _cloud(settings, "coffer", project=site.account if site else "service")}
+    write_private(settings.secrets / "clouds.yaml", yaml.safe_dump({"clouds": service}))
+    if site:
+        return
     people = {name: _cloud(settings, name, project=name) for name in ("demo", "admin")}
     write_private(settings.home / "clouds.yaml", yaml.safe_dump({"clouds": people}))
-    service = {"coffer": _cloud(settings, "coffer", project="service")}
-    write_private(settings.secrets / "clouds.yaml", yaml.safe_dump({"clouds": service}))
     for name in people:
         lines = [f"export {key}={value}" for key, value in _variables(settings, name).items()]
         write_private(settings.home / f"openrc-{name}", "\n".join([*lines, ""]))
 
 
 def _cloud(settings: StackSettings, user: str, *, project: str) -> dict[str, Any]:
+    site = settings.openstack
     return {
         "auth": {
             "auth_url": settings.keystone_url,
-            "username": user,
+            "username": site.account if site else user,
             "password": password(settings, user),
             "project_name": project,
-            "user_domain_id": "default",
-            "project_domain_id": "default",
+            "user_domain_id": settings.domain,
+            "project_domain_id": settings.domain,
         },
-        "region_name": "RegionOne",
+        "region_name": settings.region,
         "identity_api_version": "3",
     }
 

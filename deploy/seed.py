@@ -7,6 +7,7 @@ import yaml
 from openstack.config import OpenStackConfig
 from openstack.connection import Connection
 
+from contract.domain.datastores import DATASTORES
 from deploy.ranges import guest_subnets
 from deploy.settings import StackSettings
 
@@ -22,19 +23,39 @@ def connect(settings: StackSettings, cloud: str) -> Connection:
     return Connection(config=config.get_one(cloud))
 
 
+def disconnect(conn: Connection) -> None:
+    """Close its HTTP connections, which openstacksdk leaves open."""
+    conn.session.session.close()
+
+
 def seed_cloud(settings: StackSettings) -> None:
     """Make what is missing."""
-    admin = connect(settings, "admin")
+    for cloud, seed in (("admin", _seed_for_all), ("demo", _seed_demo), ("coffer", _seed_databases)):
+        conn = connect(settings, cloud)
+        try:
+            seed(settings, conn)
+        finally:
+            disconnect(conn)
+
+
+def _seed_for_all(settings: StackSettings, admin: Connection) -> None:
     there = {each.name for each in admin.compute.flavors()}
     for flavor_id, name, ram, cpus in FLAVORS:
         if name not in there:
             admin.compute.create_flavor(id=flavor_id, name=name, ram=ram, vcpus=cpus, disk=10)
     if not any(each.name == "standard" for each in admin.block_storage.types()):
         admin.block_storage.create_type(name="standard")
-    private, public, databases = guest_subnets(settings)[1:4]
-    _network(connect(settings, "demo"), "private", private)
-    _network(admin, "public", public, is_shared=True, is_router_external=True)
-    _network(connect(settings, "coffer"), "databases", databases)
+    _network(admin, "public", guest_subnets(settings)[2], is_shared=True, is_router_external=True)
+
+
+def _seed_demo(settings: StackSettings, demo: Connection) -> None:
+    _network(demo, "private", guest_subnets(settings)[1])
+    _router(demo, "private", "public")
+
+
+def _seed_databases(settings: StackSettings, coffer: Connection) -> None:
+    _network(coffer, "databases", guest_subnets(settings)[3])
+    _router(coffer, "databases", "public")
 
 
 def _network(conn: Connection, name: str, cidr: IPv4Network, **more: Any) -> None:
@@ -43,10 +64,19 @@ def _network(conn: Connection, name: str, cidr: IPv4Network, **more: Any) -> Non
         conn.network.create_subnet(name=name, network_id=network.id, ip_version=4, cidr=str(cidr))
 
 
+def _router(conn: Connection, name: str, external: str) -> None:
+    """Let servers on a network have floating IPs of an external one."""
+    if conn.network.find_router(name) is None:
+        gateway = {"network_id": conn.network.find_network(external, ignore_missing=False).id}
+        router = conn.network.create_router(name=name, external_gateway_info=gateway)
+        for subnet in conn.network.find_network(name, ignore_missing=False).subnet_ids:
+            conn.network.add_interface_to_router(router, subnet=subnet)
+
+
 def write_catalogue(settings: StackSettings) -> str:
     """Write the catalogue of what the images hold; return its path."""
     datastores = []
-    for manager in ("mariadb", "postgresql"):
+    for manager in DATASTORES:
         images = sorted(each.parent.name for each in settings.image_folder.glob(f"{manager}-*/manifest.yaml"))
         versions = [
             {"name": each.removeprefix(f"{manager}-"), "image": each, "default": each == images[-1]} for each in images

@@ -2,12 +2,14 @@
 
 import hashlib
 import os
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deploy import setup
+from deploy.openstack.site import Site
 
 HERE = setup.HERE
 
@@ -25,6 +27,8 @@ class StackSettings(BaseSettings):
     """Folder of the Python environments; none: `venv` in the home."""
     images: Path | None = None
     """Folder of the guests' images; none: `images` in the open home."""
+    site: Path | None = None
+    """Site file of the OpenStack that is used instead of the embedded cloud (`python -m deploy.openstack`)."""
     control_venv: str = "control"
     """Environment of our processes."""
     embedded_venv: str = "embedded"
@@ -59,6 +63,28 @@ class StackSettings(BaseSettings):
     """Seconds that localcloud's Nova takes."""
     volume_delay: float = 0.2
     """Seconds that localcloud's Cinder takes."""
+    wait_for_disk: bool = True
+    """Whether Temporal and the records are on the disk before they answer; without, a power cut loses or breaks them."""
+
+    @cached_property
+    def openstack(self) -> Site | None:
+        """The OpenStack that is there; none: the embedded cloud."""
+        return Site.read(self.site) if self.site else None
+
+    @property
+    def region(self) -> str:
+        """Keystone's name of it."""
+        return self.openstack.region if self.openstack else "RegionOne"
+
+    @property
+    def domain(self) -> str:
+        """Id of the domain of the service's project and user, and of the embedded cloud's others."""
+        return self.openstack.domain if self.openstack else "default"
+
+    @property
+    def host(self) -> str:
+        """The address at which the API and the gateway listen."""
+        return self.openstack.address if self.openstack else "127.0.0.1"
 
     @property
     def run(self) -> Path:
@@ -96,21 +122,22 @@ class StackSettings(BaseSettings):
 
     def ports(self) -> dict[str, int]:
         """Every port that the stack listens on, by the setting's name."""
-        names = [name for name in type(self).model_fields if name.endswith("_port")]
+        embedded = ("keystone_port", "swift_port", "localcloud_port") if self.openstack else ()
+        names = [name for name in type(self).model_fields if name.endswith("_port") and name not in embedded]
         found = {f"COFFER_{name.upper()}": int(getattr(self, name)) for name in names}
-        for offset in (1, 2, 3):
+        for offset in () if self.openstack else (1, 2, 3):
             found[f"COFFER_SWIFT_PORT + {offset}"] = self.swift_port + offset
         return found
 
     @property
     def keystone_url(self) -> str:
         """Keystone's v3 endpoint."""
-        return f"http://127.0.0.1:{self.keystone_port}/v3"
+        return self.openstack.keystone if self.openstack else f"http://127.0.0.1:{self.keystone_port}/v3"
 
     @property
     def api_url(self) -> str:
         """The API's address."""
-        return f"http://127.0.0.1:{self.api_port}"
+        return f"http://{self.host}:{self.api_port}"
 
     @property
     def codec_url(self) -> str:
@@ -126,7 +153,7 @@ class StackSettings(BaseSettings):
     @property
     def gateway_for_guests(self) -> str:
         """The address at which guests dial the gateway; isolated it leads nowhere else, and nobody else has it."""
-        return "169.254.169.253" if self.isolated else "127.0.0.1"
+        return "169.254.169.253" if self.isolated and not self.openstack else self.host
 
     @property
     def first_uid(self) -> int:

@@ -1,4 +1,4 @@
-"""`python3 deploy/setup.py demo|test`: make a fresh machine ready. Standard library alone; broken off, it resumes.
+"""`python3 deploy/setup.py demo|mysql|test`: make a fresh machine ready. Standard library alone; broken off, it resumes.
 
 What it makes, and where: environments in `.coffer/venv`, the guests' images in an open place that unprivileged
 processes can enter (`open_home`). As root it installs the engines that are missing from Debian's packages, starting
@@ -10,17 +10,19 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from guest_worker.datastores.recipe import Recipe
 
 HERE = Path(__file__).resolve().parents[1]
 CREATE_CLUSTER = Path("/etc/postgresql-common/createcluster.conf")
-PACKAGES: dict[str, Callable[[], bool]] = {
-    "mariadb-server-core": lambda: bool(shutil.which("mariadbd", path="/usr/sbin:/usr/bin")),
-    "mariadb-client-core": lambda: bool(shutil.which("my_print_defaults")),
-    "postgresql": lambda: any(Path("/usr/lib/postgresql").glob("*/bin/postgres")),
+PACKAGES: dict[str, Callable[[], bool]] = {  # beside the engines', which stand in their recipes
     "python3-venv": lambda: python_can("ensurepip"),
     "e2fsprogs": lambda: bool(shutil.which("mkfs.ext4", path="/usr/sbin:/sbin")),
     "util-linux": lambda: bool(shutil.which("losetup", path="/usr/sbin:/sbin")),
@@ -28,7 +30,8 @@ PACKAGES: dict[str, Callable[[], bool]] = {
     "nftables": lambda: unprivileged() or bool(shutil.which("nft", path="/usr/sbin:/sbin")),
     "procps": lambda: bool(shutil.which("ps")),
 }
-ENVIRONMENTS = {"demo": ("control", "embedded"), "test": ("dev",), "lint": ("dev",)}
+ENVIRONMENTS = {"demo": ("control", "embedded"), "mysql": ("control", "embedded"), "test": ("dev",), "lint": ("dev",)}
+STORED = ("mysql", "test")  # purposes that engines of other suites are taken for
 
 
 def home() -> Path:
@@ -101,9 +104,18 @@ def run(command: list[str], log: Path, **environment: str) -> None:
         sys.exit(f"set-up: {command[0]} ended with {code}; the end of {log}:\n    {tail}")
 
 
+def engines() -> "dict[str, Recipe]":
+    """What the image of each engine is made of. It stands in the guests' package, which the control plane's images lack."""
+    sys.path.insert(0, str(HERE))
+    from guest_worker.datastores import managers, recipe_of
+
+    return {each: recipe_of(each) for each in managers()}
+
+
 def install_packages(log: Path) -> bool:
     """Install what is missing from the distribution, or say what to install."""
-    missing = [name for name, there in PACKAGES.items() if not there()]
+    wanted = [*PACKAGES.items(), *(each for recipe in engines().values() for each in recipe.packages.items())]
+    missing = [name for name, there in wanted if not there()]
     if not missing:
         return False
     if os.geteuid() != 0 or not shutil.which("apt-get"):
@@ -167,26 +179,46 @@ def is_current(folder: Path, wanted: str) -> bool:
 
 
 def build_images(interpreter: Path, log: Path) -> bool:
-    """The images of the database servers; content when they are current."""
+    """The images of the database servers; no error if they are current."""
     images = open_home() / "images"
     images.mkdir(parents=True, exist_ok=True)
     before = {path: path.stat().st_mtime for path in images.glob("*/digest")}
-    for engine in ("mariadb", "postgresql"):
+    for engine, recipe in engines().items():
+        if recipe.store is not None and recipe.store.prefix(images) is None:
+            continue
         run([str(interpreter), "-m", "guest_worker.image", "--engine", engine, "--to", str(images), "--python", python(),
              "--uv", str(home() / "venv/uv/bin/uv")], log, PYTHONPATH=str(HERE), PYTHONDONTWRITEBYTECODE="1")  # fmt: skip
     return before != {path: path.stat().st_mtime for path in images.glob("*/digest")}
 
 
+def take_engines(said: list[str]) -> bool:
+    """Take the engines that the distribution's release lacks; `said`: why one cannot be had, which is no failure."""
+    images = open_home() / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    taken = False
+    for engine, recipe in engines().items():
+        if recipe.store is not None and recipe.store.prefix(images) is None:
+            try:
+                taken = bool(recipe.store.take(images))
+            except OSError as error:
+                said.append(f"{engine} is not offered, for it cannot be had here: {error}")
+    return taken
+
+
 def lock() -> None:
-    """Lock every group anew: exact versions with hashes, for all platforms, without an index's address."""
+    """Lock each group and each engine's client again: exact versions with hashes, for all platforms, no index's address."""
     fixed = {"uv": [], "guest": [], "control": ["guest"], "embedded": ["control"], "dev": ["control", "embedded"]}
+    lists = {each: HERE / "requirements" / each for each in fixed}
+    for engine in engines():
+        lists[engine] = HERE / "guest_worker/datastores" / engine / "requirements"
+        fixed[engine] = ["guest"]
     for name, others in fixed.items():
         command = [str(home() / "venv/uv/bin/uv"), "pip", "compile", "-q", "--universal", "--python-version", "3.11",
                    "--generate-hashes", "--no-emit-index-url", "--no-header", "--no-annotate", *sys.argv[2:],
-                   f"{name}.in", "-o", f"{name}.txt"]  # fmt: skip
+                   f"{lists[name].name}.in", "-o", f"{lists[name].name}.txt"]  # fmt: skip
         for other in others:
-            command += ["-c", f"{other}.txt"]
-        subprocess.run(command, check=True, cwd=HERE / "requirements")
+            command += ["-c", f"{lists[other]}.txt"]
+        subprocess.run(command, check=True, cwd=lists[name].parent)
 
 
 def clean() -> None:
@@ -226,8 +258,16 @@ def main() -> None:
     log = home() / "log/setup.log"
     step("database engines from the distribution's packages", lambda: install_packages(log))
     step("uv, the installer", lambda: install_uv(log))
+    unavailable: list[str] = []
+    taking = threading.Thread(target=step, args=("engines of another suite", partial(take_engines, unavailable)))
+    if purpose in STORED:
+        taking.start()
     for name in names:
         step(f"Python environment {name!r}", partial(install_environment, name, log))
+    if purpose in STORED:
+        taking.join()
+    for sentence in unavailable:
+        sys.stdout.write(f"  - {sentence}\n")
     if purpose != "lint":
         interpreter = home() / "venv" / names[0] / "bin/python"
         step("images of the database servers", lambda: build_images(interpreter, log))

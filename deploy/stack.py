@@ -37,12 +37,22 @@ class Stack:
 
     def up(self) -> None:
         """Start what does not run; return when all of it answers."""
+        self._make_folders()
+        with self._alone():
+            self._up()
+
+    def make_files(self) -> None:
+        """Make the secrets and the files that clients read."""
+        self._make_folders()
+        with self._alone():
+            make_secrets(self.settings)
+            write_clients(self.settings)
+
+    def _make_folders(self) -> None:
         for folder in (self.settings.home, self.settings.run, self.settings.log, self.settings.home / "temporal"):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.settings.open_home.mkdir(parents=True, exist_ok=True)
         self.settings.open_home.chmod(0o755)
-        with self._alone():
-            self._up()
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -54,29 +64,32 @@ class Stack:
             yield
 
     def _up(self) -> None:
+        embedded = self.settings.openstack is None
         make_secrets(self.settings)
         self._make_gateway_secrets()
         write_clients(self.settings)
-        write_keystone_seed(self.settings)
+        if embedded:
+            write_keystone_seed(self.settings)
         if self.supervisor.pid() is None:
             self.supervisor.start()  # ends leftovers, which may hold our ports
             self._refuse_taken_ports()
         self.supervisor.reread()
-        self._step("the records' PostgreSQL", self._start_records)
-        self._start("temporal", "keystone")
-        self._step("the records' tables", lambda: self._ours("records", "upgrade"))
-        self._step("Temporal", self._wait_for_temporal)
-        self._step("Keystone", self._wait_for_keystone)
-        self._start("swift", "localcloud")
-        self._step("the embedded cloud", self._wait_for_cloud)
-        self._step("flavors, networks, datastores", self._seed)
+        self.step("the records' PostgreSQL", self._start_records)
+        self._start("temporal", *(["keystone"] if embedded else []))
+        self.step("the records' tables", lambda: self._ours("records", "upgrade"))
+        self.step("Temporal", self._wait_for_temporal)
+        if embedded:
+            self.step("Keystone", self._wait_for_keystone)
+            self._start("swift", "localcloud")
+            self.step("the embedded cloud", self._wait_for_cloud)
+        self.step("flavors, networks, datastores" if embedded else "datastores", self._seed)
         self._start("codec-server", "workflow-worker", "activity-worker", "api", "gateway")
-        self._step("the API and its workers", self._wait_for_api)
-        self._step("the gateway", self._wait_for_gateway)
+        self.step("the API and its workers", self._wait_for_api)
+        self.step("the gateway", self._wait_for_gateway)
 
     def _make_gateway_secrets(self) -> None:
         """The gateway's part of the keys, and a private CA for it: made once, brought up to date at each start."""
-        self._ours("workflows.keys", "guests", COFFER_GUEST_KEY_FILE=str(guest_key_file(self.settings)))
+        self._ours("contract.keys", "guests", COFFER_GUEST_KEY_FILE=str(guest_key_file(self.settings)))
         hosts = dict.fromkeys(["127.0.0.1", "localhost", self.settings.gateway_for_guests])
         self._ours("gateway.certificates", str(gateway_folder(self.settings)), *hosts)
 
@@ -87,7 +100,8 @@ class Stack:
             listed = "\n".join(f"  {port}: set {name.split(' ')[0]} to another one" for name, port in taken.items())
             raise Refused(f"these ports of 127.0.0.1 are taken by other programs:\n{listed}")
 
-    def _step(self, what: str, work: Callable[[], None]) -> None:
+    def step(self, what: str, work: Callable[[], None]) -> None:
+        """Do something, and say how long it took."""
         began = time.monotonic()
         work()
         say(f"  ✓ {what} ({time.monotonic() - began:.1f} s)")
@@ -129,10 +143,16 @@ class Stack:
         self._wait("swift", lambda: _answers(f"http://127.0.0.1:{self.settings.swift_port}/healthcheck"))
 
     def _seed(self) -> None:
+        from deploy.openstack.catalogue import write_datastores
+        from deploy.openstack.deployment import Deployment
         from deploy.seed import seed_cloud, write_catalogue
 
-        seed_cloud(self.settings)
-        self._ours("records", "seed", write_catalogue(self.settings))
+        if self.settings.openstack is None:
+            seed_cloud(self.settings)
+            path = write_catalogue(self.settings)
+        else:
+            path = write_datastores(Deployment(self.settings, self.settings.openstack))
+        self._ours("records", "seed", path)
 
     def _wait_for_api(self) -> None:
         from deploy.client import Client
@@ -145,7 +165,7 @@ class Stack:
 
     def _wait_for_gateway(self) -> None:
         def serves() -> bool:
-            with socket.create_connection(("127.0.0.1", self.settings.gateway_port), timeout=2):
+            with socket.create_connection((self.settings.host, self.settings.gateway_port), timeout=2):
                 return True
 
         self._wait("gateway", lambda: _quietly(serves))
@@ -174,7 +194,7 @@ class Stack:
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=2, trust_env=False).status_code < 400
+        return httpx.get(url, timeout=2, trust_env=False, verify=False).status_code < 400  # plain HTTP
     except httpx.HTTPError:
         return False
 

@@ -56,7 +56,7 @@ class Supervisor:
         wait_for("the supervisor", lambda: self.pid() is not None, seconds=15)
 
     def reread(self) -> None:
-        """Take over changed commands and settings: processes that changed are stopped, to be started anew."""
+        """Take over changed commands and settings: processes that changed are stopped, to be restarted."""
         write_configuration(self._settings)
         rpc = self._rpc()
         ((added, changed, removed),) = rpc.reloadConfig()
@@ -85,7 +85,7 @@ class Supervisor:
             order = [program.name for program in programs(self._settings)]
             top = [name for name in reversed(order) if name not in ("localcloud", "postgresql", "temporal")]
             for names in (top, ["localcloud"], ["temporal", "postgresql"]):
-                _stop(rpc, names)
+                _stop(rpc, [each for each in names if each in order])
             rpc.shutdown()
             wait_for("the supervisor's end", lambda: not Path(f"/proc/{pid}").exists(), seconds=60)
         end_leftovers(self._settings)

@@ -22,6 +22,8 @@ SETTINGS = (
     "frontend.httpAllowedHosts=[]",
 )
 
+FORGETFUL = ("--sqlite-pragma", "synchronous=OFF")  # does not wait for the disk: a power cut may break the database
+
 
 def binary(venv: Path) -> str:
     """The CLI: on PATH when it is new enough, else the one in an environment. Nothing is ever downloaded."""

@@ -1,1 +1,1 @@
-"""The only door from guests to Temporal: lets each guest poll and answer its own queue, and nothing else."""
+"""The only way from guests to Temporal: lets each guest poll and answer its own queue, and nothing else."""

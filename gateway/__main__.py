@@ -3,28 +3,29 @@
 import asyncio
 import contextlib
 import resource
+import socket
+import ssl
 import sys
-from collections.abc import Callable
 
-import grpc
-
-from gateway.directory import Directory
+from contract.keys.keyring import GuestsKeyring
+from contract.logs import log_to_stderr
+from contract.names import CHECKS_FROM
+from contract.process import run
+from contract.wire.client import connect_plain
 from gateway.front import Front
+from gateway.identity_cache import IdentityCache
 from gateway.identity_service import IdentityService
 from gateway.limits import Limits
 from gateway.memory import use_few_arenas
-from gateway.server import WORKER, Door, build_server
+from gateway.server import GuestServicer, build_server
 from gateway.settings import GatewaySettings
 from gateway.upstream import Upstream
 from gateway.worker_service import WorkerService
 from records.engine import connect as connect_records
 from records.settings import RecordsSettings
-from workflows.client import connect_plain
-from workflows.keyring import GuestsKeyring
-from workflows.logs import log_to_stderr
-from workflows.process import run
 
 GRACE = 5.0  # seconds for answers that are on their way
+CHECK_SECONDS = 3.0
 
 
 async def main(stop: asyncio.Event) -> None:
@@ -40,14 +41,14 @@ async def main(stop: asyncio.Event) -> None:
     front = Front(settings)
     worker = WorkerService(upstream, keyring, limits, front.spend)
     identity = IdentityService(client, keyring, settings.gateway_ca)
-    door = Door(front, Directory(engine, settings.identity_seconds), limits, worker, identity)
-    server = build_server(settings, door, front.target)
+    servicer = GuestServicer(front, IdentityCache(engine, settings.identity_seconds), limits, worker, identity)
+    server = build_server(settings, servicer, front.target)
     await server.start()
     await front.start()
-    keeping = asyncio.create_task(door.keep_current(settings.identity_seconds))
+    keeping = asyncio.create_task(servicer.keep_current(settings.identity_seconds))
     await stop.wait()
     front.stop_listening()
-    door.end_polls()
+    servicer.end_polls()
     keeping.cancel()
     await server.stop(GRACE)
     front.close()
@@ -63,16 +64,24 @@ def _allow_many_connections() -> None:
 
 
 def check(settings: GatewaySettings) -> int:
-    """Knock without a token: a gateway that serves says so, and lets nobody in."""
-    trust = grpc.ssl_channel_credentials(settings.gateway_ca.read_bytes())
+    """Knock without a token: a gateway that serves does a handshake, with a certificate that guests would believe.
+
+    Connections are let in by turns between addresses. A check is of this machine, so it can come from an address of its
+    own, and does not wait behind whoever else is connected from here; but IPv6 has no other loopback address.
+    """
     host = "127.0.0.1" if settings.gateway_host == "0.0.0.0" else settings.gateway_host  # noqa: S104
-    with grpc.secure_channel(f"{host}:{settings.gateway_port}", trust) as channel:
-        knock: Callable[..., bytes] = channel.unary_unary(f"{WORKER}GetSystemInfo")
-        try:
-            knock(b"", timeout=3)
-        except grpc.RpcError as error:
-            return 0 if error.code() is grpc.StatusCode.UNAUTHENTICATED else 1
-    return 1
+    source = None if ":" in host else (CHECKS_FROM, 0)
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trust.set_alpn_protocols(["h2"])
+    try:
+        trust.load_verify_locations(settings.gateway_ca)
+        with (
+            socket.create_connection((host, settings.gateway_port), CHECK_SECONDS, source) as knock,
+            trust.wrap_socket(knock, server_hostname=host) as secured,
+        ):
+            return 0 if secured.selected_alpn_protocol() == "h2" else 1
+    except OSError:
+        return 1
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """`python -m gateway.certificates FOLDER HOST …`: a private CA, and a certificate of it for the gateway.
 
 For development and for sites without a CA of their own. What is there stays, but for a certificate that ends within a
-month or is for other hosts: that one is made anew. `ca.pem` is what guests believe; `ca-key.pem` need not stay on the
+month or is for other hosts: that one is recreated. `ca.pem` is what guests believe; `ca-key.pem` need not stay on the
 gateway's machine.
 """
 
@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from workflows.files import write_private
+from contract.files import write_private
 
 CA_LASTS = timedelta(days=3650)
 LASTS = timedelta(days=397)

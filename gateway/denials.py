@@ -3,7 +3,7 @@
 import logging
 from collections import Counter, OrderedDict
 
-from gateway.budget import Budget
+from gateway.token_bucket import TokenBucket
 
 KEPT = 2000
 RATE, BURST = 0.2, 5.0  # of one kind from one address
@@ -17,13 +17,13 @@ class Denials:
     """A flood of one kind, or of one address, keeps no other out of the log; and what was left out is counted."""
 
     def __init__(self) -> None:
-        self._all = Budget(RATE_OF_ALL, BURST_OF_ALL)
-        self._each: OrderedDict[tuple[str, str], Budget] = OrderedDict()
+        self._all = TokenBucket(RATE_OF_ALL, BURST_OF_ALL)
+        self._each: OrderedDict[tuple[str, str], TokenBucket] = OrderedDict()
         self._left_out: Counter[str] = Counter()
 
     def tell(self, kind: str, address: str, text: str, *values: object) -> None:
         """Log a warning, or count it."""
-        own = self._each.setdefault((kind, address), Budget(RATE, BURST))
+        own = self._each.setdefault((kind, address), TokenBucket(RATE, BURST))
         self._each.move_to_end((kind, address))
         while len(self._each) > KEPT:
             self._each.popitem(last=False)

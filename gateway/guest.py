@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from workflows.names import guest_queue
+from contract.names import guest_queue
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """`coffer.gateway.v1.Identity`: how a guest becomes known (Enrol), changes its token (Renew), and gets its keys (Keys).
 
-Messages are JSON: `Enrolment`, `Renewal` and `Credentials` of `workflows.domain.guest`. Only activities write the
+Messages are JSON: `Enrolment`, `Renewal` and `Credentials` of `contract.domain.guest`. Only activities write the
 records, so each change is a standalone activity; what it carries is no secret.
 """
 
@@ -20,15 +20,15 @@ from temporalio.common import ActivityIDConflictPolicy, RawValue, RetryPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from gateway.budget import Budget
+from contract.domain.errors import innermost
+from contract.domain.guest import Credentials, Enrolment, Renewal
+from contract.keys.enrolment import hash_of_token, is_ticket, is_token
+from contract.keys.keyring import GuestsKeyring
+from contract.names import RECORDS
+from contract.ports.identities import EnrolmentNote, Identities, TokenChange, TokenUse
 from gateway.denied import Denied, away, forbidden, garbled, stranger, too_much
 from gateway.guest import Guest
-from workflows.domain.errors import innermost
-from workflows.domain.guest import Credentials, Enrolment, Renewal
-from workflows.enrolment import hash_of_token, is_ticket, is_token
-from workflows.keyring import GuestsKeyring
-from workflows.names import RECORDS
-from workflows.ports.identities import EnrolmentNote, Identities, TokenChange, TokenUse
+from gateway.token_bucket import TokenBucket
 
 SECONDS = timedelta(seconds=8)
 MAX_BODY = 4096
@@ -49,7 +49,7 @@ class IdentityService:
         self._keyring = keyring
         self._ca = ca
         self._noting: OrderedDict[Guest, asyncio.Task[None]] = OrderedDict()
-        self._changes: OrderedDict[tuple[str, UUID], Budget] = OrderedDict()
+        self._changes: OrderedDict[tuple[str, UUID], TokenBucket] = OrderedDict()
 
     async def enrol(self, token: str, body: bytes, peer: str) -> bytes:
         """Spend a ticket on the token that the call carries; the same again is answered again until the token is used."""
@@ -99,7 +99,7 @@ class IdentityService:
 
     def _count(self, why: str, instance_id: UUID) -> None:
         """Denied beyond the rate; who has the ticket of a guest's user data does not use up the guest's renewals."""
-        bucket = self._changes.setdefault((why, instance_id), Budget(CHANGES_PER_SECOND, 2 * CHANGES_PER_SECOND))
+        bucket = self._changes.setdefault((why, instance_id), TokenBucket(CHANGES_PER_SECOND, 2 * CHANGES_PER_SECOND))
         self._changes.move_to_end((why, instance_id))
         while len(self._changes) > KEPT:
             self._changes.popitem(last=False)

@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 
 import grpc.aio
 
-from gateway.budget import Budget
 from gateway.denied import too_much
 from gateway.guest import Guest
 from gateway.settings import GatewaySettings
+from gateway.token_bucket import TokenBucket
 
 KEPT = 60.0  # seconds that a guest without open calls is remembered
 
 
 @dataclass
-class Account:
+class GuestUsage:
     """What one guest uses now."""
 
-    polls: Budget
-    calls: Budget
+    polls: TokenBucket
+    calls: TokenBucket
     open_polls: int = 0
     open_calls: int = 0
     upstream: set["grpc.aio.Call"] = field(default_factory=set)
@@ -32,51 +32,51 @@ class Limits:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
-        self._accounts: dict[Guest, Account] = {}
+        self._usages: dict[Guest, GuestUsage] = {}
 
     @contextmanager
-    def poll(self, guest: Guest) -> Iterator[Account]:
+    def poll(self, guest: Guest) -> Iterator[GuestUsage]:
         """Count a poll for as long as it is open; denied beyond the limits."""
-        account = self._account(guest)
-        if account.open_polls >= self._settings.guest_open_polls or not account.polls.take():
+        usage = self._usage(guest)
+        if usage.open_polls >= self._settings.guest_open_polls or not usage.polls.take():
             raise too_much("too many polls")
-        account.open_polls += 1
+        usage.open_polls += 1
         try:
-            yield account
+            yield usage
         finally:
-            account.open_polls -= 1
+            usage.open_polls -= 1
 
     @contextmanager
-    def call(self, guest: Guest) -> Iterator[Account]:
+    def call(self, guest: Guest) -> Iterator[GuestUsage]:
         """Count any other call; denied beyond the limits."""
-        account = self._account(guest)
-        if account.open_calls >= self._settings.guest_open_calls or not account.calls.take():
+        usage = self._usage(guest)
+        if usage.open_calls >= self._settings.guest_open_calls or not usage.calls.take():
             raise too_much("too many calls")
-        account.open_calls += 1
+        usage.open_calls += 1
         try:
-            yield account
+            yield usage
         finally:
-            account.open_calls -= 1
+            usage.open_calls -= 1
 
     def open_guests(self) -> list[Guest]:
         """Guests with an open poll; forgets those that were not heard of for a while."""
         now = time.monotonic()
-        idle = [key for key, each in self._accounts.items()
+        idle = [key for key, each in self._usages.items()
                 if not (each.open_polls or each.open_calls) and now - each.used > KEPT]  # fmt: skip
         for key in idle:
-            del self._accounts[key]
-        return [key for key, each in self._accounts.items() if each.open_polls]
+            del self._usages[key]
+        return [key for key, each in self._usages.items() if each.open_polls]
 
     def cut(self, guest: Guest) -> None:
         """End a guest's open polls."""
-        account = self._accounts.get(guest)
-        for call in list(account.upstream) if account else ():
+        usage = self._usages.get(guest)
+        for call in list(usage.upstream) if usage else ():
             call.cancel()
 
-    def _account(self, guest: Guest) -> Account:
-        account = self._accounts.get(guest)
-        if account is None:
+    def _usage(self, guest: Guest) -> GuestUsage:
+        usage = self._usages.get(guest)
+        if usage is None:
             polls, calls = self._settings.guest_polls_per_second, self._settings.guest_calls_per_second
-            account = self._accounts[guest] = Account(Budget(polls, 2 * polls), Budget(calls, 2 * calls))
-        account.used = time.monotonic()
-        return account
+            usage = self._usages[guest] = GuestUsage(TokenBucket(polls, 2 * polls), TokenBucket(calls, 2 * calls))
+        usage.used = time.monotonic()
+        return usage

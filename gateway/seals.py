@@ -7,10 +7,10 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import Payload
 
+from contract.keys.keyring import Keyring, NotOurs
+from contract.names import epoch_of, guest_key_id
+from contract.wire.codec import UP, opened
 from gateway.guest import Guest
-from workflows.codec import UP, opened
-from workflows.keyring import Keyring, NotOurs
-from workflows.names import epoch_of, guest_key_id
 
 
 class NotSealed(ValueError):

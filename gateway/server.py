@@ -1,4 +1,4 @@
-"""The door itself: TLS, who asks, what may be asked; a request's body is read only when both are known.
+"""The gRPC handler: TLS, who asks, what may be asked; a request's body is read only when both are known.
 
 It listens on a Unix socket, behind `gateway/front.py`.
 """
@@ -15,11 +15,12 @@ import grpc.aio
 
 from gateway.denials import Denials
 from gateway.denied import Denied, away, forbidden, garbled, stranger
-from gateway.directory import Directory
-from gateway.front import Front, Link
+from gateway.front import Front
 from gateway.guest import Guest
+from gateway.identity_cache import IdentityCache
 from gateway.identity_service import IdentityService
 from gateway.limits import Limits
+from gateway.link import Link
 from gateway.memory import give_back
 from gateway.settings import GatewaySettings
 from gateway.worker_service import WorkerService
@@ -40,7 +41,7 @@ OPTIONS: list[tuple[str, Any]] = [
     ("grpc.http2.lookahead_bytes", 64 * 1024),
     ("grpc.http2.max_frame_size", 16_384),
     ("grpc.server_handshake_timeout_ms", 10_000),
-    ("grpc.keepalive_time_ms", 30_000),  # a guest that fell silent is noticed: it must not swallow the next task
+    ("grpc.keepalive_time_ms", 30_000),  # a process that hangs is noticed; machines that vanish are in gateway/front.py
     ("grpc.keepalive_timeout_ms", 15_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # the SDK's core pings every 30 s
@@ -53,14 +54,19 @@ log = logging.getLogger(__name__)
 Answer = Callable[[AsyncIterator[bytes], "grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[bytes]]
 
 
-class Door(grpc.GenericRpcHandler):
+class GuestServicer(grpc.GenericRpcHandler):
     """Every method leads here, known or not."""
 
     def __init__(
-        self, front: Front, directory: Directory, limits: Limits, worker: WorkerService, identity: IdentityService
+        self,
+        front: Front,
+        identity_cache: IdentityCache,
+        limits: Limits,
+        worker: WorkerService,
+        identity: IdentityService,
     ) -> None:
         self._front = front
-        self._directory = directory
+        self._identity_cache = identity_cache
         self._limits = limits
         self._worker = worker
         self._identity = identity
@@ -84,11 +90,14 @@ class Door(grpc.GenericRpcHandler):
                 raise away("the connection is gone")
             link.spend(CALL_COST)
             return await self._answer(method, body, context, link)
-        except Denied as denied:
-            await self._deny(method, context, link, denied)
+        except Denied as error:
+            denied = error.with_traceback(
+                None
+            )  # it would keep the request, megabytes when decoded, until garbage is collected
         except Exception:
             log.exception("a call of %s from %s", method[-80:], link.peer if link else "nobody")
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the gateway failed")
+        await self._deny(method, context, link, denied)
         raise AssertionError("abort raises")  # for the checker of types
 
     async def _deny(
@@ -110,7 +119,7 @@ class Door(grpc.GenericRpcHandler):
         if method == f"{IDENTITY}Enrol":
             link.spend(STRANGER_COST)
             return await self._identity.enrol(token, await _whole(body), link.peer)
-        guest, is_used = await self._directory.guest_of(token)
+        guest, is_used = await self._identity_cache.guest_of(token)
         link.admit(guest)
         if not is_used:
             self._identity.note_use(guest, token)
@@ -149,7 +158,7 @@ class Door(grpc.GenericRpcHandler):
                 self._denials.sum_up()
                 give_back()
             try:
-                for each in await self._directory.gone(self._limits.open_guests()):
+                for each in await self._identity_cache.gone(self._limits.open_guests()):
                     log.info("guest %s is known no more; its polls are ended", each.instance_id)
                     self._limits.cut(each)
             except Exception:
@@ -207,9 +216,9 @@ def _stamps(files: tuple[Path, Path]) -> tuple[int, ...]:
     return tuple(each.stat().st_mtime_ns for each in files)
 
 
-def build_server(settings: GatewaySettings, door: Door, target: str) -> grpc.aio.Server:
+def build_server(settings: GatewaySettings, servicer: GuestServicer, target: str) -> grpc.aio.Server:
     """The server, bound to a socket that nobody else reaches."""
     server = grpc.aio.server(options=OPTIONS)
-    server.add_generic_rpc_handlers((door,))
+    server.add_generic_rpc_handlers((servicer,))
     server.add_secure_port(target, credentials(settings))
     return server

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic_settings import SettingsConfigDict
 
-from workflows.keys import KeySettings
+from contract.settings import KeySettings
 
 
 class GatewaySettings(KeySettings):
@@ -32,8 +32,10 @@ class GatewaySettings(KeySettings):
     """Connections of one address that are taken a second, twice as many at once; others wait for their turn."""
     guest_connections: int = 8
     """Connections that one guest may have; one more ends the oldest."""
+    guest_connections_per_second: float = 1
+    """Connections that one guest may make a second, twice `guest_connections` at once; more keep its address waiting."""
     guest_bytes_per_second: float = 262_144
-    """Bytes that one guest may send a second, and at once; what is more is read later."""
+    """Bytes that one guest may send a second; what is more is read later."""
     guest_processor_share: float = 0.2
     """Share of a processor that one guest's calls may use; what is more is read later."""
     guest_polls_per_second: float = 50

@@ -7,9 +7,9 @@ opens what any of them has wrapped.
 import hmac
 import struct
 
+from contract.keys.keyring import Keyring, NotOurs
 from gateway.denied import forbidden
 from gateway.guest import Guest
-from workflows.keyring import Keyring, NotOurs
 
 HEAD = struct.Struct("!BI")
 VERSION = 1

@@ -7,9 +7,9 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
+from contract.settings import TemporalSettings
 from gateway.denied import Denied, away
-from gateway.limits import Account
-from workflows.settings import TemporalSettings
+from gateway.limits import GuestUsage
 
 SERVICE = "/temporal.api.workflowservice.v1.WorkflowService"
 OPTIONS = (
@@ -42,10 +42,10 @@ class Upstream:
         except grpc.aio.AioRpcError as error:
             raise _translated(error, tuple(TOLD)) from None
 
-    async def poll(self, rpc: str, request: Message, seconds: float, account: Account) -> bytes:
+    async def poll(self, rpc: str, request: Message, seconds: float, usage: GuestUsage) -> bytes:
         """Make a long call that ends with its guest's, or when the account is cut."""
         call = self._start(rpc, request, seconds)
-        account.upstream.add(call)
+        usage.upstream.add(call)
         try:
             return await call
         except grpc.aio.AioRpcError as error:
@@ -56,7 +56,7 @@ class Upstream:
             call.cancel()  # a task that came now would be nobody's until its timeout
             raise
         finally:
-            account.upstream.discard(call)
+            usage.upstream.discard(call)
 
     def _start(self, rpc: str, request: Message, seconds: float) -> "grpc.aio.UnaryUnaryCall[bytes, bytes]":
         method: Any = self._channel.unary_unary(f"{SERVICE}/{rpc}")

@@ -1,4 +1,4 @@
-"""The calls of Temporal's WorkflowService that an activity worker makes, each built anew from what may be in it.
+"""The calls of Temporal's WorkflowService that an activity worker makes, each rebuilt from what may be in it.
 
 Names of a request (namespace, queue, identity) are never taken from the guest. What a guest answers is either passed on
 or replaced by a failure `GuestProtocolError`: a worker that is told INVALID_ARGUMENT only logs it, and the operation
@@ -32,6 +32,8 @@ from temporalio.api.workflowservice.v1 import (
     ShutdownWorkerResponse,
 )
 
+from contract.keys.keyring import Keyring
+from contract.wire.answers import MAX_BYTES
 from gateway.denied import Denied, forbidden, garbled
 from gateway.guest import Guest
 from gateway.limits import Limits
@@ -39,14 +41,12 @@ from gateway.seals import NotSealed, check_seals
 from gateway.tokens import TaskTokens
 from gateway.upstream import Upstream
 from gateway.wire import Count, Garbage, TooDeep, check_depth, fields
-from workflows.answers import MAX_BYTES
-from workflows.keyring import Keyring
 
 SERVER_VERSION = "1.32.0"  # whose behaviour guests may count on
 POLL_SECONDS = 75.0  # Temporal ends a poll after 60
 CALL_SECONDS = 10.0
 MAX_ANSWER = MAX_BYTES + 4096  # a message: the largest answer that is believed, its seal, and what else is in it
-MAX_WORKER_HEARTBEAT = 16_384
+MAX_REQUEST = 16_384  # that is about no task: decoded, it may be a hundred times as large
 TOKEN, FAILURE = 1, 2  # fields that every request about a task has in the same places
 
 Asked = TypeVar("Asked", bound=Message)
@@ -117,8 +117,8 @@ class WorkerService:
             task_queue=TaskQueue(name=guest.queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL),
             identity=guest.queue,
         )
-        with self._limits.poll(guest) as account:
-            raw = await self._upstream.poll("PollActivityTaskQueue", request, min(seconds, POLL_SECONDS), account)
+        with self._limits.poll(guest) as usage:
+            raw = await self._upstream.poll("PollActivityTaskQueue", request, min(seconds, POLL_SECONDS), usage)
         answer = PollActivityTaskQueueResponse.FromString(raw)
         if not answer.task_token:
             return raw
@@ -208,8 +208,6 @@ class WorkerService:
     # -- the worker itself -------------------------------------------------------------------------------------------
 
     async def _worker_heartbeat(self, guest: Guest, body: bytes, seconds: float) -> bytes:
-        if len(body) > MAX_WORKER_HEARTBEAT:
-            raise garbled("the heartbeat is too large")
         said = _decoded(RecordWorkerHeartbeatRequest, body)
         if len(said.worker_heartbeat) > 1:
             raise forbidden("a guest has one worker")
@@ -222,8 +220,6 @@ class WorkerService:
         return RecordWorkerHeartbeatResponse().SerializeToString()
 
     async def _shutdown(self, guest: Guest, body: bytes, seconds: float) -> bytes:
-        if len(body) > MAX_WORKER_HEARTBEAT:
-            raise garbled("the request is too large")
         said = _decoded(ShutdownWorkerRequest, body)
         if said.task_queue not in ("", guest.queue) or said.sticky_task_queue:
             raise forbidden("this is not your queue")
@@ -273,6 +269,8 @@ def _rpc_of(kind: type[Message]) -> str:
 
 
 def _decoded(kind: type[Asked], body: bytes) -> Asked:
+    if len(body) > MAX_REQUEST:
+        raise garbled("the request is too large")
     try:
         return kind.FromString(body)
     except (DecodeError, RecursionError):

@@ -1,3 +1,3 @@
 """The world from inside: runs in the database server and drives its engine."""
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"

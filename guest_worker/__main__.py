@@ -8,14 +8,14 @@ from contextlib import suppress
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from contract.logs import log_to_stderr
+from contract.names import guest_queue
+from contract.process import run
 from guest_worker import identity
-from guest_worker.identity import Away, Refused
-from guest_worker.membership import Membership
+from guest_worker.identity import EnrolmentRefused, GatewayAway
+from guest_worker.session import GuestSession
 from guest_worker.settings import GuestSettings
-from guest_worker.worker import build_guest, build_worker
-from workflows.logs import log_to_stderr
-from workflows.names import guest_queue
-from workflows.process import run
+from guest_worker.worker import build_services, build_worker
 
 LONGEST_PAUSE = 15.0
 REFUSED_PAUSE = 60.0
@@ -24,43 +24,43 @@ LOOK_EVERY = 15.0
 log = logging.getLogger(__name__)
 
 
-async def dial(membership: Membership, stop: asyncio.Event) -> Client | None:
+async def dial(session: GuestSession, stop: asyncio.Event) -> Client | None:
     """Join and dial until somebody answers; guests must not all come back at once."""
     pause = 0.2
     while not stop.is_set():
         try:
-            return await membership.dial(await asyncio.to_thread(membership.join))
-        except Refused as error:
+            return await session.dial(await asyncio.to_thread(session.join))
+        except EnrolmentRefused as error:
             log.error("the gateway refuses this guest: %s", error)
             pause = REFUSED_PAUSE
-        except Away as error:
+        except GatewayAway as error:
             log.warning("the gateway does not answer: %s", error)
         except RuntimeError as error:
             log.warning("the gateway does not answer: %s", error)
-            await asyncio.to_thread(membership.learn)  # perhaps another token counts
+            await asyncio.to_thread(session.learn)  # perhaps another token counts
         await sleep_or_stop(pause * random.uniform(0.5, 1.5), stop)  # noqa: S311 - jitter
         pause = min(pause * 2, LONGEST_PAUSE)
     return None
 
 
-async def keep_renewing(membership: Membership, stop: asyncio.Event) -> None:
+async def keep_renewing(session: GuestSession, stop: asyncio.Event) -> None:
     """Change the token now and then: a copy of it is of no use for long, and whoever used one is noticed."""
     while not stop.is_set():
-        hours = membership.settings.renew_hours * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
+        hours = session.settings.renew_hours * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
         await sleep_or_stop(hours * 3600, stop)
         if not stop.is_set():
             try:
-                await asyncio.to_thread(membership.renew)
-            except (Refused, Away) as error:
+                await asyncio.to_thread(session.renew)
+            except (EnrolmentRefused, GatewayAway) as error:
                 log.error("the token could not be changed: %s", error)
 
 
-async def keep_believing(membership: Membership, worker: Worker, stop: asyncio.Event) -> None:
+async def keep_believing(session: GuestSession, worker: Worker, stop: asyncio.Event) -> None:
     """Give the worker another client where the gateway has named other CAs, before its certificate is one of theirs."""
     while not stop.is_set():
         await sleep_or_stop(LOOK_EVERY, stop)
         with suppress(RuntimeError):  # the gateway does not answer: at the next look
-            client = await membership.dial_anew()
+            client = await session.dial_anew()
             if client is not None:
                 worker.client = client
                 log.info("the gateway is believed by other CAs from now on")
@@ -76,18 +76,18 @@ async def main(stop: asyncio.Event) -> None:
     """Work until told to stop; the engine is looked after from the first moment, gateway or not."""
     settings = GuestSettings()
     log_to_stderr(settings.guest_log_level)
-    membership = Membership(settings, identity.read_boot(settings.places))
-    guest = build_guest(membership)
-    guest.start()
-    client = await dial(membership, stop)
+    session = GuestSession(settings, identity.read_boot(settings.paths))
+    services = build_services(session)
+    services.start()
+    client = await dial(session, stop)
     if client is not None:
-        worker = build_worker(client, guest, guest_queue(membership.boot.instance_id))
-        renewing = asyncio.create_task(keep_renewing(membership, stop))
-        believing = asyncio.create_task(keep_believing(membership, worker, stop))
+        worker = build_worker(client, services, guest_queue(session.boot.instance_id))
+        renewing = asyncio.create_task(keep_renewing(session, stop))
+        believing = asyncio.create_task(keep_believing(session, worker, stop))
         async with worker:
             await stop.wait()
         await asyncio.gather(renewing, believing)
-    guest.end()
+    services.end()
 
 
 if __name__ == "__main__":

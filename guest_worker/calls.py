@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from pydantic import BaseModel, TypeAdapter
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from contract.domain.errors import Busy, Expired, NotYet, Unavailable
 from guest_worker.changes import Change, Changes, Undo
+from guest_worker.datastores.base import FINAL_SECONDS, PartlyDone, why
+from guest_worker.gate import Gate
 from guest_worker.journal import Journal, OpenCall
-from workflows.domain.errors import Busy, Expired, NotYet, Unavailable
-from workflows.domain.fact import Fact
+from guest_worker.outcome import Outcome
 
 LONGEST = 8.0  # seconds that a call is given which does not say when it expires
 TURN = 3.0  # seconds that a call waits for the one before it
@@ -30,6 +31,7 @@ WAITING = (
 )
 MARGIN = 0.4  # seconds before its expiry at which a call must have ended, so that the answer arrives
 UNDO_SHARE = 0.7  # of the time that changes took, kept for taking them back
+INTERRUPTED = "The database failed within the call; what was begun of it is being undone, or done to its end."
 TRIES = 20  # to undo a change, while the engine answers and refuses
 
 Answer = TypeVar("Answer")
@@ -55,14 +57,6 @@ def asked(wanted: Callable[[bytes, float], bool]) -> Asked:
         ending=activity.is_worker_shutdown,
         wanted=lambda seconds: wanted(info.task_token, seconds),
     )
-
-
-class Outcome(Fact):
-    """How a call ended, as the journal keeps it."""
-
-    answer: object = None
-    error: str | None = None
-    message: str = ""
 
 
 class Clock:
@@ -92,9 +86,12 @@ class Clock:
 class Calls:
     """Does account calls, one at a time."""
 
-    def __init__(self, journal: Journal, changes: Callable[[], Changes], answers: Callable[[], bool]) -> None:
+    def __init__(
+        self, journal: Journal, gate: Gate, changes: Callable[[], Changes], answers: Callable[[], bool]
+    ) -> None:
         """`answers`: whether the engine does."""
         self._journal = journal
+        self._gate = gate
         self._changes = changes
         self._answers = answers
         self._lock = threading.Lock()
@@ -119,15 +116,22 @@ class Calls:
         finally:
             self._waiting.release()
 
-    @contextmanager
-    def drained(self) -> Iterator[None]:
-        """No account call runs in this block; one that takes longer than a call may is not waited for."""
-        locked = self._lock.acquire(timeout=LONGEST)
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether a call runs, or one that was broken off is not undone yet."""
+        return bool(self._journal.open_calls())
+
+    def quiesce(self) -> None:
+        """Return when no call is at work, and those that were broken off are undone if the engine answers; else NotYet."""
+        if not self._lock.acquire(timeout=LONGEST):
+            raise NotYet("a change of databases or users is still running")
         try:
-            yield
+            if self.is_unsettled and self._answers():
+                self._settle()
+        except Unavailable as error:
+            raise NotYet(error.message) from error
         finally:
-            if locked:
-                self._lock.release()
+            self._lock.release()
 
     def change(
         self,
@@ -141,28 +145,35 @@ class Calls:
         with self.turn(min(TURN, max(0.0, clock.left))):
             known = self._journal.outcome(asked.key)
             if known is not None:
-                return _again(Outcome.model_validate_json(known), shape)
+                return Outcome.model_validate_json(known).tell(shape)
+            self._gate.check()
             self._settle()
             if clock.is_over:
                 raise Expired("The call came too late; nothing was changed. Please try again.")
-            try:
-                answer = self._do(asked, clock, plan)
-            except BaseException as error:
-                self._undo_failed(asked.key, error)
-                raise
-            plain = answer.model_dump(mode="json") if isinstance(answer, BaseModel) else None
-            self._journal.end(asked.key, Outcome(answer=plain).model_dump_json())
+            answer = self._do(asked, clock, plan)
+            self._journal.end(asked.key, Outcome.answered(answer).model_dump_json())
             return answer
 
     def _do(self, asked: Asked, clock: Clock, plan: Callable[[], tuple[list[Change], Answer]]) -> Answer:
-        changes, answer = plan()
+        try:
+            changes, answer = plan()
+            self._make(asked, clock, changes)
+        except BaseException as error:  # noqa: BLE001 - raised again, unless all was done
+            failure = self._failure(asked.key, error, clock)
+            if failure is not None:
+                raise failure from error.__cause__
+        return answer
+
+    def _make(self, asked: Asked, clock: Clock, changes: list[Change]) -> None:
         self._journal.begin(asked.key, len(changes))
         final = any(each.final for each in changes)
         if final:
             _require_wanted(asked, clock)
+            if clock.left < FINAL_SECONDS:
+                raise Busy("There is no time left to do it while you wait; nothing was changed. Please try again.")
         for number, each in enumerate(changes):
             if asked.ending():
-                raise NotYet("The guest is about to be started anew; nothing was changed.")
+                raise NotYet("The guest is about to be restarted; nothing was changed.")
             if clock.is_late:
                 raise Busy(f"Only {number} of {len(changes)} could be done in time, so nothing was changed. "
                            "Please ask for fewer at once.")  # fmt: skip
@@ -171,17 +182,23 @@ class Calls:
             each.do()
         if not final:
             _require_wanted(asked, clock)
-        return answer
 
-    def _undo_failed(self, key: str, error: BaseException) -> None:
-        """Undo what was done of a call that failed, and remember the failure unless a retry may do better."""
+    def _failure(self, key: str, error: BaseException, clock: Clock) -> BaseException | None:
+        """Undo what was made of a call that failed; what to say. None: all of it stays, so that it is done after all."""
         for each in self._journal.open_calls():
-            if each.key == key and self._undo(each) is None:
-                raise Unavailable(
-                    "The database failed within the call; what was done of it is being undone."
-                ) from error
-        keeps = isinstance(error, ApplicationError) and error.non_retryable
-        self._journal.end(key, _failed(error).model_dump_json() if keeps else None)
+            if each.key == key and not isinstance(error, PartlyDone):
+                stay = self._undo(each, clock)
+                if stay is None:
+                    return Unavailable(INTERRUPTED)
+                if stay == each.planned > 0:
+                    return None
+                if stay:
+                    error = PartlyDone(f"{stay} of {each.planned} are done and stay, the others are not: {why(error)}")
+        if isinstance(error, ApplicationError) and error.non_retryable:
+            self._journal.end(key, Outcome.failed(error).model_dump_json())
+        else:  # a retry may do better
+            self._journal.end(key, None)
+        return error
 
     # -- calls that were broken off -----------------------------------------------------------------------------------
 
@@ -196,9 +213,10 @@ class Calls:
     def _keep_settling(self) -> None:
         while not self._stop.wait(1.0):
             try:
-                if self._journal.open_calls() and self._lock.acquire(blocking=False):
+                if self.is_unsettled and self._lock.acquire(blocking=False):
                     try:
-                        self._settle()
+                        if self._gate.reason is None:  # what an operation copies must not change, not even back
+                            self._settle()
                     finally:
                         self._lock.release()
             except Exception as error:  # noqa: BLE001 - whatever it is, the next look may find it gone
@@ -214,15 +232,20 @@ class Calls:
             self._journal.end(each.key, Outcome().model_dump_json() if done else None)
             log.warning("a call that was broken off was %s: %s", "completed" if done else "undone", each.key)
 
-    def _undo(self, call: OpenCall) -> int | None:
-        """Undo all of it that can be undone; how many final changes had been made, None if something is left to do."""
+    def _undo(self, call: OpenCall, clock: Clock | None = None) -> int | None:
+        """Undo all of it that can be undone, within the call's time where somebody waits for it.
+
+        How many final changes had been made; None if something is left to do.
+        """
         final, complete = 0, True
         for number, note in call.notes:
+            if clock is not None and clock.is_over:
+                return None
             try:
                 final += self._changes().take_back(Undo.model_validate_json(note))
             except Exception as error:  # noqa: BLE001 - an undo that fails must not keep the others from being done
                 log.error("%s could not be undone: %s", call.key, error)
-                if not self._answers():
+                if not isinstance(error, Busy) and not self._answers():  # Busy is the engine's own word
                     return None
                 self._tries[number] = self._tries.get(number, 0) + 1
                 given_up = self._tries[number] >= TRIES  # it stays as it is: nobody must wait for ever
@@ -236,14 +259,3 @@ def _require_wanted(asked: Asked, clock: Clock) -> None:
     """The last question before a change counts: whether Temporal still takes an answer, and thus somebody waits."""
     if not asked.wanted(clock.left):
         raise Expired("Nobody waits for the call any more; nothing was changed.")
-
-
-def _failed(error: BaseException) -> Outcome:
-    assert isinstance(error, ApplicationError)  # noqa: S101 - asked before
-    return Outcome(error=error.type, message=error.message)
-
-
-def _again(known: Outcome, shape: type[Answer]) -> Answer:
-    if known.error is not None:
-        raise ApplicationError(known.message, type=known.error, non_retryable=True)
-    return TypeAdapter(shape).validate_python(known.answer)

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from contract.domain.accounts import Grant, NewUser, Sealed, User, UserChange, UserName
+from contract.domain.errors import AlreadyExists, BadRequest, NotFound
+from contract.domain.fact import Fact
+from contract.keys.sealing import NotOurs, SecretBox
+from contract.ports.guest import NewDatabases, NewUsers, PasswordChanges
 from guest_worker.datastores.base import Accounts, PlainUser
-from workflows.domain.accounts import Grant, NewUser, Sealed, User, UserChange, UserName
-from workflows.domain.errors import AlreadyExists, BadRequest, NotFound
-from workflows.domain.fact import Fact
-from workflows.ports.guest import NewDatabases, NewUsers, PasswordChanges
-from workflows.sealing import NotOurs, SecretBox
 
 
 class Undo(Fact):
@@ -23,7 +23,7 @@ class Undo(Fact):
 
     verb: Literal[
         "nothing", "drop_database", "drop_user", "rename", "restore_password", "revoke", "disable_root",
-        "finish_revoke", "restore_database", "restore_user",
+        "finish_revoke", "restore_database", "restore_user", "finish_disable_root",
     ]  # fmt: skip
     user: UserName = UserName(name="")
     new: UserName = UserName(name="")
@@ -181,7 +181,7 @@ class Changes:
 
     def disable_root(self) -> list[Change]:
         """One final change: the engine may keep nothing of what root could do."""
-        return [Change(do=self._accounts.disable_root, undo=NOTHING, final=True)]
+        return [Change(do=self._accounts.disable_root, undo=Undo(verb="finish_disable_root"), final=True)]
 
     # -- checks ------------------------------------------------------------------------------------------------------
 
@@ -251,6 +251,13 @@ class Changes:
 
     def _undo_disable_root(self, undo: Undo) -> None:
         self._accounts.disable_root()
+
+    def _undo_finish_disable_root(self, undo: Undo) -> bool:
+        """Nobody was let in as root any more when it was broken off: what root left has to be looked for all the same."""
+        if self._accounts.is_root_enabled():
+            return False
+        self._accounts.disable_root()
+        return True
 
     def _undo_finish_revoke(self, undo: Undo) -> bool:
         """The right is there still, or it is gone and its sessions may not be: the engine is asked once more."""

@@ -5,6 +5,7 @@ and mount the volume; a device is formatted only when nothing at all is on it. `
 engine's programs, as the engine's user (see `programs.py`).
 """
 
+import fcntl
 import json
 import os
 import pwd
@@ -14,110 +15,182 @@ import stat
 import struct
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from guest_worker.datastores import recipe_of
 from guest_worker.host import CommandFailed, run
-from guest_worker.places import ENGINE, GUEST, Places
+from guest_worker.paths import ENGINE, GUEST, GuestPaths
 from guest_worker.programs import NotAllowed, Programs
 
 VOLUME_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 NOTHING_FOUND = 2  # blkid's exit code
 LONGEST = 65_536  # bytes of a question
+ANSWER_SECONDS = 10.0  # for which a question waits for work at the volume, which goes on afterwards
 FILES = 3  # descriptors that may come with it
 
 
-class Refused(Exception):
+class DiskRefused(Exception):
     """What was asked is not done; the message says why."""
 
 
-class Disk:
-    """The data volume of this machine."""
+def is_name_of(name: str, volume_id: str) -> bool:
+    """Whether a link in /dev/disk/by-id is that of a volume's disk, and not of a partition.
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
+    Nova gives a disk the volume's id as its serial number, of which SCSI shows all, and others 20 characters. udev puts
+    the bus and, for all but virtio, the model before it, and newer ones an NVMe's namespace behind it.
+    """
+    bus, _, serial = name.partition("-")
+    if bus == "scsi":
+        return serial.endswith(f"_{volume_id}")
+    if bus == "virtio":
+        return serial == volume_id[:20]
+    return bus in ("ata", "nvme") and re.search(rf"_{re.escape(volume_id[:20])}(_[0-9]+)?$", serial) is not None
+
+
+class NotDone(Exception):
+    """What was asked for is being done, and takes longer than a question may; to be asked again."""
+
+
+class Disk:
+    """The data volume of this machine. What works at it has as long as it takes: a large one is checked for hours."""
+
+    def __init__(self, paths: GuestPaths) -> None:
+        self._paths = paths
         self.guest = pwd.getpwnam(GUEST)
         self.engine = pwd.getpwnam(ENGINE)
 
     def prepare(self, volume_id: str) -> dict[str, int]:
         """Mount the volume, formatted if it was blank and grown to its device; return its size."""
         if not VOLUME_ID.fullmatch(volume_id):
-            raise Refused("no such volume")
-        device = self._device(volume_id)
-        if not self._mounted():
-            self._format_if_blank(device)
-            self._places.data.mkdir(parents=True, exist_ok=True)
-            run(["mount", "-t", "ext4", "-o", "noatime,nodev,nosuid,noexec", device, str(self._places.data)])
-        run(["resize2fs", device])
-        os.chown(self._places.data, 0, 0)
-        self._places.data.chmod(0o1777)  # guest and engine write there, and neither replaces what is the other's
+            raise DiskRefused("no such volume")
+        with self._alone() as lock:
+            self._mount_and_grow(self._device(volume_id), lock)
+        os.chown(self._paths.data, 0, 0)
+        self._paths.data.chmod(0o1777)  # guest and engine write there, and neither replaces what is the other's
         self._remember(volume_id)
         return self.status()
 
+    @contextmanager
+    def _alone(self) -> Iterator[int]:
+        """Wait until nothing works at the volume, not even what a killed process of ours has begun; yield the lock."""
+        with self._paths.disk_lock.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield lock.fileno()
+
+    def _mount_and_grow(self, device: str, lock: int) -> None:
+        if not self.is_mounted():
+            self._format_if_blank(device, lock)
+            self._paths.data.mkdir(parents=True, exist_ok=True)
+            run(["mount", "-t", "ext4", "-o", "noatime,nodev,nosuid,noexec", device, str(self._paths.data)])
+        run(["resize2fs", device], seconds=None, keeps=(lock,))
+
     def status(self) -> dict[str, int]:
-        """Bytes of the mounted volume; Refused while it is not mounted."""
-        if not self._mounted():
-            raise Refused("the volume is not mounted")
-        found = os.statvfs(self._places.data)
+        """Bytes of the mounted volume; DiskRefused while it is not mounted."""
+        if not self.is_mounted():
+            raise DiskRefused("the volume is not mounted")
+        found = os.statvfs(self._paths.data)
         return {"total_bytes": found.f_blocks * found.f_frsize,
                 "used_bytes": (found.f_blocks - found.f_bfree) * found.f_frsize}  # fmt: skip
 
     def _device(self, volume_id: str) -> str:
-        link = self._places.root / "dev/disk/by-id" / f"virtio-{volume_id[:20]}"
-        try:
-            device = link.resolve(strict=True)
-        except OSError:
-            raise Refused(f"volume {volume_id} is not attached") from None
-        if not stat.S_ISBLK(device.stat().st_mode):
-            raise Refused(f"volume {volume_id} is no disk")
-        return str(device)
+        links = [each for each in self._paths.disks.glob("*") if is_name_of(each.name, volume_id)]
+        found = {str(each.resolve()) for each in links if each.exists()}
+        if not found:
+            raise DiskRefused(f"volume {volume_id} is not attached")
+        if len(found) > 1:
+            raise DiskRefused(f"volume {volume_id} could be any of {', '.join(sorted(found))}")
+        device = found.pop()
+        if not stat.S_ISBLK(Path(device).stat().st_mode):
+            raise DiskRefused(f"volume {volume_id} is no disk")
+        return device
 
-    def _mounted(self) -> bool:
-        wanted = str(self._places.data)
+    def is_mounted(self) -> bool:
+        """Whether the volume is where it should be."""
+        wanted = str(self._paths.data)
         lines = Path("/proc/self/mounts").read_text().splitlines()
         return any(line.split()[1].replace("\\040", " ") == wanted for line in lines)
 
-    def _format_if_blank(self, device: str) -> None:
+    def _format_if_blank(self, device: str, lock: int) -> None:
         try:
             kind = run(["blkid", "--probe", "--match-tag", "TYPE", "--output", "value", device]).strip()
         except CommandFailed as error:
             if error.code != NOTHING_FOUND:
                 raise
-            run(["mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1", device])
+            options = "lazy_itable_init=1,lazy_journal_init=1"
+            run(["mkfs.ext4", "-q", "-m", "0", "-E", options, device], seconds=None, keeps=(lock,))
             return
         if kind != "ext4":
-            raise Refused(f"the volume carries {kind or 'something unknown'}; it is not touched")
-        self._check(device)
+            raise DiskRefused(f"the volume carries {kind or 'something unknown'}; it is not touched")
+        self._check(device, lock)
 
-    def _check(self, device: str) -> None:
+    def _check(self, device: str, lock: int) -> None:
         try:
-            run(["e2fsck", "-p", device])
+            run(["e2fsck", "-p", device], seconds=None, keeps=(lock,))
         except CommandFailed as error:
             if error.code not in (0, 1):  # 1: errors were corrected
                 raise
 
     def _remember(self, volume_id: str) -> None:
-        self._places.disk_memory.write_text(json.dumps({"volume_id": volume_id}))
+        self._paths.disk_memory.write_text(json.dumps({"volume_id": volume_id}))
 
-    def mount_again(self) -> None:
-        """After a boot: what was mounted before is mounted again."""
-        memory = self._places.disk_memory
-        if not memory.exists():
-            return
-        try:
-            self.prepare(json.loads(memory.read_text())["volume_id"])
-        except (Refused, CommandFailed, OSError) as error:
-            say(f"cannot mount the volume again: {error}")
+    def remembered(self) -> str | None:
+        """Which volume was mounted before the machine booted."""
+        memory = self._paths.disk_memory
+        return str(json.loads(memory.read_text())["volume_id"]) if memory.exists() else None
 
     def may_ask(self, uid: int) -> bool:
         """Whether this user is let in."""
         return uid in (0, self.guest.pw_uid)
 
 
-def serve(disk: Disk, places: Places) -> None:
+class Preparing:
+    """Prepares the volume beside whatever else is asked: begun once, joined by whoever asks again."""
+
+    def __init__(self, disk: Disk) -> None:
+        self.disk = disk
+        self._worker = ThreadPoolExecutor(1)
+        self._volume_id = ""
+        self._work: Future[dict[str, int]] | None = None
+
+    def ask(self, volume_id: str) -> dict[str, int]:
+        """Prepare it; how that ended is told once. NotDone while it goes on."""
+        if self._work is not None and self._volume_id != volume_id:
+            if not self._work.done():
+                raise DiskRefused("another volume is being prepared")
+            self._work = None
+        self._work = self._work or self.begin(volume_id)
+        work = self._work
+        if not wait([work], ANSWER_SECONDS).done:
+            raise NotDone("the data volume is being checked or grown")
+        self._work = None
+        return work.result()
+
+    def begin(self, volume_id: str) -> "Future[dict[str, int]]":
+        """Begin, and wait for nothing."""
+        self._volume_id = volume_id
+        self._work = self._worker.submit(self.disk.prepare, volume_id)
+        self._work.add_done_callback(_say_failure)
+        return self._work
+
+    def require_volume(self) -> None:
+        """NotDone while the volume is about to be mounted: nothing of the engine may run in the folder below it."""
+        if self._work is not None and not self._work.done() and not self.disk.is_mounted():
+            raise NotDone("the data volume is being checked")
+
+
+def _say_failure(work: "Future[dict[str, int]]") -> None:
+    error = work.exception()
+    if error is not None:
+        say(f"cannot prepare the volume: {error}")
+
+
+def serve(disk: Disk, paths: GuestPaths, manager: str, prefix: str) -> None:
     """Answer one line of JSON with one line of JSON, one client at a time."""
-    path = places.disk_socket
+    path = paths.disk_socket
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_PATH)
@@ -125,24 +198,29 @@ def serve(disk: Disk, places: Places) -> None:
         listener.bind(f"/proc/self/fd/{folder}/{path.name}")  # the whole path may be longer than a socket's may be
         path.chmod(0o666)  # who asks is checked by the kernel's word on the peer
         listener.listen(8)
-        disk.mount_again()
-        programs = Programs(disk.engine.pw_uid, disk.engine.pw_gid)
+        preparing = Preparing(disk)
+        volume_id = disk.remembered()
+        if volume_id is not None:
+            preparing.begin(volume_id)
+        programs = Programs(disk.engine.pw_uid, disk.engine.pw_gid, recipe_of(manager).programs, prefix)
         while True:
             client, _ = listener.accept()
             with client:
                 client.settimeout(10)
-                _answer(disk, programs, client)
+                _answer(preparing, programs, client)
 
 
-def _answer(disk: Disk, programs: Programs, client: socket.socket) -> None:
+def _answer(preparing: Preparing, programs: Programs, client: socket.socket) -> None:
     uid = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
     files: list[int] = []
     try:
-        if not disk.may_ask(uid):
-            raise Refused("not for you")
+        if not preparing.disk.may_ask(uid):
+            raise DiskRefused("not for you")
         asked = _hear(client, files)
-        answer: dict[str, Any] = {"done": _do(disk, programs, asked, files)}
-    except (Refused, NotAllowed, CommandFailed, OSError, ValueError, KeyError, TypeError) as error:
+        answer: dict[str, Any] = {"done": _do(preparing, programs, asked, files)}
+    except NotDone as error:
+        answer = {"later": str(error)}
+    except (DiskRefused, NotAllowed, CommandFailed, OSError, ValueError, KeyError, TypeError) as error:
         answer = {"error": str(error)}
     finally:
         for each in files:
@@ -161,33 +239,34 @@ def _hear(client: socket.socket, files: list[int]) -> dict[str, Any]:
         files += received
         text += part
         if not part or len(text) > LONGEST or len(files) > FILES:
-            raise Refused("that is no question")
+            raise DiskRefused("that is no question")
     asked: dict[str, Any] = json.loads(text)
     return asked
 
 
-def _do(disk: Disk, programs: Programs, asked: dict[str, Any], files: list[int]) -> dict[str, int]:
+def _do(preparing: Preparing, programs: Programs, asked: dict[str, Any], files: list[int]) -> dict[str, int]:
     verb = asked["verb"]
     if verb == "prepare":
-        return disk.prepare(str(asked["volume_id"]))
+        return preparing.ask(str(asked["volume_id"]))
     if verb == "status":
-        return disk.status()
+        return preparing.disk.status()
     if verb == "signal":
         programs.signal(int(asked["pid"]), int(asked["number"]))
         return {}
     if verb in ("run", "start"):
+        preparing.require_volume()
         command = [str(each) for each in asked["command"]]
         return {verb: getattr(programs, verb)(command, files)}
-    raise Refused("there is no such verb")
+    raise DiskRefused("there is no such verb")
 
 
-def ask(places: Places, question: Mapping[str, Any], files: Sequence[int] = ()) -> dict[str, int]:
-    """Ask the privileged process; Refused with its words, OSError while it is not there."""
-    folder = os.open(places.disk_socket.parent, os.O_PATH)
+def ask(paths: GuestPaths, question: Mapping[str, Any], files: Sequence[int] = ()) -> dict[str, int]:
+    """Ask the privileged process; DiskRefused or NotDone with its words, OSError while it is not there."""
+    folder = os.open(paths.disk_socket.parent, os.O_PATH)
     try:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(58)
-            client.connect(f"/proc/self/fd/{folder}/{places.disk_socket.name}")
+            client.connect(f"/proc/self/fd/{folder}/{paths.disk_socket.name}")
             text = json.dumps(question).encode() + b"\n"
             socket.send_fds(client, [text[:1]], files)
             client.sendall(text[1:])
@@ -195,8 +274,10 @@ def ask(places: Places, question: Mapping[str, Any], files: Sequence[int] = ()) 
                 answer = json.loads(lines.readline())
     finally:
         os.close(folder)
+    if "later" in answer:
+        raise NotDone(answer["later"])
     if "error" in answer:
-        raise Refused(answer["error"])
+        raise DiskRefused(answer["error"])
     done: dict[str, int] = answer["done"]
     return done
 
@@ -208,5 +289,5 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    here = Places(Path(os.environ.get("ROOT", "/")))
-    serve(Disk(here), here)
+    here = GuestPaths(Path(os.environ.get("ROOT", "/")))
+    serve(Disk(here), here, os.environ["DATASTORE"], os.environ.get("ENGINE_PREFIX", ""))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from guest_worker import disk, host
-from guest_worker.places import Places
+from guest_worker.paths import GuestPaths
 
 LONGEST_OUTPUT = 1_000_000  # bytes of what a program prints
 
@@ -33,7 +33,7 @@ class EngineUser(ABC):
         """Send a signal to a process of this user."""
 
     def remove(self, folder: Path) -> None:
-        """Remove a folder of this user's; content when it is gone."""
+        """Remove a folder of this user's; no error if it is gone."""
         self.run([host.find_program("rm"), "-rf", "--", str(folder)])
 
     def move(self, old: Path, new: Path) -> None:
@@ -60,8 +60,8 @@ class SameUser(EngineUser):
 class OwnUser(EngineUser):
     """A user of the engine's own: the privileged process runs its programs, with files that are opened here."""
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
+    def __init__(self, paths: GuestPaths) -> None:
+        self._paths = paths
 
     def run(self, command: Sequence[str], *, given: str | None = None) -> str:
         """Run it there; input and output are files in memory, which that user may open by their `/dev/stdin`."""
@@ -89,8 +89,8 @@ class OwnUser(EngineUser):
 
     def _ask(self, question: dict[str, Any], files: Sequence[int] = ()) -> dict[str, int]:
         try:
-            return disk.ask(self._places, question, files)
-        except disk.Refused as error:
+            return disk.ask(self._paths, question, files)
+        except (disk.DiskRefused, disk.NotDone) as error:
             raise host.CommandFailed(str(question["verb"]), -1, str(error)) from error
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -17,15 +18,24 @@ class CommandFailed(Exception):
         self.output = output
 
 
-def run(command: Sequence[str], *, given: str | None = None, seconds: float = 50, cwd: Path | None = None) -> str:
+def run(
+    command: Sequence[str],
+    *,
+    given: str | None = None,
+    seconds: float | None = 50,
+    cwd: Path | None = None,
+    keeps: Sequence[int] = (),
+) -> str:
     """Run to the end and return what it printed; CommandFailed for another exit code than 0.
 
-    `given` goes to its standard input: the way for secrets, which must not be seen in `ps`.
+    `given` goes to its standard input: the way for secrets, which must not be seen in `ps`. `seconds`: after which it is
+    killed; None: never. `keeps`: descriptors that it has open as long as it lives, a lock for instance.
     """
     try:
         done = subprocess.run(
-            list(command), input=given, capture_output=True, text=True, timeout=seconds, check=False, cwd=cwd
-        )
+            list(command), input=given, capture_output=True, text=True, timeout=seconds, check=False, cwd=cwd,
+            pass_fds=keeps,
+        )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise CommandFailed(command[0], -1, f"no end after {seconds} s") from error
     if done.returncode != 0:
@@ -70,6 +80,17 @@ def started_at(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def processes_with(name: str, value: str) -> list[int]:
+    """Ids of processes that were started with this in their environment, or by one that was."""
+    wanted, found = f"{name}={value}".encode(), []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):  # it has ended, or is another user's
+                if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+    return found
 
 
 def find_program(name: str, *folders: str) -> str:

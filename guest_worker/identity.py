@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from guest_worker.places import Places
+from contract.domain.guest import Credentials, Enrolment, GuestBoot, Renewal
+from contract.files import write_private
+from contract.keys.enrolment import new_token
+from guest_worker.paths import GuestPaths
 from guest_worker.settings import GuestSettings
-from workflows.domain.guest import Credentials, Enrolment, GuestBoot, Renewal
-from workflows.enrolment import new_token
-from workflows.files import write_private
 
 if TYPE_CHECKING:
     import grpc
@@ -25,15 +25,15 @@ SERVICE = "/coffer.gateway.v1.Identity"
 SECONDS = 15
 
 
-class Refused(Exception):
+class EnrolmentRefused(Exception):
     """The gateway knows us, and will not have us: asking again does not help."""
 
 
-class Away(Exception):
+class GatewayAway(Exception):
     """The gateway does not answer, or cannot say yet."""
 
 
-class Known(BaseModel):
+class StoredIdentity(BaseModel):
     """What this guest is known by; `next_token` is one that the gateway may or may not have taken already."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
@@ -44,26 +44,26 @@ class Known(BaseModel):
     credentials: Credentials | None = None
 
 
-def read(places: Places) -> Known | None:
+def read(paths: GuestPaths) -> StoredIdentity | None:
     """What is kept on disk."""
-    path = places.identity
-    return Known.model_validate_json(path.read_text()) if path.exists() else None
+    path = paths.identity
+    return StoredIdentity.model_validate_json(path.read_text()) if path.exists() else None
 
 
-def require(places: Places) -> Known:
-    """What is kept on disk; Refused when there is nothing."""
-    known = read(places)
+def require(paths: GuestPaths) -> StoredIdentity:
+    """What is kept on disk; EnrolmentRefused when there is nothing."""
+    known = read(paths)
     if known is None:
-        raise Refused("not enrolled yet")
+        raise EnrolmentRefused("not enrolled yet")
     return known
 
 
-def read_boot(places: Places) -> GuestBoot:
+def read_boot(paths: GuestPaths) -> GuestBoot:
     """Who the user data says that we are."""
-    return GuestBoot.model_validate_json(places.boot_file.read_text())
+    return GuestBoot.model_validate_json(paths.boot_file.read_text())
 
 
-class Gateway:
+class IdentityServiceClient:
     """Asks the gateway's identity service."""
 
     def __init__(self, boot: GuestBoot, ca: str) -> None:
@@ -71,7 +71,7 @@ class Gateway:
         self._ca = ca
 
     def ask(self, verb: str, question: BaseModel | None, token: str = "") -> Credentials:
-        """Ask one thing; Refused or Away."""
+        """Ask one thing; EnrolmentRefused or GatewayAway."""
         import grpc
 
         body = question.model_dump_json().encode() if question else b""
@@ -90,48 +90,48 @@ def _said(error: "grpc.RpcError") -> Exception:
     import grpc
 
     final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.INVALID_ARGUMENT)
-    kind = Refused if error.code() in final else Away
+    kind = EnrolmentRefused if error.code() in final else GatewayAway
     return kind(f"{error.code().name}: {error.details()}")
 
 
-class Exchange:
+class EnrolmentClient:
     """The verbs, each of which leaves on disk what it came to."""
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
-        self._boot = read_boot(places)
+    def __init__(self, paths: GuestPaths) -> None:
+        self._paths = paths
+        self._boot = read_boot(paths)
 
     def enrol(self) -> None:
-        """Spend the boot file's ticket on a token of our own making; content when that is done."""
-        known = read(self._places)
+        """Spend the boot file's ticket on a token of our own making; no error if that is done."""
+        known = read(self._paths)
         if known is None or known.generation != self._boot.generation:
-            known = Known(generation=self._boot.generation, token=self._new_token())
+            known = StoredIdentity(generation=self._boot.generation, token=self._new_token())
             self._keep(known)
         if known.credentials is not None:
             return
         if not self._boot.ticket:
-            raise Refused("this server was built before there was a gateway; order the instance anew")
+            raise EnrolmentRefused("this server was built before there was a gateway; order the instance again")
         asked = Enrolment(
             instance_id=self._boot.instance_id, generation=self._boot.generation, ticket=self._boot.ticket
         )
         try:
             credentials = self._gateway(known).ask("Enrol", asked, known.token)
-        except Refused as refused:  # an answer may have been lost so long ago that the ticket has ended
+        except EnrolmentRefused as refused:  # an answer may have been lost so long ago that the ticket has ended
             credentials = self._keys_or(known, refused)
         self._keep(known.model_copy(update={"credentials": credentials}))
 
-    def _keys_or(self, known: Known, refused: Refused) -> Credentials:
+    def _keys_or(self, known: StoredIdentity, refused: EnrolmentRefused) -> Credentials:
         try:
             return self._gateway(known).ask("Keys", None, known.token)
-        except Refused:
+        except EnrolmentRefused:
             raise refused from None
 
     def keys(self) -> None:
         """Fetch our keys as they are now; finds out which token counts where an answer was lost."""
-        known = require(self._places)
+        known = require(self._paths)
         try:
             credentials = self._gateway(known).ask("Keys", None, known.token)
-        except Refused:
+        except EnrolmentRefused:
             if known.next_token is None:
                 raise
             known = known.model_copy(update={"token": known.next_token, "next_token": None})
@@ -141,21 +141,21 @@ class Exchange:
     def renew(self) -> None:
         """Change the token; the old one counts for some minutes more."""
         self.keys()
-        known = require(self._places)
+        known = require(self._paths)
         token = known.next_token or self._new_token()
         self._keep(known.model_copy(update={"next_token": token}))
         credentials = self._gateway(known).ask("Renew", Renewal(token=token), known.token)
-        self._keep(Known(generation=known.generation, token=token, credentials=credentials))
+        self._keep(StoredIdentity(generation=known.generation, token=token, credentials=credentials))
 
-    def _gateway(self, known: Known) -> Gateway:
+    def _gateway(self, known: StoredIdentity) -> IdentityServiceClient:
         newer = known.credentials.ca if known.credentials else ""
-        return Gateway(self._boot, newer or self._boot.ca)
+        return IdentityServiceClient(self._boot, newer or self._boot.ca)
 
     def _new_token(self) -> str:
         return new_token(self._boot.instance_id)
 
-    def _keep(self, known: Known) -> None:
-        write_private(self._places.identity, known.model_dump_json())
+    def _keep(self, known: StoredIdentity) -> None:
+        write_private(self._paths.identity, known.model_dump_json())
 
 
 def main() -> int:
@@ -165,10 +165,10 @@ def main() -> int:
         sys.stderr.write(__doc__ or "")
         return 2
     try:
-        getattr(Exchange(GuestSettings().places), verb)()
-    except (Refused, Away) as error:
+        getattr(EnrolmentClient(GuestSettings().paths), verb)()
+    except (EnrolmentRefused, GatewayAway) as error:
         sys.stderr.write(f"{error}\n")
-        return REFUSED if isinstance(error, Refused) else AWAY
+        return REFUSED if isinstance(error, EnrolmentRefused) else AWAY
     return 0
 
 

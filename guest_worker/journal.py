@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from workflows.domain.errors import EngineFailed
+from contract.domain.errors import EngineFailed
 
 KEPT = 500  # calls that have ended, for retries
 SCHEMA = """

@@ -16,9 +16,9 @@ from urllib.parse import urlencode, urlsplit
 
 from pydantic import ValidationError
 
-from workflows.domain.errors import BadRequest, NotFound, TicketRefused, Unsupported
-from workflows.ports.tickets import S3Access, SwiftAccess, Ticket, TicketContent
-from workflows.sealing import SecretBox
+from contract.domain.errors import BadRequest, NotFound, TicketRefused, Unsupported
+from contract.keys.sealing import SecretBox
+from contract.ports.tickets import S3Access, SwiftAccess, Ticket, TicketContent
 
 TIMEOUT = 60.0  # seconds for one step of one request
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
@@ -37,7 +37,7 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def delete(self, name: str) -> None:
-        """Delete an object; content when there is none."""
+        """Delete an object; no error if there is none."""
 
     @abstractmethod
     def list_names(self) -> list[str]:

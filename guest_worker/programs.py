@@ -11,9 +11,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-ENGINES = ("mariadbd", "mariadb-install-db", "postgres", "initdb")
 TOOLS = ("mkdir", "mv", "rm", "fallocate")
-FOLDERS = (Path("/usr"), Path("/bin"), Path("/sbin"))
+FOLDERS = ("/usr", "/bin", "/sbin")
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/nonexistent"}
 SECONDS = 50
 
@@ -23,11 +22,13 @@ class NotAllowed(Exception):
 
 
 class Programs:
-    """Runs programs as one user."""
+    """Runs an engine's programs as one user; `prefix` is where they are installed, if not in the system's folders."""
 
-    def __init__(self, uid: int, gid: int) -> None:
+    def __init__(self, uid: int, gid: int, names: Sequence[str], prefix: str = "") -> None:
         self._uid = uid
         self._gid = gid
+        self._names = (*names, *TOOLS)
+        self._folders = (*FOLDERS, prefix) if prefix else FOLDERS
         self._started: list[subprocess.Popen[bytes]] = []
 
     def run(self, command: Sequence[str], files: Sequence[int]) -> int:
@@ -68,7 +69,7 @@ class Programs:
     def _begin(self, command: Sequence[str], files: Sequence[int]) -> "subprocess.Popen[bytes]":
         if len(files) != 3 or not command:
             raise NotAllowed("a command and three files are needed")
-        program = allowed(command[0])
+        program = allowed(command[0], self._names, self._folders)
         return subprocess.Popen(
             [str(program), *command[1:]],
             stdin=files[0],
@@ -84,13 +85,13 @@ class Programs:
         )
 
 
-def allowed(program: str) -> Path:
-    """The path of a program that may be run: one of the engine's or of a few tools, root's own, in the system's folders."""
+def allowed(program: str, names: Sequence[str], folders: Sequence[str]) -> Path:
+    """The path of a program that may be run: one of these, root's own, in one of the folders."""
     path = Path(program)
-    if path.name not in (*ENGINES, *TOOLS) or not path.is_absolute():
+    if path.name not in names or not path.is_absolute():
         raise NotAllowed(f"{path.name} is none of the engine's programs")
     real = path.resolve(strict=True)
     found = real.stat()
-    if not any(real.is_relative_to(each) for each in FOLDERS) or found.st_uid != 0 or found.st_mode & stat.S_IWOTH:
+    if not any(real.is_relative_to(each) for each in folders) or found.st_uid != 0 or found.st_mode & stat.S_IWOTH:
         raise NotAllowed(f"{program} is not the system's")
     return path

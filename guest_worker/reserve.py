@@ -112,7 +112,7 @@ class Reserve:
         return True
 
     def release(self) -> None:
-        """Give it up; content when there is none."""
+        """Give it up; no error if there is none."""
         if self._folder.is_dir() and not self._folder.is_symlink():
             for each in self._folder.iterdir():
                 each.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic_settings import BaseSettings
 
-from guest_worker.places import Places
+from guest_worker.paths import GuestPaths
 
 
 class GuestSettings(BaseSettings):
@@ -30,6 +30,6 @@ class GuestSettings(BaseSettings):
     """Seconds between heartbeats of the watch, at most."""
 
     @property
-    def places(self) -> Places:
+    def paths(self) -> GuestPaths:
         """Where things lie below the root."""
-        return Places(self.root, self.volume_mounted_at)
+        return GuestPaths(self.root, self.volume_mounted_at)

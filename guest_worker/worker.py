@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from abc import ABC
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,60 +13,71 @@ from temporalio.common import WorkerDeploymentVersion
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Interceptor, PollerBehaviorSimpleMaximum, Worker, WorkerDeploymentConfig
 
+from contract.keys.sealing import SecretBox
+from contract.ports.guest import Accounts, CallGate, Lifecycle, Tokens, Watching
+from contract.ports.registration import verbs
+from contract.process import die_of
 from guest_worker import __version__
 from guest_worker.datastores import open_datastore
-from guest_worker.datastores.base import Datastore, Surroundings
+from guest_worker.datastores.base import Datastore, EngineContext
 from guest_worker.engine_user import OwnUser
-from guest_worker.guest import DatabaseGuest
 from guest_worker.heartbeats import Heartbeats
-from guest_worker.membership import Membership
+from guest_worker.services import Services
+from guest_worker.session import GuestSession
 from guest_worker.settings import GuestSettings
-from workflows.ports.guest import Guest
-from workflows.process import die_of
-from workflows.registration import verbs
-from workflows.sealing import SecretBox
+from guest_worker.verbs.accounts import EngineAccounts
+from guest_worker.verbs.gate import AccountGate
+from guest_worker.verbs.health import EngineHealth
+from guest_worker.verbs.identity import GuestTokens
+from guest_worker.verbs.lifecycle import EngineLifecycle
 
-SLOTS = 12  # one for the watch, four for changes (one runs, three wait), the rest for lists and health
+PORTS: dict[type[ABC], Callable[[Services], ABC]] = {
+    Lifecycle: EngineLifecycle,
+    Watching: EngineHealth,
+    Accounts: EngineAccounts,
+    CallGate: AccountGate,
+    Tokens: GuestTokens,
+}
+SLOTS = 12  # one for the watch, four for changes (one runs, three wait), the rest for lists, health and long jobs
+HEED = timedelta(seconds=2)  # a cancelled step hears of it with a heartbeat: it must end in less than 5 s
 
 
-def build_guest(membership: Membership, datastore: Datastore | None = None) -> DatabaseGuest:
-    """The guest with its engine's driver (or another, for tests)."""
-    settings = membership.settings
-    chosen = datastore or open_datastore(membership.boot.datastore, surroundings(settings))
-    return DatabaseGuest(settings, chosen, SecretBox(membership.keyring, membership.boot.instance_id), membership.renew)
+def build_services(session: GuestSession, datastore: Datastore | None = None) -> Services:
+    """What the guest works with: its engine's driver (or another, for tests) and its keys."""
+    settings = session.settings
+    chosen = datastore or open_datastore(session.boot.datastore, engine_context(settings))
+    return Services(settings, chosen, SecretBox(session.keyring, session.boot.instance_id), session.renew)
 
 
-def surroundings(settings: GuestSettings) -> Surroundings:
+def engine_context(settings: GuestSettings) -> EngineContext:
     """Where the engine lives; where it has a user of its own, what it shares with the guest is in folders of their own."""
-    places = settings.places
-    around = Surroundings(
-        data=places.data, state=places.state, bind_address=settings.bind_address, prefix=settings.engine_prefix
+    paths = settings.paths
+    around = EngineContext(
+        data=paths.data, state=paths.state, bind_address=settings.bind_address, prefix=settings.engine_prefix
     )
     if not settings.engine_user:
         return around
-    return replace(around, engine=OwnUser(places), config=places.engine_config, sockets=places.engine_sockets)
+    return replace(around, engine=OwnUser(paths), config=paths.engine_config, sockets=paths.engine_sockets)
 
 
-def build_worker(
-    client: Client, guest: DatabaseGuest, queue: str, interceptors: tuple[Interceptor, ...] = ()
-) -> Worker:
+def build_worker(client: Client, services: Services, queue: str, interceptors: tuple[Interceptor, ...] = ()) -> Worker:
     """The worker of `guest/<instance id>`; unversioned, but it says its version."""
     version = WorkerDeploymentVersion("guest", __version__)
     worker = Worker(
         client,
         task_queue=queue,
-        activities=verbs(Guest, guest),
+        activities=[each for port, made in PORTS.items() for each in verbs(port, made(services))],
         activity_executor=ThreadPoolExecutor(SLOTS, thread_name_prefix="guest"),
         max_concurrent_activities=SLOTS,
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(1),
-        max_heartbeat_throttle_interval=timedelta(seconds=4),
-        default_heartbeat_throttle_interval=timedelta(seconds=4),
+        max_heartbeat_throttle_interval=HEED,
+        default_heartbeat_throttle_interval=HEED,
         graceful_shutdown_timeout=timedelta(seconds=5),
         deployment_config=WorkerDeploymentConfig(version=version, use_worker_versioning=False),
         interceptors=(Heartbeats(), *interceptors),
         on_fatal_error=die_of,
     )
-    guest.wanted = _asking(worker, asyncio.get_running_loop())
+    services.wanted = _asking(worker, asyncio.get_running_loop())
     return worker
 
 

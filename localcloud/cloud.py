@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,9 @@ from localcloud.settings import Settings
 from localcloud.store import Doc, Store
 
 log = logging.getLogger(__name__)
+
+
+RESIZED = {"status": "VERIFY_RESIZE", "vm_state": "resized"}  # a server that Nova waits for a word on
 
 
 class Cloud:
@@ -71,10 +74,15 @@ class Cloud:
         for server in self.store.all("server"):
             if server["task_state"] == "deleting":
                 self.later(self.delete_server(server["id"]))
-            elif server["status"] == "BUILD":
-                self.later(self.build_server(server["id"]))
-            elif server["status"] == "ACTIVE":
-                self.later(self._run(server))
+            elif server["status"] in ("ACTIVE", "VERIFY_RESIZE"):
+                self.later(self._run(server, **(RESIZED if server["status"] == "VERIFY_RESIZE" else {})))
+            elif again := self._half_done.get(server["status"]):
+                self.later(again(server["id"]))
+
+    @property
+    def _half_done(self) -> Mapping[str, Callable[[str], Coroutine[Any, Any, None]]]:
+        """What is done again for a server that the last process left in a state."""
+        return {"BUILD": self.build_server, "RESIZE": self.resize_server, "REVERT_RESIZE": self.revert_resize}
 
     async def shut_down(self) -> None:
         """The host goes down: end the servers' processes, and remember that they ran."""
@@ -125,13 +133,13 @@ class Cloud:
             return
         await self._run(server)
 
-    async def _run(self, server: Doc) -> None:
+    async def _run(self, server: Doc, **then: Any) -> None:
         try:
-            await self._boot(server)
+            await self._boot(server, {"status": "ACTIVE", "task_state": None, "vm_state": "active", **then})
         except (OSError, ValueError, KeyError) as error:
             self._fail(server["id"], f"Build of instance {server['id']} aborted: {error}")
 
-    async def _boot(self, server: Doc) -> None:
+    async def _boot(self, server: Doc, then: Doc) -> None:
         plan = await asyncio.to_thread(self._plan, server)
         if plan is None:
             self._fail(server["id"], "Block Device Mapping is Invalid: failed to get volume.")
@@ -143,7 +151,7 @@ class Cloud:
             return
         namespace = await self.host_network.plug(server, running=machine.runs())
         await asyncio.to_thread(machine.start, replace(plan, network_namespace=namespace))
-        self._set("server", server["id"], status="ACTIVE", task_state=None, vm_state="active")
+        self._set("server", server["id"], **then)
 
     def _plan(self, server: Doc) -> Blueprint | None:
         volumes = []
@@ -184,6 +192,30 @@ class Cloud:
         """Stop and start; a hard reboot does not ask."""
         await asyncio.to_thread(self.machine(server_id).stop, 0 if hard else self.settings.stop_grace)
         await self.start_server(server_id)
+
+    async def resize_server(self, server_id: str) -> None:
+        """From RESIZE to VERIFY_RESIZE: restarted on the wanted flavor, while the old one is kept. Or ACTIVE, with a fault."""
+        server = await self._stop_to_resize(server_id)
+        if server is None:
+            return
+        if self.faults.breaks_server(server["name"]):
+            await self._run(server, fault={"code": 500, "message": "No valid host was found."})
+            return
+        flavors = {"flavor": server["wanted_flavor"], "old_flavor": server["flavor"]}
+        await self._run(self.store.put("server", {**server, **flavors}), **RESIZED)
+
+    async def revert_resize(self, server_id: str) -> None:
+        """From REVERT_RESIZE to ACTIVE on the old flavor."""
+        server = await self._stop_to_resize(server_id)
+        if server is not None:
+            await self._run(self.store.put("server", {**server, "flavor": server["old_flavor"]}))
+
+    async def _stop_to_resize(self, server_id: str) -> Doc | None:
+        await asyncio.to_thread(self.machine(server_id).stop, self.settings.stop_grace)
+        await self.host_network.unplug(server_id)
+        await asyncio.sleep(self.settings.server_delay)
+        server = self.store.get("server", server_id)
+        return None if server is None or server["task_state"] == "deleting" else server
 
     async def delete_server(self, server_id: str) -> None:
         """End it, give back what it held, and forget it."""

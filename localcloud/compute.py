@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from localcloud.cloud import Cloud
-from localcloud.http import Refusal, caller_of, empty, json_of, listing
+from localcloud.http import ZONE, Refusal, caller_of, empty, json_of, listing
 from localcloud.identity import Caller
 from localcloud.image import images_of
 from localcloud.store import Doc, now, precise_now
@@ -48,6 +48,9 @@ class Servers:
             raise Refusal(400, "Invalid input for field/attribute server.")
         flavor = self._flavor(wanted.get("flavorRef"))
         image = self._image(wanted)
+        _check_fits(flavor, image)
+        if str(wanted.get("availability_zone") or ZONE).partition(":")[0] != ZONE:
+            raise Refusal(400, "The requested availability zone is not available")
         self._charge(caller, flavor)
         server_id = str(uuid4())
         volumes = self._volumes(wanted, caller, server_id)
@@ -66,7 +69,7 @@ class Servers:
                 "metadata": wanted.get("metadata") or {},
                 "tags": wanted.get("tags") or [],
                 "user_data": wanted.get("user_data"),
-                "availability_zone": wanted.get("availability_zone") or "nova",
+                "availability_zone": ZONE,
                 "group": _hints(body).get("group"),
                 "volumes": volumes,
                 "ports": ports,
@@ -173,7 +176,10 @@ class Servers:
             found = [each for each in found if set(asked["tags"].split(",")) <= set(each["tags"])]
         found.sort(key=lambda each: str(each["created_at"]), reverse=True)
         if request.url.path.endswith("/detail"):
-            return listing(request, "servers", [self._view(self._cloud.check_power(each)) for each in found])
+            shown = [self._view(self._cloud.check_power(each)) for each in found]
+            for each in shown:
+                each.pop("fault", None)  # only a server's own record tells it
+            return listing(request, "servers", shown)
         return listing(request, "servers", [{"id": each["id"], "name": each["name"], "links": []} for each in found])
 
     def _get(self, request: Request) -> Doc:
@@ -285,18 +291,22 @@ class Servers:
         return empty()
 
     async def act(self, request: Request) -> Response:
-        """os-stop, os-start, reboot, os-getConsoleOutput."""
+        """os-stop, os-start, reboot, resize and its two ends, os-getConsoleOutput."""
         server, wanted = self._get(request), await json_of(request)
         if "os-getConsoleOutput" in wanted:
             length = (wanted["os-getConsoleOutput"] or {}).get("length")
             return JSONResponse({"output": self._cloud.machine(server["id"]).console_tail(length)})
         name = next(iter(wanted), "")
-        needed = {"os-stop": ("ACTIVE", "ERROR"), "os-start": ("SHUTOFF",), "reboot": ("ACTIVE", "SHUTOFF", "ERROR")}
+        needed = {"os-stop": ("ACTIVE", "ERROR"), "os-start": ("SHUTOFF",), "reboot": ("ACTIVE", "SHUTOFF", "ERROR"),
+                  "resize": ("ACTIVE", "SHUTOFF"), "confirmResize": ("VERIFY_RESIZE",),
+                  "revertResize": ("VERIFY_RESIZE",)}  # fmt: skip
         if name not in needed:
             raise Refusal(400, f"There is no such action: {name}")
         if server["status"] not in needed[name] or server["task_state"]:
             text = f"Cannot '{name.removeprefix('os-')}' instance {server['id']} while it is in vm_state {server['vm_state']}"
             raise Refusal(409, text)
+        if name in ("resize", "confirmResize", "revertResize"):
+            return self._resize(server, name, wanted[name])
         task = {"os-stop": "powering-off", "os-start": "powering-on", "reboot": "rebooting"}[name]
         status = "REBOOT" if name == "reboot" else server["status"]
         self._store.put("server", {**server, "task_state": task, "status": status})
@@ -307,6 +317,24 @@ class Servers:
         else:
             hard = (wanted["reboot"] or {}).get("type") == "HARD"
             self._cloud.later(self._cloud.reboot_server(server["id"], hard=hard))
+        return empty(202)
+
+    def _resize(self, server: Doc, name: str, wanted: Any) -> Response:
+        if name == "confirmResize":
+            self._store.put("server", {**server, "status": "ACTIVE", "vm_state": "active", "old_flavor": None})
+            return empty()
+        if name == "revertResize":
+            self._store.put("server", {**server, "status": "REVERT_RESIZE", "task_state": "resize_reverting"})
+            self._cloud.later(self._cloud.revert_resize(server["id"]))
+            return empty(202)
+        flavor = self._flavor((wanted or {}).get("flavorRef"))
+        if flavor["id"] == server["flavor"]["id"]:
+            raise Refusal(400, "When resizing, instances must change flavor!")
+        if 0 < flavor["disk"] < server["flavor"]["disk"]:
+            raise Refusal(400, "Resize to smaller disk is not allowed.")
+        doing = {"status": "RESIZE", "task_state": "resize_prep", "wanted_flavor": flavor, "fault": None}
+        self._store.put("server", {**server, **doing})
+        self._cloud.later(self._cloud.resize_server(server["id"]))
         return empty(202)
 
 
@@ -357,6 +385,8 @@ class Flavors:
         if not caller_of(request).is_admin:
             raise Refusal(403, "Policy doesn't allow os_compute_api:os-flavor-access to be performed.")
         flavor, (verb, given) = self._get("flavor", request, "Flavor"), next(iter((await json_of(request)).items()))
+        if not await self._cloud.identity.knows_project(given["tenant"]):
+            raise Refusal(400, f"Project ID {given['tenant']} is not a valid project.")
         projects = {*flavor.get("projects", [])} - {given["tenant"]}
         if verb == "addTenantAccess":
             projects |= {given["tenant"]}
@@ -429,8 +459,16 @@ class Flavors:
 
     async def zones(self, request: Request) -> Response:
         """One zone."""
-        zone = {"zoneName": "nova", "zoneState": {"available": True}, "hosts": None}
+        zone = {"zoneName": ZONE, "zoneState": {"available": True}, "hosts": None}
         return JSONResponse({"availabilityZoneInfo": [zone]})
+
+
+def _check_fits(flavor: Doc, image: Doc) -> None:
+    if flavor["ram"] < image["min_ram"]:
+        raise Refusal(400, "Flavor's memory is too small for requested image.")
+    if 0 < flavor["disk"] < image["min_disk"]:
+        text = f"Flavor's disk is too small for requested image. Flavor disk is {flavor['disk'] << 30} bytes, minimum size is"
+        raise Refusal(400, f"{text} {image['min_disk'] << 30} bytes.")
 
 
 def _hints(body: Doc) -> Doc:

@@ -27,7 +27,7 @@ class Disks:
         folder.chmod(0o700)
 
     def make(self, volume_id: str, size_gib: int) -> None:
-        """Make an empty volume; content when it is there."""
+        """Make an empty volume; no error if it is there."""
         if not self.loops:
             self.folder_of(volume_id).mkdir(parents=True, exist_ok=True)
             return
@@ -41,7 +41,7 @@ class Disks:
             _run("losetup", "--set-capacity", device)
 
     def delete(self, volume_id: str) -> None:
-        """Remove a volume; content when it is gone."""
+        """Remove a volume; no error if it is gone."""
         if not self.loops:
             _run("rm", "-rf", "--", str(self.folder_of(volume_id)))
             return
@@ -60,7 +60,7 @@ class Disks:
         return Attached(name, device=device)
 
     def detach(self, volume_id: str) -> None:
-        """Take the volume's device away; content when it has none."""
+        """Take the volume's device away; no error if it has none."""
         for device in self._devices(volume_id) if self.loops else []:
             _run("losetup", "--detach", device)
 

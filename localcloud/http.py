@@ -20,8 +20,15 @@ class Refusal(Exception):
         self.kind = kind
 
 
+ZONE = "nova"  # the availability zone
+LONGEST = 255  # characters of a name and a description
 NAMES = {400: "badRequest", 401: "unauthorized", 403: "forbidden", 404: "itemNotFound", 409: "conflictingRequest",
          413: "overLimit", 500: "computeFault"}  # fmt: skip
+
+
+def overlong(wanted: dict[str, Any]) -> str | None:
+    """Which of a wanted thing's texts is longer than OpenStack takes."""
+    return next((name for name in ("name", "description") if len(wanted.get(name) or "") > LONGEST), None)
 
 
 def error_body(service: str, refusal: Refusal) -> JSONResponse:

@@ -50,6 +50,12 @@ class Identity:
         self._known[key] = (time.monotonic() + REMEMBER, caller)
         return caller
 
+    async def knows_project(self, project_id: str) -> bool:
+        """Whether Keystone has a project of this id; also where it does not answer the question."""
+        headers = {"X-Auth-Token": await self._own()}
+        answer = await self._http.get(f"{self._settings.keystone}/projects/{project_id}", headers=headers)
+        return answer.status_code != 404
+
     async def _ask(self, token: str) -> dict[str, Any]:
         for _ in range(2):
             headers = {"X-Auth-Token": await self._own(), "X-Subject-Token": token}

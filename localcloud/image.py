@@ -15,7 +15,7 @@ from localcloud.store import Doc
 
 
 def images_of(cloud: Cloud) -> list[Doc]:
-    """All images, the newest first; found anew at each request."""
+    """All images, the newest first; looked up at each request."""
     found = [_view(each) for each in cloud.settings.images.glob("*/manifest.yaml")]
     return sorted(found, key=lambda each: str(each["created_at"]), reverse=True)
 
@@ -35,8 +35,8 @@ def _view(manifest: Path) -> Doc:
         "created_at": made,
         "updated_at": made,
         "size": manifest.stat().st_size,
-        "min_disk": 0,
-        "min_ram": 0,
+        "min_disk": content.get("min_disk", 0),
+        "min_ram": content.get("min_ram", 0),
         "container_format": "bare",
         "disk_format": "raw",
         "protected": False,

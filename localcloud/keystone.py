@@ -7,10 +7,10 @@ line with a seed file.
 import configparser
 import grp
 import logging
+import multiprocessing
 import os
 import pwd
 import sqlite3
-import subprocess
 import sys
 import threading
 import time
@@ -75,20 +75,35 @@ def prepare(settings: KeystoneSettings, config: Path) -> None:
     if done.exists():
         return
     state = settings.state.resolve()
-    manage = [str(Path(sys.executable).with_name("keystone-manage")), "--config-file", str(config)]
     url = f"http://{settings.host}:{settings.port}/v3/"
-    environment = {**os.environ, "OS_BOOTSTRAP_PASSWORD": settings.password_file.read_text().strip()}
     for each in (
         ["db_sync"],
         ["fernet_setup", *_owner()],
         ["credential_setup", *_owner()],
-        ["bootstrap", "--bootstrap-region-id", settings.region, "--bootstrap-public-url", url,
+        ["bootstrap", "--bootstrap-password", settings.password_file.read_text().strip(),
+         "--bootstrap-region-id", settings.region, "--bootstrap-public-url", url,
          "--bootstrap-internal-url", url, "--bootstrap-admin-url", url],
     ):  # fmt: skip
-        subprocess.run([*manage, *each], check=True, env=environment, cwd=state)
+        _manage(config, *each)
     with sqlite3.connect(state / "keystone.db") as db:
         db.execute("PRAGMA journal_mode = WAL")
     done.touch()
+
+
+def _manage(config: Path, *words: str) -> None:
+    """Do what `keystone-manage` does, in a child of this process: to load Keystone anew takes longer than the work."""
+    from keystone.cmd import manage
+
+    def work() -> None:
+        os.chdir(config.parent)
+        sys.argv = ["keystone-manage", "--config-file", str(config), *words]
+        manage.main()
+
+    child = multiprocessing.get_context("fork").Process(target=work)
+    child.start()
+    child.join()
+    if child.exitcode:
+        raise SystemExit(f"keystone-manage {words[0]} failed")
 
 
 def _owner() -> list[str]:
@@ -101,7 +116,7 @@ class Seeder:
 
     def __init__(self, settings: KeystoneSettings) -> None:
         self._settings = settings
-        self._http = httpx.Client(base_url=f"http://{settings.host}:{settings.port}/v3", timeout=30)
+        self._http = httpx.Client(base_url=f"http://{settings.host}:{settings.port}/v3", timeout=30, verify=False)
 
     def seed(self) -> None:
         """Wait until Keystone answers, then make what is missing."""

@@ -91,7 +91,7 @@ class Links:
     # -- servers -----------------------------------------------------------------------------------------------------
 
     def plug(self, server_id: str, nics: list[Nic], *, running: bool) -> str:
-        """Give a server its namespace and links, anew unless it runs; return the namespace's path."""
+        """Give a server its namespace and links, recreated unless it runs; return the namespace's path."""
         name = self.namespace(server_id)
         if not running:
             self.unplug(server_id, [each.interface for each in nics])
@@ -105,7 +105,7 @@ class Links:
         return str(NAMESPACES / name)
 
     def unplug(self, server_id: str, interfaces: Iterable[str]) -> None:
-        """Remove a server's links and namespace; content when there are none."""
+        """Remove a server's links and namespace; no error if there are none."""
         name = self.namespace(server_id)
         there = {each["ifname"] for each in _shown("link")}
         _ip([f"link del dev {each}" for each in interfaces if each in there], force=True)

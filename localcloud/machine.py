@@ -66,7 +66,7 @@ class Machine:
     # -- booting -----------------------------------------------------------------------------------------------------
 
     def build(self, plan: Blueprint) -> None:
-        """Make the root folder and what cloud-init would write; content when they are there."""
+        """Make the root folder and what cloud-init would write; no error if they are there."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         manifest = plan.manifest()
         users = Users.of(manifest, plan.uid) if self._isolated else None
@@ -85,7 +85,7 @@ class Machine:
             Path(plan.volume_folder).chmod(0o1777)
 
     def start(self, plan: Blueprint) -> None:
-        """Start the server's init; content when it runs."""
+        """Start the server's init; no error if it runs."""
         if self.runs():
             return
         self._pid_file.unlink(missing_ok=True)

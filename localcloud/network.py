@@ -1,4 +1,4 @@
-"""Neutron v2.0: networks, subnets, ports, security groups, floating IPs, RBAC policies."""
+"""Neutron v2.0: networks, subnets, ports, security groups, routers, floating IPs, RBAC policies."""
 
 from collections.abc import Callable
 from ipaddress import ip_network
@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from localcloud import addresses, rules
+from localcloud import addresses, routers, rules
 from localcloud.cloud import Cloud
 from localcloud.hostnetwork import taken_by_host
-from localcloud.http import Refusal, caller_of, empty, json_of, listing
+from localcloud.http import LONGEST, Refusal, caller_of, empty, json_of, listing, overlong
 from localcloud.identity import Caller
 from localcloud.store import Doc, precise_now
 
@@ -20,6 +20,7 @@ COLLECTIONS = {
     "networks": "network",
     "subnets": "subnet",
     "ports": "port",
+    "routers": "router",
     "security-groups": "security_group",
     "security-group-rules": "security_group_rule",
     "floatingips": "floatingip",
@@ -48,6 +49,7 @@ class Networks:
             "port": self._port,
             "security_group": self._security_group,
             "security_group_rule": self._rule,
+            "router": self._router,
             "floatingip": self._floating_ip,
             "rbac_policy": self._rbac_policy,
         }
@@ -69,6 +71,7 @@ class Networks:
             Route("/{collection}/{id}", self.update, methods=["PUT"]),
             Route("/{collection}/{id}", self.delete, methods=["DELETE"]),
             Route("/{collection}/{id}/tags", self.tag, methods=["PUT"]),
+            Route("/routers/{id}/{verb}", self.change_interfaces, methods=["PUT"]),
         ]
 
     async def extensions(self, request: Request) -> Response:
@@ -143,6 +146,9 @@ class Networks:
         wanted = (await json_of(request)).get(kind)
         if not isinstance(wanted, dict):
             raise Refusal(400, f"Unable to find '{kind}' in request body", "HTTPBadRequest")
+        if name := overlong(wanted):
+            text = f"Invalid input for {name}. Reason: '{wanted[name]}' exceeds maximum length of {LONGEST}."
+            raise Refusal(400, text, "HTTPBadRequest")
         caller = caller_of(request)
         if ADMIN_ONLY & {key for key, value in wanted.items() if value} and not caller.is_admin:
             raise Refusal(403, f"((rule:create_{kind}) is disallowed by policy", "PolicyNotAuthorized")
@@ -189,6 +195,26 @@ class Networks:
         self._store.put(kind, {**found, "tags": tags})
         return JSONResponse({"tags": tags})
 
+    async def change_interfaces(self, request: Request) -> Response:
+        """`add_router_interface` and `remove_router_interface`, by subnet."""
+        router = self._owned("router", request.path_params["id"], caller_of(request))
+        subnet = self._require("subnet", (await json_of(request)).get("subnet_id"))
+        verb = request.path_params["verb"]
+        if verb == "add_router_interface":
+            changed = routers.with_interface(router, subnet, self._store.all("router"))
+        elif verb == "remove_router_interface":
+            changed = routers.without_interface(router, subnet["id"])
+        else:
+            raise Refusal(404, "The resource could not be found.", "HTTPNotFound")
+        self._store.put("router", changed)
+        return JSONResponse({"id": router["id"], "subnet_id": subnet["id"], "tenant_id": router["project_id"]})
+
+    def _owned(self, kind: str, key: Any, caller: Caller) -> Doc:
+        """What a request names, and the caller may use; Refusal else."""
+        found = self._require(kind, key)
+        self._refuse_foreign(kind, found, caller)
+        return found
+
     async def delete(self, request: Request) -> Response:
         """204; refused while something else needs it."""
         kind, found = self._own(request)
@@ -221,6 +247,8 @@ class Networks:
             raise Refusal(409, text, "SubnetInUse")
         if kind == "security_group" and any(found["id"] in each["security_groups"] for each in ports):
             raise Refusal(409, f"Security Group {found['id']} in use.", "SecurityGroupInUse")
+        if kind == "router":
+            routers.refuse_used(found)
         if kind == "network" and any(each["network_id"] == found["id"] for each in ports):
             text = f"Unable to complete operation on network {found['id']}. There are one or more ports still in use on it."
             raise Refusal(409, text, "NetworkInUse")
@@ -242,8 +270,7 @@ class Networks:
         return {**defaults, **wanted}
 
     def _subnet(self, caller: Caller, wanted: Doc) -> Doc:
-        network = self._require("network", wanted.get("network_id"))
-        self._refuse_foreign("network", network, caller)
+        self._owned("network", wanted.get("network_id"), caller)
         subnet = addresses.subnet_of(wanted)
         if self._cloud.host_network.isolated:
             overlapping = taken_by_host(ip_network(subnet["cidr"]))
@@ -283,7 +310,7 @@ class Networks:
         """The port's groups are there and the caller's; only the network's owner may do without."""
         port["security_groups"] = list(dict.fromkeys(port.get("security_groups") or []))
         for group in port["security_groups"]:
-            self._refuse_foreign("security_group", self._require("security_group", group), caller)
+            self._owned("security_group", group, caller)
         if port["port_security_enabled"] is True:
             return
         if network["project_id"] != caller.project_id and not caller.is_admin:
@@ -351,16 +378,19 @@ class Networks:
         return changes
 
     def _rule(self, caller: Caller, wanted: Doc) -> Doc:
-        self._refuse_foreign("security_group", self._require("security_group", wanted.get("security_group_id")), caller)
+        self._owned("security_group", wanted.get("security_group_id"), caller)
         rule = rules.checked(wanted)
         if rule["remote_group_id"]:
-            self._refuse_foreign("security_group", self._require("security_group", rule["remote_group_id"]), caller)
+            self._owned("security_group", rule["remote_group_id"], caller)
         same = ("security_group_id", *rules.DEFAULTS)
         for each in self._store.all("security_group_rule"):
             if all(each[key] == rule[key] for key in same):
                 raise Refusal(409, f"Security group rule already exists. Rule id is {each['id']}.",
                               "SecurityGroupRuleExists")  # fmt: skip
         return rule
+
+    def _router(self, caller: Caller, wanted: Doc) -> Doc:
+        return routers.router_of(wanted, self._store.all("network"))
 
     def _floating_ip(self, caller: Caller, wanted: Doc) -> Doc:
         network = self._require("network", wanted.get("floating_network_id"))
@@ -370,15 +400,14 @@ class Networks:
         address = self._fixed_ips(network, [{}])
         if not address:
             raise Refusal(409, "No more IP addresses available on network.", "ExternalIpAddressExhausted")
-        floating = {**wanted, "router_id": None, "floating_ip_address": address[0]["ip_address"]}
+        floating = {**wanted, "floating_ip_address": address[0]["ip_address"]}
         return {**floating, **self._bound(caller, floating, wanted.get("port_id"))}
 
     def _bound(self, caller: Caller, floating: Doc, port_id: str | None) -> Doc:
         """What binding a floating IP to a port changes, or to none."""
         if not port_id:
-            return {"port_id": None, "fixed_ip_address": None, "status": "DOWN"}
-        port = self._require("port", port_id)
-        self._refuse_foreign("port", port, caller)
+            return {"port_id": None, "fixed_ip_address": None, "router_id": None, "status": "DOWN"}
+        port = self._owned("port", port_id, caller)
         if not port["fixed_ips"]:
             text = f"Bad floatingip request: Cannot add floating IP to port {port_id} that has no fixed IPv4 addresses."
             raise Refusal(400, text, "BadRequest")
@@ -391,7 +420,8 @@ class Networks:
                 f" already has a floating IP on external network {network}."
             )
             raise Refusal(409, text, "FloatingIPPortAlreadyAssociated")
-        return {"port_id": port_id, "fixed_ip_address": fixed, "status": "ACTIVE"}
+        router = routers.reaching(self._store.all("router"), floating["floating_network_id"], port)
+        return {"port_id": port_id, "fixed_ip_address": fixed, "router_id": router["id"], "status": "ACTIVE"}
 
     def _changed_floating_ip(self, caller: Caller, floating: Doc, changes: Doc) -> Doc:
         return {**changes, **(self._bound(caller, floating, changes["port_id"]) if "port_id" in changes else {})}

@@ -38,7 +38,7 @@ class Store:
         yield from list(self._docs.get(kind, {}).values())
 
     def drop(self, kind: str, key: str) -> None:
-        """Forget a document; content when it is not there."""
+        """Forget a document; no error if it is not there."""
         self._db.execute("DELETE FROM docs WHERE kind = ? AND id = ?", (kind, key))
         self._docs.get(kind, {}).pop(key, None)
 

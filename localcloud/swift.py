@@ -37,7 +37,7 @@ class SwiftSettings(BaseSettings):
 
 
 def build_rings(settings: SwiftSettings, folder: Path) -> None:
-    """Make the three rings anew: they only say that everything is on the one device, and where its servers listen."""
+    """Recreate the three rings: they only say that everything is on the one device, and where its servers listen."""
     from swift.common.ring import RingBuilder
 
     for name, offset in PARTS.items():

@@ -62,7 +62,7 @@ class Tree:
         return self._users.owner(user, group) if self._users else OURS
 
     def make(self, folders: list[dict[str, Any]]) -> None:
-        """The skeleton, and the folders that the image wants (path, mode, user, group); content when it is there."""
+        """The skeleton, and the folders that the image wants (path, mode, user, group); no error if it is there."""
         self._root.mkdir(parents=True, exist_ok=True)
         for path in (".", "dev/disk/by-id", "etc", "proc", "run", "var", "var/lib"):
             below.folder(self._root, path, 0o755, self._owner())

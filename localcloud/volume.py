@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from localcloud.cloud import Cloud
-from localcloud.http import Refusal, caller_of, empty, json_of, listing
+from localcloud.http import ZONE, Refusal, caller_of, empty, json_of, listing, overlong
 from localcloud.identity import Caller
 from localcloud.store import Doc, precise_now
 
@@ -45,6 +45,10 @@ class Volumes:
         size = wanted.get("size")
         if not isinstance(size, int) or size < 1:
             raise Refusal(400, f"Invalid input received: Invalid volume size provided for create request: {size}")
+        if name := overlong(wanted):
+            raise Refusal(400, f"Invalid input for field/attribute {name}. Value: {wanted[name]}. It is too long")
+        if (wanted.get("availability_zone") or ZONE) != ZONE:
+            raise Refusal(400, f"Availability zone '{wanted['availability_zone']}' is invalid.")
         self._charge(caller, size)
         volume = self._store.put(
             "volume",
@@ -56,7 +60,7 @@ class Volumes:
                 "status": "creating",
                 "volume_type": self._type_name(wanted.get("volume_type")),
                 "metadata": wanted.get("metadata") or {},
-                "availability_zone": wanted.get("availability_zone") or "nova",
+                "availability_zone": ZONE,
                 "created_at": precise_now(),
                 "project_id": caller.project_id,
                 "user_id": caller.user_id,

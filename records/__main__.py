@@ -8,7 +8,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
 
-from records.catalogue import read_catalogue, seed
+from records.datastores import read_catalogue, seed
 from records.engine import connect
 from records.settings import RecordsSettings
 

@@ -3,13 +3,13 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import exists, func, update
+from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from records.admission import OPEN
-from records.tables import instances, operations
-from workflows.domain.errors import NotFound
-from workflows.domain.instance import InstanceStatus
+from contract.domain.errors import NotFound
+from contract.domain.instance import InstanceStatus
+from records.admission import is_worked_on
+from records.tables import instances
 
 
 async def rename(conn: AsyncConnection, instance_id: UUID, name: str) -> None:
@@ -20,9 +20,7 @@ async def rename(conn: AsyncConnection, instance_id: UUID, name: str) -> None:
 async def mark_error(conn: AsyncConnection, instance_id: UUID) -> None:
     """Set an instance's status to ERROR, unless an operation works on it; NotFound when it is gone."""
     await _change(conn, instance_id, updated=instances.c.updated)
-    o = operations.c
-    busy = exists().where(o.instance_id == instances.c.id, o.state == OPEN)
-    marked = update(instances).where(instances.c.id == instance_id, ~busy)
+    marked = update(instances).where(instances.c.id == instance_id, ~is_worked_on())
     await conn.execute(marked.values(status=InstanceStatus.ERROR.value, updated=func.clock_timestamp()))
 
 

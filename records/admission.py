@@ -1,19 +1,36 @@
 """Admission: the one transaction that opens an operation, or refuses it and touches nothing."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Row, exists, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from records import quotas, requests
-from records.tables import datastore_versions, datastores, groups, instances, operation_steps, operations
-from workflows.domain.errors import BadRequest, Busy, Expired, NotFound, Refused
-from workflows.domain.instance import DatastoreVersion, InstanceFacts, InstanceStatus
-from workflows.domain.operation import Admission, AdmissionRequest, OperationKind, OperationState
+from contract.domain.errors import BadRequest, Busy, Expired, NotFound, Refused
+from contract.domain.instance import Flavor, InstanceFacts, InstanceStatus
+from contract.domain.kinds import KINDS, Kind, Needs, left_by
+from contract.domain.operation import (
+    Admission,
+    AdmissionRequest,
+    AdmittedMember,
+    Caller,
+    MemberRequest,
+    OperationKind,
+    OperationState,
+)
+from records import quotas, requests, resources
+from records.datastores import version_by_id
+from records.tables import (
+    datastore_versions,
+    groups,
+    instances,
+    operation_members,
+    operation_steps,
+    operations,
+)
 
 OPEN = OperationState.RUNNING.value
 # the last one ends a transaction whose worker stands still: nobody waits for it, and others wait for its locks
@@ -21,11 +38,6 @@ LIMITS = text(
     "SELECT set_config('lock_timeout', '2s', true), set_config('statement_timeout', '3s', true),"
     " set_config('idle_in_transaction_session_timeout', '3s', true)"
 )
-STATUS_WHILE = {
-    OperationKind.CREATE: InstanceStatus.BUILD,
-    OperationKind.DELETE: InstanceStatus.SHUTDOWN,
-    OperationKind.RESTART: InstanceStatus.REBOOT,
-}
 GOING_AWAY = (InstanceStatus.BUILD, InstanceStatus.SHUTDOWN)  # nobody may count on what exists
 
 
@@ -41,32 +53,51 @@ class Admitter:
     default_quotas: Mapping[str, int]
     still_open: Callable[[], Awaitable[bool]]
 
+    @property
+    def kind(self) -> Kind:
+        """What an operation of this kind is."""
+        return KINDS[self.request.kind]
+
     async def admit(self) -> Admission:
         """Open the operation and return its fence number; the caller's transaction is committed by the caller."""
+        if len(set(self._ids)) < len(self._ids):
+            raise BadRequest("an operation names each of its members once")
         await self.conn.execute(LIMITS)
         await requests.hold(self.conn, self.request.operation_id)
         group = await self._lock_group()
         if known := await self._own():
             return known
         await self._refuse_late()
-        interrupted = await self._close_stale()
-        fence = int(group.fence) + 1
-        await self.conn.execute(update(groups).where(groups.c.id == group.id).values(fence=fence))
-        facts = await (self._create() if self.request.kind is OperationKind.CREATE else self._touch(interrupted))
-        await self._open(fence, facts, interrupted)
+        await self._close_stale()
+        members = [await (self._create(each) if each.spec else self._touch(each)) for each in self.request.members]
+        fence = await self._next_fence(group)
+        await self._open(fence, members)
+        if self.kind.removes:
+            await requests.end_waiting(self.conn, self._ids)
         if not await self.still_open():
             raise Refused("the run that asked for this admission has ended")
         await self._refuse_late()  # the last statement before the commit
-        return Admission(operation_id=self.request.operation_id, fence=fence, instance=facts, interrupted=interrupted)
+        return Admission(operation_id=self.request.operation_id, fence=fence, members=tuple(members))
 
     async def _lock_group(self) -> Row[Any]:
         group_id = self.request.group_id
-        if self.request.kind is OperationKind.CREATE:
+        if self.kind.needs is Needs.NOTHING:
             await self.conn.execute(upsert(groups).values(id=group_id).on_conflict_do_nothing())
         row = (await self.conn.execute(select(groups).where(groups.c.id == group_id).with_for_update())).one_or_none()
         if row is None:
-            raise _missing(self.request.instance_id)
+            raise _missing(self.request.members[0].instance_id)
         return row
+
+    async def _next_fence(self, group: Row[Any]) -> int:
+        """A number above all that the group and its members have seen: a member may come from another group."""
+        of_members = select(func.max(instances.c.fence)).where(instances.c.id.in_(self._ids))
+        fence = max(int(group.fence), int((await self.conn.execute(of_members)).scalar() or 0)) + 1
+        await self.conn.execute(update(groups).where(groups.c.id == group.id).values(fence=fence))
+        return fence
+
+    @property
+    def _ids(self) -> Sequence[UUID]:
+        return [each.instance_id for each in self.request.members]
 
     async def _own(self) -> Admission | None:
         """A retried admission repeats its own answer instead of meeting its own status change."""
@@ -74,19 +105,22 @@ class Admitter:
         row = (await self.conn.execute(statement)).one_or_none()
         if row is None:
             return None
-        if not self._is_ours(row):
+        members = await members_of(self.conn, row.id)
+        if not self._is_ours(row, members):
             raise Refused(f"operation {row.id} is another one: its id cannot be used twice")
         if row.state != OPEN:
             raise Refused(f"operation {row.id} has ended: {row.state}")
-        facts = await facts_of(self.conn, row.instance_id)
-        interrupted = OperationKind(row.interrupted) if row.interrupted else None
-        return Admission(operation_id=row.id, fence=row.fence, instance=facts, interrupted=interrupted)
+        admitted = [
+            AdmittedMember(instance=await facts_of(self.conn, each), interrupted=members[each].interrupted)
+            for each in self._ids
+        ]
+        return Admission(operation_id=row.id, fence=row.fence, members=tuple(admitted))
 
-    def _is_ours(self, row: Row[Any]) -> bool:
+    def _is_ours(self, row: Row[Any], members: Mapping[UUID, Row[Any]]) -> bool:
         """Whether a record is of this very operation: the id alone proves nothing, for whoever asks has chosen it."""
         asked = self.request
-        return (row.kind, row.instance_id, row.group_id, row.first_execution_run_id) == (
-            asked.kind.value, asked.instance_id, asked.group_id, asked.first_execution_run_id
+        return (row.kind, set(members), row.group_id, row.first_execution_run_id) == (
+            asked.kind.value, set(self._ids), asked.group_id, asked.first_execution_run_id
         )  # fmt: skip
 
     async def _refuse_late(self) -> None:
@@ -98,35 +132,53 @@ class Admitter:
         if late or await requests.is_withdrawn(self.conn, self.request.operation_id):
             raise Expired("nobody waits for this operation any more; nothing was touched")
 
-    async def _close_stale(self) -> OperationKind | None:
+    async def _close_stale(self) -> None:
         """Close what is open in the group: the asking run holds the lock, so no other run works here any more.
 
-        Of its own run chain, what is open is the operation that makes way for a deletion.
+        Of its own run chain, what is open is the operation that makes way for a deletion: what that leaves of the member
+        that is deleted has not to be put right.
         """
         statement = select(operations).where(operations.c.group_id == self.request.group_id, operations.c.state == OPEN)
         row = (await self.conn.execute(statement)).one_or_none()
         if row is None:
-            return None
+            return
         handed_over = row.first_execution_run_id == self.request.first_execution_run_id
         state = OperationState.CANCELLED if handed_over else OperationState.INTERRUPTED
         reason = "the instance is being deleted" if handed_over else "the run was ended from outside"
         await end_operation(self.conn, row.id, state, reason)
-        return None if handed_over else OperationKind(row.interrupted or row.kind)
+        for each in (await members_of(self.conn, row.id)).values():
+            if handed_over and each.instance_id in self._ids:
+                await adjust_charge(self.conn, row.kind, each)
+                continue
+            left = left_by(OperationKind(row.kind), OperationKind(each.interrupted) if each.interrupted else None)
+            mine = update(instances).where(instances.c.id == each.instance_id)
+            await self.conn.execute(mine.values(unsettled=left.value))
 
-    async def _create(self) -> InstanceFacts:
-        spec, offer = self.request.spec, self.request.offer
-        if spec is None or spec.version is None or offer is None:
-            raise BadRequest("a creation needs a spec and an offer")
+    def _interrupted(self, instance_id: UUID, unsettled: str | None) -> OperationKind | None:
+        """What is to be put right. Refuse what does not do that itself: the sweep settles it soon."""
+        if unsettled is None:
+            if self.kind.only_repairs:
+                raise Refused("there is nothing to settle")
+            return None
+        if unsettled not in self.kind.repairs:
+            raise Busy(f"Instance {instance_id} is not currently available for an action to be performed "
+                       f"(an interrupted {unsettled} is being put right).")  # fmt: skip
+        return OperationKind(unsettled)
+
+    async def _create(self, wanted: MemberRequest) -> AdmittedMember:
+        spec, offer = wanted.spec, wanted.offer
+        if self.kind.needs is not Needs.NOTHING or spec is None or spec.version is None or offer is None:
+            raise BadRequest("a creation, and nothing else, needs a spec and an offer")
         active = select(datastore_versions.c.active).where(datastore_versions.c.id == spec.version.id)
         if not (await self.conn.execute(active)).scalar():
             raise BadRequest(f"Datastore version '{spec.version.name}' is not active.")
-        if (await self.conn.execute(select(instances.c.id).where(instances.c.id == self.request.instance_id))).first():
-            raise Refused(f"instance {self.request.instance_id} exists already")
+        if (await self.conn.execute(select(instances.c.id).where(instances.c.id == wanted.instance_id))).first():
+            raise Refused(f"instance {wanted.instance_id} exists already")
         project = self.request.caller.project_id
         amounts = {"instances": 1, "volumes": spec.volume_gib, "ram": offer.flavor.ram_mib}
-        await quotas.charge(self.conn, project, self.request.instance_id, amounts, self.default_quotas)
+        await quotas.charge(self.conn, project, wanted.instance_id, amounts, self.default_quotas)
         values = {
-            "id": self.request.instance_id,
+            "id": wanted.instance_id,
             "group_id": self.request.group_id,
             "project_id": project,
             "name": spec.name,
@@ -143,42 +195,52 @@ class Admitter:
             "locality": spec.locality,
         }
         await self.conn.execute(insert(instances).values(values))
-        return await facts_of(self.conn, self.request.instance_id)
+        facts = await facts_of(self.conn, wanted.instance_id)
+        if facts.version != spec.version:
+            raise BadRequest(f"Datastore version '{spec.version.name}' is not what the catalogue says of it.")
+        return AdmittedMember(instance=facts)
 
-    async def _touch(self, interrupted: OperationKind | None) -> InstanceFacts:
-        facts = await facts_of(self.conn, self.request.instance_id)
-        caller = self.request.caller
-        if facts.project_id != caller.project_id and not caller.is_admin:
-            raise _missing(facts.id)
-        if facts.group_id != self.request.group_id:
-            raise Refused(f"instance {facts.id} belongs to group {facts.group_id}")
-        if self.request.kind is OperationKind.RESTART:
-            await self._require_server(facts)
-        if self.request.kind is OperationKind.SETTLE and interrupted is None:
-            raise Refused("there is nothing to settle")
-        return facts
+    async def _touch(self, wanted: MemberRequest) -> AdmittedMember:
+        facts = await facts_for(self.conn, wanted.instance_id, self.request.caller, self.request.group_id)
+        state = await self._state_of(facts.id)
+        if self.kind.needs is not Needs.INSTANCE:
+            await self._require_server(facts, state)
+        interrupted = self._interrupted(facts.id, state.unsettled)
+        if wanted.flavor is not None:
+            await self._charge(facts, wanted.flavor)
+        return AdmittedMember(instance=facts, interrupted=interrupted)
 
-    async def _require_server(self, facts: InstanceFacts) -> None:
+    async def _state_of(self, instance_id: UUID) -> Row[Any]:
+        i = instances.c
+        found = select(i.unsettled, i.fault_message, resources.has_server().label("has_server"))
+        return (await self.conn.execute(found.where(i.id == instance_id))).one()
+
+    async def _charge(self, facts: InstanceFacts, flavor: Flavor) -> None:
+        """Refuse a flavor that the instance has, or that the quota does not cover."""
+        if flavor.id == facts.flavor.id:
+            raise BadRequest("No change was requested in the size of the instance: it has this flavor.")
+        await quotas.charge_more_ram(self.conn, facts.project_id, facts.id, flavor.ram_mib, self.default_quotas)
+
+    async def _require_server(self, facts: InstanceFacts, state: Row[Any]) -> None:
         """Refuse what needs a server where there is none: what exists counts, not a status."""
         if facts.status in GOING_AWAY:
             raise busy(facts.id, facts.status)
-        found = select(instances.c.server_id, instances.c.fault_message).where(instances.c.id == facts.id)
-        row = (await self.conn.execute(found)).one()
-        last = select(operations.c.kind).where(operations.c.instance_id == facts.id, operations.c.state != OPEN)
-        kind = (await self.conn.execute(last.order_by(operations.c.fence.desc()).limit(1))).scalar()
-        half_deleted = facts.status is InstanceStatus.ERROR and kind == OperationKind.DELETE.value
-        if row.server_id is None or half_deleted:
-            why = row.fault_message or ("its deletion has failed" if half_deleted else "it was never built")
+        o, m = operations.c, operation_members.c
+        last = select(o.kind).join(operation_members, m.operation_id == o.id)
+        last = last.where(m.instance_id == facts.id, o.state != OPEN).order_by(o.fence.desc()).limit(1)
+        kind = (await self.conn.execute(last)).scalar()
+        half_deleted = facts.status is InstanceStatus.ERROR and kind is not None and KINDS[OperationKind(kind)].removes
+        if not state.has_server or half_deleted:
+            why = state.fault_message or ("its deletion has failed" if half_deleted else "it was never built")
             raise Busy(f"Instance {facts.id} has no server that could be used ({why}); it can only be deleted.")
 
-    async def _open(self, fence: int, facts: InstanceFacts, interrupted: OperationKind | None) -> None:
-        caller = self.request.caller
+    async def _open(self, fence: int, members: Sequence[AdmittedMember]) -> None:
+        caller, operation_id = self.request.caller, self.request.operation_id
         values = {
-            "id": self.request.operation_id,
+            "id": operation_id,
             "kind": self.request.kind.value,
-            "instance_id": facts.id,
             "group_id": self.request.group_id,
-            "project_id": facts.project_id,
+            "project_id": members[0].instance.project_id,
             "user_id": caller.user_id,
             "request_id": caller.request_id,
             "state": OPEN,
@@ -186,12 +248,43 @@ class Admitter:
             "workflow_id": self.request.workflow_id,
             "run_id": self.request.run_id,
             "first_execution_run_id": self.request.first_execution_run_id,
-            "interrupted": interrupted.value if interrupted else None,
         }
         await self.conn.execute(insert(operations).values(values))
-        if status := STATUS_WHILE.get(self.request.kind):
-            changed = {"status": status.value, "updated": func.clock_timestamp()}
-            await self.conn.execute(update(instances).where(instances.c.id == facts.id).values(changed))
+        rows = [
+            {
+                "operation_id": operation_id,
+                "instance_id": each.instance.id,
+                "interrupted": each.interrupted.value if each.interrupted else None,
+                "builds": each.instance.status is InstanceStatus.BUILD,
+            }
+            for each in members
+        ]
+        await self.conn.execute(insert(operation_members), rows)
+        changed: dict[str, object] = {"fence": fence, "unsettled": None}
+        if self.kind.shows is not None and self.kind.needs is not Needs.NOTHING:
+            changed |= {"status": self.kind.shows.value, "updated": func.clock_timestamp()}
+        await self.conn.execute(update(instances).where(instances.c.id.in_(self._ids)).values(changed))
+
+
+async def members_of(conn: AsyncConnection, operation_id: UUID) -> dict[UUID, Row[Any]]:
+    """What the records have of an operation's members, by instance."""
+    m = operation_members.c
+    found = select(m.instance_id, m.interrupted, m.builds).where(m.operation_id == operation_id)
+    rows: Sequence[Any] = (await conn.execute(found)).all()
+    return {row.instance_id: row for row in rows}
+
+
+async def adjust_charge(conn: AsyncConnection, kind: str, member: Row[Any]) -> None:
+    """Where an operation that has ended could give a member another flavor, charge for the one that it has."""
+    if any(KINDS[OperationKind(each)].resizes for each in (kind, member.interrupted) if each):
+        await quotas.adjust_ram(conn, member.instance_id)
+
+
+def is_worked_on() -> ColumnElement[bool]:
+    """Whether an operation works on the instance of the statement around it, or has left it half-way."""
+    o, m = operations.c, operation_members.c
+    works = exists().where(m.instance_id == instances.c.id, m.operation_id == o.id, o.state == OPEN)
+    return works.correlate(instances) | instances.c.unsettled.is_not(None)
 
 
 async def end_operation(conn: AsyncConnection, operation_id: UUID, state: OperationState, reason: str | None) -> None:
@@ -205,48 +298,34 @@ async def end_operation(conn: AsyncConnection, operation_id: UUID, state: Operat
     await conn.execute(steps.values(finished=now, outcome=state.value))
 
 
+async def facts_for(conn: AsyncConnection, instance_id: UUID, caller: Caller, group_id: UUID) -> InstanceFacts:
+    """The facts of a member that the caller may touch: NotFound for another project's, Refused for another group's."""
+    facts = await facts_of(conn, instance_id)
+    if facts.project_id != caller.project_id and not caller.is_admin:
+        raise _missing(facts.id)
+    if facts.group_id != group_id:
+        raise Refused(f"instance {facts.id} belongs to group {facts.group_id}")
+    return facts
+
+
 async def facts_of(conn: AsyncConnection, instance_id: UUID) -> InstanceFacts:
     """Return what runbooks know of an instance that is not deleted; NotFound otherwise."""
-    joined = instances.join(datastore_versions, datastore_versions.c.id == instances.c.datastore_version_id)
-    joined = joined.join(datastores, datastores.c.id == datastore_versions.c.datastore_id)
-    statement = (
-        select(
-            instances,
-            datastore_versions.c.name.label("version_name"),
-            datastore_versions.c.number,
-            datastore_versions.c.manager,
-            datastore_versions.c.image,
-            datastore_versions.c.image_tags,
-            datastores.c.id.label("datastore_id"),
-            datastores.c.name.label("datastore"),
-        )
-        .select_from(joined)
-        .where(instances.c.id == instance_id, ~instances.c.deleted)
-    )
+    statement = select(instances).where(instances.c.id == instance_id, ~instances.c.deleted)
     row = (await conn.execute(statement)).one_or_none()
     if row is None:
         raise _missing(instance_id)
-    version = DatastoreVersion(
-        id=row.datastore_version_id,
-        name=row.version_name,
-        number=row.number,
-        datastore_id=row.datastore_id,
-        datastore=row.datastore,
-        manager=row.manager,
-        image=row.image,
-        image_tags=tuple(row.image_tags),
-    )
     return InstanceFacts(
         id=row.id,
         group_id=row.group_id,
         project_id=row.project_id,
         name=row.name,
-        version=version,
+        version=await version_by_id(conn, row.datastore_version_id),
         flavor=row.flavor,
         volume_gib=row.volume_gib,
         status=row.status,
         access=row.access,
         locality=row.locality,
+        resources=await resources.of(conn, instance_id),
     )
 
 

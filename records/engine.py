@@ -1,7 +1,10 @@
 """Connections to the database of record."""
 
+import asyncio
+import functools
 import json
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
@@ -10,7 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from records.settings import RecordsSettings
 
-__all__ = ["AsyncEngine", "SQLAlchemyError", "connect", "is_away", "text"]
+__all__ = ["AsyncEngine", "SQLAlchemyError", "bounded", "connect", "is_away", "text"]
+
+Asked = ParamSpec("Asked")
+Answer = TypeVar("Answer")
 
 
 def connect(settings: RecordsSettings) -> AsyncEngine:
@@ -24,6 +30,34 @@ def connect(settings: RecordsSettings) -> AsyncEngine:
         connect_args={"connect_timeout": 5, "application_name": "coffer"},
         json_serializer=_json,
     )
+
+
+def bounded(
+    seconds: float,
+) -> Callable[[Callable[Asked, Coroutine[Any, Any, Answer]]], Callable[Asked, Coroutine[Any, Any, Answer]]]:
+    """Have a question end after so long, with TimeoutError where there is no answer yet.
+
+    A database that stands still takes connections and questions, and limits of its own do not count then. The driver, when
+    it is cancelled, waits for the database once more: so nobody waits for the cancel.
+    """
+
+    def bound(ask: Callable[Asked, Coroutine[Any, Any, Answer]]) -> Callable[Asked, Coroutine[Any, Any, Answer]]:
+        @functools.wraps(ask)
+        async def in_time(*args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
+            asking = asyncio.ensure_future(ask(*args, **kwargs))
+            try:
+                await asyncio.wait([asking], timeout=seconds)
+                if not asking.done():
+                    raise TimeoutError
+                return asking.result()
+            finally:
+                if not asking.done():
+                    asking.cancel()
+                    asking.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+
+        return in_time
+
+    return bound
 
 
 def is_away(error: BaseException) -> bool:

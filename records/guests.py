@@ -11,10 +11,10 @@ from sqlalchemy import ARRAY, Row, Uuid, any_, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from records.operations import require_open
+from contract.domain.errors import AlreadyExists, NotFound
+from contract.ports.identities import EnrolmentNote, GuestExpectation, TokenChange, TokenUse
+from records.operations import require_member, require_open
 from records.tables import guest_identities, instances
-from workflows.domain.errors import AlreadyExists, NotFound
-from workflows.ports.identities import EnrolmentNote, GuestExpectation, TokenChange, TokenUse
 
 NOW = func.clock_timestamp()
 # The server may take a quarter of an hour to become ACTIVE and its guest ten minutes to boot (workflows.steps); twice,
@@ -38,7 +38,7 @@ class GuestIdentity:
 
 async def expect(conn: AsyncConnection, wanted: GuestExpectation) -> int:
     """Open one enrolment in the name of an open operation; its repeat finds it open, or spent."""
-    await require_open(conn, wanted.operation_id, wanted.fence)
+    require_member(await require_open(conn, wanted.operation_id, wanted.fence), wanted.instance_id)
     row = await _locked(conn, wanted.instance_id)
     if row is not None and row.operation_id == wanted.operation_id:
         return int(row.generation)
@@ -81,7 +81,7 @@ def report_double(note: EnrolmentNote) -> AlreadyExists:
 
 
 async def note_first_use(conn: AsyncConnection, use: TokenUse) -> None:
-    """End the ticket that this token was enrolled with; content when the token does not count any more."""
+    """End the ticket that this token was enrolled with; no error if the token does not count any more."""
     where = (_g.instance_id == use.instance_id, _g.generation == use.generation, _g.token_hash == use.token_hash)
     statement = update(guest_identities).where(*where, _g.first_used.is_(None))
     await conn.execute(statement.values(first_used=NOW))
@@ -101,7 +101,7 @@ async def change_token(conn: AsyncConnection, change: TokenChange) -> None:
 
 
 async def revoke(conn: AsyncConnection, instance_id: UUID) -> None:
-    """End what a guest is known by; content when there is nothing."""
+    """End what a guest is known by; no error if there is nothing."""
     where = (_g.instance_id == instance_id, _g.revoked.is_(None))
     nothing = {"token_hash": None, "previous_hash": None, "previous_until": None}
     await conn.execute(update(guest_identities).where(*where).values(revoked=NOW, **nothing))

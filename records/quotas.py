@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from records.tables import charges, projects, quotas
-from workflows.domain.errors import QuotaExceeded
+from contract.domain.errors import QuotaExceeded
+from records.tables import charges, instances, projects, quotas
 
 
 async def limits(conn: AsyncConnection, project_id: str, defaults: Mapping[str, int]) -> dict[str, int]:
@@ -30,6 +30,17 @@ async def charge(
     conn: AsyncConnection, project_id: str, thing_id: UUID, amounts: Mapping[str, int], defaults: Mapping[str, int]
 ) -> None:
     """Charge a thing to a project, or raise QuotaExceeded naming every resource that does not suffice."""
+    await _refuse_over(conn, project_id, amounts, defaults)
+    rows = [
+        {"thing_id": thing_id, "resource": resource, "project_id": project_id, "amount": amount}
+        for resource, amount in amounts.items()
+    ]
+    await conn.execute(insert(charges), rows)
+
+
+async def _refuse_over(
+    conn: AsyncConnection, project_id: str, amounts: Mapping[str, int], defaults: Mapping[str, int]
+) -> None:
     await conn.execute(upsert(projects).values(id=project_id).on_conflict_do_nothing())
     await conn.execute(select(projects.c.id).where(projects.c.id == project_id).with_for_update())
     ceilings, used = await limits(conn, project_id, defaults), await usage(conn, project_id)
@@ -40,11 +51,24 @@ async def charge(
     )
     if over:
         raise QuotaExceeded(f"Quota exceeded for resources: {over}.")
-    rows = [
-        {"thing_id": thing_id, "resource": resource, "project_id": project_id, "amount": amount}
-        for resource, amount in amounts.items()
-    ]
-    await conn.execute(insert(charges), rows)
+
+
+async def charge_more_ram(
+    conn: AsyncConnection, project_id: str, thing_id: UUID, ram_mib: int, defaults: Mapping[str, int]
+) -> None:
+    """Charge as much as the larger of two flavors needs, as long as a resize may end on either; or QuotaExceeded."""
+    mine = (charges.c.thing_id == thing_id, charges.c.resource == "ram")
+    now = int((await conn.execute(select(charges.c.amount).where(*mine))).scalar() or 0)
+    if ram_mib > now:
+        await _refuse_over(conn, project_id, {"ram": ram_mib - now}, defaults)
+        await conn.execute(update(charges).where(*mine).values(amount=ram_mib))
+
+
+async def adjust_ram(conn: AsyncConnection, thing_id: UUID) -> None:
+    """Charge what the instance's flavor has."""
+    ram = select(instances.c.flavor["ram_mib"].as_integer()).where(instances.c.id == thing_id).scalar_subquery()
+    mine = (charges.c.thing_id == thing_id, charges.c.resource == "ram")
+    await conn.execute(update(charges).where(*mine).values(amount=ram))
 
 
 async def release(conn: AsyncConnection, thing_id: UUID) -> None:

@@ -5,20 +5,25 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Row, Select, and_, func, select
+from sqlalchemy import Row, Select, and_, func, literal, null, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from contract.domain.resources import ResourceKind
 from records import quotas
+from records.engine import bounded
+from records.resources import current
 from records.tables import (
     datastore_versions,
     datastores,
     flavors,
     guest_identities,
     instances,
+    operation_members,
     operation_steps,
     operations,
     root_changes,
     volume_types,
+    waiting,
 )
 from records.views import (
     DatastoreView,
@@ -34,24 +39,27 @@ from records.views import (
     VolumeTypeView,
 )
 
+SECONDS = 4.0  # that the records have for an answer
 View = TypeVar("View")
 _i, _v, _d = instances.c, datastore_versions.c, datastores.c
 _INSTANCE = select(
     _i.id, _i.group_id, _i.project_id, _i.name, _i.status, _i.operating_status,
     _d.name.label("datastore"), _v.name.label("datastore_version"), _v.number.label("datastore_version_number"),
     _i.datastore_version_id, _v.manager, _i.flavor_id, _i.volume_gib, _i.volume_type, _i.volume_used_bytes,
-    _i.volume_total_bytes, _i.region, _i.access, _i.addresses, _i.availability_zone, _i.locality, _i.server_id,
-    _i.volume_id, _i.fault_message, _i.fault_details, _i.fault_created, _i.created, _i.updated,
+    _i.volume_total_bytes, _i.region, _i.access, _i.addresses, _i.availability_zone, _i.locality,
+    current(ResourceKind.SERVER).label("server_id"), current(ResourceKind.VOLUME).label("volume_id"),
+    _i.fault_message, _i.fault_details, _i.fault_created, _i.created, _i.updated,
     _i.service_status_updated, _i.deleted, _i.deleted_at,
     _i.operating_status_reason,
 ).select_from(
     instances.join(datastore_versions, _v.id == _i.datastore_version_id).join(datastores, _d.id == _v.datastore_id)
 )  # fmt: skip
 _o = operations.c
+_m = operation_members.c
 _OPERATION = select(
-    _o.id, _o.kind, _o.instance_id, _o.project_id, _o.user_id, _o.request_id, _o.state, _o.reason, _o.workflow_id,
+    _o.id, _o.kind, _m.instance_id, _o.project_id, _o.user_id, _o.request_id, _o.state, _o.reason, _o.workflow_id,
     _o.run_id, _o.first_execution_run_id, _o.created, _o.finished,
-)  # fmt: skip
+).join(operation_members, _m.operation_id == _o.id)  # fmt: skip
 _VERSION = select(
     _v.id, _v.datastore_id, _d.name.label("datastore"), _v.name, _v.number, _v.manager, _v.image, _v.image_tags,
     _v.packages, _v.active,
@@ -73,6 +81,7 @@ class Reader:
     engine: AsyncEngine
     default_quotas: Mapping[str, int]
 
+    @bounded(SECONDS)
     async def _rows(self, statement: Select[Any]) -> list[Row[Any]]:
         async with self.engine.connect() as conn:
             rows = list((await conn.execute(statement)).all())
@@ -105,27 +114,40 @@ class Reader:
         rows = await self._rows(statement)
         return _view(InstanceView, rows[0]) if len(rows) == 1 else None
 
-    async def open_operation(self, group_id: UUID) -> OperationView | None:
-        """Return the operation that runs on a group."""
-        rows = await self._rows(_OPERATION.where(_o.group_id == group_id, _o.state == "RUNNING"))
-        return _view(OperationView, rows[0]) if rows else None
+    async def running_kind(self, group_id: UUID) -> str | None:
+        """Return the kind of the operation that runs on a group."""
+        rows = await self._rows(select(_o.kind).where(_o.group_id == group_id, _o.state == "RUNNING"))
+        return str(rows[0].kind) if rows else None
 
     async def list_operations(self, instance_id: UUID, limit: int = 100) -> list[OperationView]:
-        """Return an instance's operations with their steps, the newest first."""
-        statement = _OPERATION.where(_o.instance_id == instance_id).order_by(_o.created.desc()).limit(limit)
-        return await self._with_steps([_view(OperationView, row) for row in await self._rows(statement)])
+        """Return an instance's operations with its steps and those of its group, the newest first; before them who waits."""
+        statement = _OPERATION.where(_m.instance_id == instance_id).order_by(_o.created.desc()).limit(limit)
+        begun = await self._with_steps([_view(OperationView, row) for row in await self._rows(statement)])
+        return [*await self._waiting(instance_id), *begun]
 
-    async def get_operation(self, operation_id: UUID) -> OperationView | None:
-        """Return one operation with its steps."""
-        rows = await self._rows(_OPERATION.where(_o.id == operation_id))
-        return (await self._with_steps([_view(OperationView, row) for row in rows]))[0] if rows else None
+    async def _waiting(self, instance_id: UUID) -> list[OperationView]:
+        """Operations that wait for the lock, the newest first."""
+        w = waiting.c
+        columns = (w.operation_id, w.kind, literal(instance_id), w.project_id, w.user_id, w.request_id,
+                   literal("WAITING"), w.reason, w.workflow_id, w.run_id, w.run_id, w.noted, null())  # fmt: skip
+        mine = (w.instance_ids.contains([instance_id]), w.until > func.now())
+        rows = await self._rows(select(*columns).where(*mine).order_by(w.noted.desc()))
+        return [_view(OperationView, row) for row in rows]
+
+    async def get_operation(self, operation_id: UUID, instance_id: UUID) -> OperationView | None:
+        """Return one of the instance's operations with its steps."""
+        rows = await self._rows(_OPERATION.where(_o.id == operation_id, _m.instance_id == instance_id))
+        if rows:
+            return (await self._with_steps([_view(OperationView, row) for row in rows]))[0]
+        return next((each for each in await self._waiting(instance_id) if each.id == operation_id), None)
 
     async def _with_steps(self, found: list[OperationView]) -> list[OperationView]:
         if not found:
             return []
         s = operation_steps.c
         statement = select(s.operation_id, s.name, s.outcome, s.started, s.finished).where(
-            s.operation_id.in_([each.id for each in found])
+            s.operation_id.in_([each.id for each in found]),
+            s.instance_id.is_(None) | (s.instance_id == found[0].instance_id),
         )
         steps: dict[UUID, list[StepView]] = {each.id: [] for each in found}
         for row in await self._rows(statement.order_by(s.operation_id, s.number)):
@@ -162,6 +184,7 @@ class Reader:
         statement = select(t.id, t.name, t.is_public, t.description).order_by(t.name)
         return [_view(VolumeTypeView, row) for row in await self._rows(statement)]
 
+    @bounded(SECONDS)
     async def list_quotas(self, project_id: str) -> list[QuotaView]:
         """Return ceilings and use of every resource."""
         async with self.engine.connect() as conn:

@@ -1,5 +1,6 @@
 """What the API itself writes: that it has given an operation up, and which request an idempotency key stands for."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -8,9 +9,11 @@ from sqlalchemy import delete, exists, func, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from records.tables import idempotency_keys, operations, withdrawals
+from records.engine import bounded
+from records.tables import idempotency_keys, operations, waiting, withdrawals
 
 DAY = timedelta(days=1)
+SECONDS = 3.0  # that the records have for each
 LIMITS = text("SELECT set_config('lock_timeout', '3s', true), set_config('statement_timeout', '3s', true)")
 
 
@@ -23,6 +26,26 @@ async def hold(conn: AsyncConnection, operation_id: UUID) -> None:
 async def is_withdrawn(conn: AsyncConnection, operation_id: UUID) -> bool:
     """Whether the API has answered that this operation will not happen."""
     return bool((await conn.execute(select(exists().where(withdrawals.c.operation_id == operation_id)))).scalar())
+
+
+async def is_admitted(conn: AsyncConnection, operation_id: UUID) -> bool:
+    """Whether the records have the operation."""
+    return (await conn.execute(select(operations.c.id).where(operations.c.id == operation_id))).first() is not None
+
+
+async def never_admit(conn: AsyncConnection, operation_id: UUID) -> None:
+    """Withdraw an operation that is not admitted yet, under its lock (`hold`)."""
+    await conn.execute(upsert(withdrawals).values(operation_id=operation_id).on_conflict_do_nothing())
+
+
+async def end_waiting(conn: AsyncConnection, instance_ids: Collection[UUID]) -> None:
+    """The instances are being deleted: what waits for them is never admitted."""
+    w = waiting.c
+    theirs = select(w.operation_id).where(w.instance_ids.overlap(list(instance_ids))).order_by(w.operation_id)
+    for operation_id in (await conn.execute(theirs)).scalars().all():
+        await hold(conn, operation_id)  # an attempt that notes it once more must not come between
+        await conn.execute(delete(waiting).where(w.operation_id == operation_id))
+        await never_admit(conn, operation_id)
 
 
 @dataclass(frozen=True)
@@ -40,6 +63,7 @@ class Requests:
 
     engine: AsyncEngine
 
+    @bounded(SECONDS)
     async def withdraw(self, operation_id: UUID) -> bool:
         """See to it that an operation is never admitted; False when it was, and then it counts.
 
@@ -49,12 +73,13 @@ class Requests:
         async with self.engine.begin() as conn:
             await conn.execute(LIMITS)
             await hold(conn, operation_id)
-            if (await conn.execute(select(operations.c.id).where(operations.c.id == operation_id))).first():
+            if await is_admitted(conn, operation_id):
                 return False
-            await conn.execute(upsert(withdrawals).values(operation_id=operation_id).on_conflict_do_nothing())
+            await never_admit(conn, operation_id)
             await conn.execute(delete(withdrawals).where(w.noted < func.clock_timestamp() - DAY))
         return True
 
+    @bounded(SECONDS)
     async def remember(self, project_id: str, key: str, wanted: Kept) -> Kept:
         """Keep what a key stands for, for a day; return what it has stood for since it was first used."""
         k = idempotency_keys.c
@@ -68,6 +93,7 @@ class Requests:
             row = (await conn.execute(select(k.mac_key, k.fingerprint, k.thing_id).where(*mine))).one()
         return Kept(*row)
 
+    @bounded(SECONDS)
     async def forget(self, project_id: str, key: str, thing_id: UUID | None = None) -> None:
         """Let a key stand for nothing any more; or only while it stands for this thing."""
         k = idempotency_keys.c

@@ -4,8 +4,8 @@ from sqlalchemy import func, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from contract.ports.records import RootNote
 from records.tables import root_changes
-from workflows.ports.records import RootNote
 
 
 async def note_root(conn: AsyncConnection, note: RootNote) -> None:

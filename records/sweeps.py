@@ -1,5 +1,6 @@
 """What the sweeps compare with Temporal and with OpenStack."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,36 +11,56 @@ from sqlalchemy import delete, exists, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from records.admission import OPEN
-from records.tables import flavors, instances, leftovers, operations, volume_types
-from workflows.domain.instance import InstanceStatus
+from contract.domain.instance import InstanceStatus
+from contract.domain.resources import ResourceKind
+from records.admission import OPEN, is_worked_on
+from records.resources import has_server
+from records.tables import flavors, instances, leftovers, operation_members, operations, resources, volume_types
+
+
+@dataclass(frozen=True)
+class Members:
+    """Members of one group that may have to be put right together."""
+
+    group_id: UUID
+    project_id: str
+    instance_ids: tuple[UUID, ...]
 
 
 @dataclass(frozen=True)
 class OpenRun:
     """An operation that the records hold for open, and the run that is said to do it."""
 
-    kind: str
-    instance_id: UUID
-    group_id: UUID
-    project_id: str
+    members: Members
     workflow_id: str
     first_execution_run_id: str
 
 
 async def open_runs(conn: AsyncConnection, older_than: int) -> list[OpenRun]:
     """Operations that have been open for so many seconds."""
-    o = operations.c
+    o, m = operations.c, operation_members.c
     age = func.clock_timestamp() - timedelta(seconds=older_than)
-    statement = select(o.kind, o.instance_id, o.group_id, o.project_id, o.workflow_id, o.first_execution_run_id)
-    return [OpenRun(*row) for row in (await conn.execute(statement.where(o.state == OPEN, o.created < age))).all()]
+    statement = select(o.group_id, o.project_id, func.array_agg(m.instance_id), o.workflow_id, o.first_execution_run_id)
+    statement = statement.join(operation_members, m.operation_id == o.id).where(o.state == OPEN, o.created < age)
+    rows = (await conn.execute(statement.group_by(o.id))).all()
+    return [OpenRun(Members(row[0], row[1], tuple(row[2])), *row[3:]) for row in rows]
+
+
+async def left_half_way(conn: AsyncConnection) -> list[Members]:
+    """What operations that were ended from outside have left, where no other one works on the group."""
+    i, o = instances.c, operations.c
+    busy = exists().where(o.group_id == i.group_id, o.state == OPEN).correlate(instances)
+    statement = select(i.group_id, i.project_id, func.array_agg(i.id)).where(
+        ~i.deleted, i.unsettled.is_not(None), ~busy
+    )
+    rows = (await conn.execute(statement.group_by(i.group_id, i.project_id))).all()
+    return [Members(row[0], row[1], tuple(row[2])) for row in rows]
 
 
 async def unattended(conn: AsyncConnection) -> list[UUID]:
     """Instances that should be watched: they have a server, and no operation works on them."""
-    i, o = instances.c, operations.c
-    busy = exists().where(o.instance_id == i.id, o.state == OPEN)
-    return list((await conn.execute(select(i.id).where(~i.deleted, i.server_id.is_not(None), ~busy))).scalars())
+    i = instances.c
+    return list((await conn.execute(select(i.id).where(~i.deleted, has_server(), ~is_worked_on()))).scalars())
 
 
 async def name_and_project(conn: AsyncConnection, instance_id: UUID) -> tuple[str, str]:
@@ -60,7 +81,7 @@ async def stays(conn: AsyncConnection, instance_id: UUID) -> bool:
 class Wanted:
     """What must stay: all of an instance that is being worked on, and of others what the records name."""
 
-    named: Mapping[str, Mapping[str, str | None]]
+    named: Mapping[str, Mapping[str, Collection[str]]]
     busy: frozenset[str]
 
     def keeps(self, kind: str, resource_id: str, instance_id: str) -> bool:
@@ -68,17 +89,19 @@ class Wanted:
         if instance_id in self.busy:
             return True
         known = self.named.get(instance_id)
-        if known is None or known["server"] is None:
+        if known is None or ResourceKind.SERVER not in known:
             return False
-        return kind not in known or known[kind] == resource_id
+        return kind not in list(ResourceKind) or resource_id in known.get(kind, ())
 
 
 async def wanted(conn: AsyncConnection) -> Wanted:
     """What the records say must stay."""
-    i, o = instances.c, operations.c
-    rows = (await conn.execute(select(i.id, i.server_id, i.volume_id, i.port_id).where(~i.deleted))).all()
-    named = {str(row.id): {"server": row.server_id, "volume": row.volume_id, "port": row.port_id} for row in rows}
-    busy = (await conn.execute(select(o.instance_id).where(o.state == OPEN))).scalars()
+    i, r = instances.c, resources.c
+    statement = select(r.instance_id, r.kind, r.id).join(instances, i.id == r.instance_id)
+    named: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for row in (await conn.execute(statement.where(~i.deleted, r.id.is_not(None)))).all():
+        named[str(row.instance_id)][row.kind].add(row.id)
+    busy = (await conn.execute(select(i.id).where(~i.deleted, is_worked_on()))).scalars()
     return Wanted(named, frozenset(str(each) for each in busy))
 
 

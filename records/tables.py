@@ -1,7 +1,6 @@
 """The tables; `migrations/` makes them. Times are the database's own clock."""
 
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
     Boolean,
     Column,
@@ -16,7 +15,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData(
     naming_convention={
@@ -87,9 +86,6 @@ instances = Table(
     Column("addresses", JSONB, nullable=False, server_default="[]"),
     Column("availability_zone", Text),
     Column("locality", Text),
-    Column("server_id", Text),
-    Column("volume_id", Text),
-    Column("port_id", Text),
     Column("guest_version", Text),
     Column("fault_message", Text),
     Column("fault_details", Text),
@@ -99,8 +95,21 @@ instances = Table(
     _time("service_status_updated"),
     Column("deleted", Boolean, nullable=False, server_default=text("false")),
     _time("deleted_at"),
+    Column("fence", BigInteger, nullable=False, server_default="0"),  # the highest number of an operation on it
+    Column("unsettled", Text),  # kind of an operation that was ended from outside, and that nobody has put right yet
     Index("ix_instances_project", "project_id", "id", postgresql_where=text("NOT deleted")),
     Index("ix_instances_group", "group_id"),
+)
+
+# What an instance has in OpenStack. The sweeps delete nothing that is named here.
+resources = Table(
+    "resources",
+    metadata,
+    Column("instance_id", ForeignKey("instances.id"), primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("role", Text, primary_key=True),
+    Column("generation", Integer, primary_key=True),
+    Column("id", Text),  # null: planned
 )
 
 operations = Table(
@@ -108,7 +117,6 @@ operations = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("kind", Text, nullable=False),
-    Column("instance_id", Uuid, nullable=False),
     Column("group_id", ForeignKey("groups.id"), nullable=False),
     Column("project_id", Text, nullable=False),
     Column("user_id", Text, nullable=False),
@@ -118,12 +126,21 @@ operations = Table(
     Column("workflow_id", Text, nullable=False),
     Column("run_id", Text, nullable=False),
     Column("first_execution_run_id", Text, nullable=False),
-    Column("interrupted", Text),  # kind of the stale operation that this one has to put right
     Column("reason", Text),
     _time("created", now=True),
     _time("finished"),
     Index("uq_operations_open", "group_id", unique=True, postgresql_where=text("state = 'RUNNING'")),
-    Index("ix_operations_instance", "instance_id", "created"),
+)
+
+# The instances that an operation works on.
+operation_members = Table(
+    "operation_members",
+    metadata,
+    Column("operation_id", ForeignKey("operations.id", ondelete="CASCADE"), primary_key=True),
+    Column("instance_id", Uuid, primary_key=True),
+    Column("interrupted", Text),  # kind of the operation whose work on the instance this one has to put right
+    Column("builds", Boolean, nullable=False, server_default=text("false")),  # where it fails only the record is left
+    Index("ix_operation_members_instance", "instance_id", "operation_id"),
 )
 
 operation_steps = Table(
@@ -133,6 +150,7 @@ operation_steps = Table(
     Column("number", Integer, primary_key=True),
     Column("name", Text, nullable=False),
     Column("outcome", Text),
+    Column("instance_id", Uuid),  # null: about the group
     _time("started", now=True),
     _time("finished"),
 )
@@ -217,6 +235,23 @@ guest_identities = Table(
     Column("doubles", Integer, nullable=False, server_default="0"),  # refused enrolments with a good ticket
     _time("last_double"),
     Column("last_double_from", Text),
+)
+
+# Operations that wait for the lock of their group.
+waiting = Table(
+    "waiting",
+    metadata,
+    Column("operation_id", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("instance_ids", ARRAY(Uuid), nullable=False),
+    Column("project_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("workflow_id", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("until", DateTime(timezone=True), nullable=False),
+    Column("reason", Text),  # what it waits for
+    _time("noted", now=True),
 )
 
 # Operations that the API has given up before they were admitted: they never will be.

@@ -56,7 +56,7 @@ class StepView:
 
 @dataclass(frozen=True, slots=True)
 class OperationView:
-    """One operation with its steps in order."""
+    """One operation on one of its members, with the steps that are about it, in order."""
 
     id: UUID
     kind: str
@@ -92,7 +92,7 @@ class VersionView:
 
 @dataclass(frozen=True, slots=True)
 class DatastoreView:
-    """One datastore with those of its versions that the asker may see."""
+    """One datastore with those of its versions that the caller may see."""
 
     id: UUID
     name: str

@@ -15,14 +15,15 @@ import psycopg
 from openstack.connection import Connection
 
 from deploy import setup
+from deploy.ranges import choose
 from deploy.secrets import password
-from deploy.seed import connect
+from deploy.seed import connect, disconnect
 from deploy.settings import StackSettings
 from deploy.stack import Stack
 from deploy.supervisor import leftovers
 from localcloud.links import tag_of
 from tests import openapi
-from tests.temporal import free_port
+from tests.temporal import free_port, share
 
 DOMAIN = {"id": "default"}
 QUIET = """name: quiet
@@ -41,6 +42,8 @@ class RunningStack:
         self.settings = settings
         self.stack = Stack(settings)
         self._connections: dict[str, Connection] = {}
+        # plain HTTP: to load the machine's certificates takes long; what it calls may be restarted between two calls
+        self._http = httpx.Client(timeout=30, verify=False, limits=httpx.Limits(max_keepalive_connections=0))
 
     def cloud(self, name: str = "coffer") -> Connection:
         """OpenStack as one of the stack's users; `coffer` is the service's own."""
@@ -60,7 +63,7 @@ class RunningStack:
         who = {"name": user, "domain": DOMAIN, "password": password(self.settings, user)}
         auth = {"identity": {"methods": ["password"], "password": {"user": who}},
                 "scope": {"project": {"name": project or user, "domain": DOMAIN}}}  # fmt: skip
-        answer = httpx.post(f"{self.settings.keystone_url}/auth/tokens", json={"auth": auth}, timeout=30)
+        answer = self._http.post(f"{self.settings.keystone_url}/auth/tokens", json={"auth": auth})
         answer.raise_for_status()
         return answer.headers["X-Subject-Token"], answer.json()["token"]["project"]["id"]
 
@@ -69,7 +72,7 @@ class RunningStack:
         token, project = self.token(user)
         return httpx.Client(
             base_url=f"{self.settings.api_url}/v1.0/{project}", headers={"X-Auth-Token": token}, timeout=60,
-            event_hooks={"response": [openapi.check]},
+            verify=False, event_hooks={"response": [openapi.check]},
         )  # fmt: skip
 
     @cached_property
@@ -79,23 +82,33 @@ class RunningStack:
 
     def fault(self, **rule: Any) -> None:
         """Tell the embedded cloud what is to go wrong."""
-        token, _ = self.token("admin")
-        url = f"http://127.0.0.1:{self.settings.localcloud_port}/faults"
-        httpx.post(url, json=rule, headers={"X-Auth-Token": token}).raise_for_status()
+        self._http.post(self._faults, json=rule, headers=self._admin).raise_for_status()
 
     def no_more_faults(self) -> None:
         """Forget all rules."""
-        token, _ = self.token("admin")
-        httpx.delete(
-            f"http://127.0.0.1:{self.settings.localcloud_port}/faults", headers={"X-Auth-Token": token}
-        ).raise_for_status()
+        self._http.delete(self._faults, headers=self._admin).raise_for_status()
+
+    @property
+    def _faults(self) -> str:
+        return f"http://127.0.0.1:{self.settings.localcloud_port}/faults"
+
+    @cached_property
+    def _admin(self) -> dict[str, str]:
+        return {"X-Auth-Token": self.token("admin")[0]}
+
+    def end(self) -> None:
+        """Stop it."""
+        self._http.close()
+        for each in self._connections.values():
+            disconnect(each)
+        self.stack.down()
 
     def belongings(self, instance_id: object) -> list[str]:
         """What carries the instance's tag in OpenStack, by kind and id."""
         conn, name = self.cloud("coffer"), f"coffer-{instance_id}"
-        found = [f"server {each.id}" for each in conn.compute.servers(name=f"^{name}$")]
-        found += [f"volume {each.id}" for each in conn.block_storage.volumes(name=name)]
-        found += [f"port {each.id}" for each in conn.network.ports(name=name)]
+        found = [f"server {each.id}" for each in conn.compute.servers(name=f"^{name}")]
+        found += [f"volume {each.id}" for each in conn.block_storage.volumes() if each.name.startswith(name)]
+        found += [f"port {each.id}" for each in conn.network.ports() if each.name.startswith(name)]
         found += [f"security group {each.id}" for each in conn.network.security_groups(name=name)]
         found += [f"server group {each.id}" for each in conn.compute.server_groups() if each.name == name]
         found += [f"floating ip {each.id}" for each in conn.network.ips() if name in (each.description or "")]
@@ -104,6 +117,13 @@ class RunningStack:
 
 def _swift_last(name: str) -> bool:
     return name == "swift_port"  # it has the next three ports, too
+
+
+def _guest_range(home: str) -> str:
+    """One that no other test run has."""
+    if not StackSettings().isolated:
+        return f"127.{random.randrange(81, 250)}.0.0/20"
+    return str(choose(home, share()))
 
 
 def test_settings(home: Path) -> StackSettings:
@@ -118,9 +138,10 @@ def test_settings(home: Path) -> StackSettings:
         images=home / "open/images",
         control_venv="dev",
         embedded_venv="dev",
-        guest_range="" if StackSettings().isolated else f"127.{random.randrange(81, 250)}.0.0/20",  # runs must not meet
+        guest_range=_guest_range(str(home)),
         server_delay=0.05,
         volume_delay=0.05,
+        wait_for_disk=False,
         **ports,
     )
 
@@ -132,6 +153,9 @@ def lay_out_images(folder: Path) -> None:
         (folder / each.parent.name).symlink_to(each.parent)
     (folder / "quiet").mkdir()
     (folder / "quiet/manifest.yaml").write_text(QUIET)
+    for need, least in (("min_disk", 9000), ("min_ram", 900_000)):
+        (folder / need).mkdir()
+        (folder / need / "manifest.yaml").write_text(f"{need}: {least}\n{QUIET.replace('quiet', need)}")
     for each in (folder.parent, folder, folder / "quiet"):
         each.chmod(0o755)
 
@@ -158,7 +182,7 @@ def running_stack() -> Iterator[RunningStack]:
         running.stack.up()
         yield running
     finally:
-        running.stack.down()
+        running.end()
         left = leftovers(settings)
         loops = subprocess.run(["losetup", "-a"], capture_output=True, text=True).stdout
         assert not left, f"processes left behind: {left}"

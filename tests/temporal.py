@@ -1,6 +1,7 @@
 """A real Temporal server for tests: one per session, on free ports, with the settings of the product."""
 
 import asyncio
+import os
 import random
 import socket
 import subprocess
@@ -12,19 +13,33 @@ from pathlib import Path
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from contract.keys.keyring import MasterKeyring, OwnKeyring
+from contract.wire.codec import data_converter
 from deploy import temporal
 from deploy.temporal import NAMESPACE
-from workflows.codec import data_converter
-from workflows.keyring import MasterKeyring, OwnKeyring
 
 
 def free_port(together: int = 1) -> int:
     """The first of some ports of 127.0.0.1 that nobody has; below those that the kernel gives to clients."""
+    number, count = worker()
+    share = 12_000 // count
     for _ in range(1000):
-        port = random.randrange(20_000, 32_000)
+        port = 20_000 + share * number + random.randrange(share - together)
         if all(_is_free(each) for each in range(port, port + together)):
             return port
     raise OSError("no free ports")
+
+
+def worker() -> tuple[int, int]:
+    """Which process of pytest-xdist this is, and of how many: they start at the same time, and must not take the same."""
+    name = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    return int(name.removeprefix("gw")), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
+
+def share() -> slice:
+    """Of a list, what this process may take."""
+    number, count = worker()
+    return slice(number, None, count)
 
 
 def _is_free(port: int) -> bool:
@@ -67,6 +82,7 @@ def temporal_server(folder: Path, keyring: MasterKeyring) -> Iterator[TemporalSe
         temporal.binary(Path(sys.executable)), folder / "temporal.db", port=port,
         metrics_port=free_port(), ui=None,
     )  # fmt: skip
+    command += temporal.FORGETFUL
     with (folder / "temporal.log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log)
     try:

@@ -8,17 +8,17 @@ import pytest
 import pytest_asyncio
 from alembic import command
 
+from contract.keys.keyring import MasterKeyring
 from records.__main__ import alembic_config
-from records.catalogue import Catalogue, CatalogueDatastore, CatalogueVersion, seed
+from records.datastores import Catalogue, CatalogueDatastore, CatalogueVersion, seed
 from records.engine import connect
 from records.reads import Reader
 from records.settings import RecordsSettings
-from tests.gateway import TestGateway, running_gateway
+from tests.gateway_process import TestGateway, running_gateway
 from tests.guests import make_template
 from tests.runbooks.world import Faults, World, workers
 from tests.stack import RunningStack
 from tests.temporal import TemporalServer, temporal_server
-from workflows.keyring import MasterKeyring
 
 DATABASE = "runbooks"
 

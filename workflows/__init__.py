@@ -1,1 +1,1 @@
-"""The core: nouns, ports and one runbook per lifecycle operation; pure, deterministic, without credentials."""
+"""One runbook per lifecycle operation; deterministic, without credentials."""

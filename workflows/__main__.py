@@ -5,18 +5,19 @@ import asyncio
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from contract.keys.keyring import MasterKeyring
+from contract.logs import log_to_stderr
+from contract.names import RUNBOOKS as QUEUE
+from contract.process import die_of, run
+from contract.settings import TemporalSettings
+from contract.wire.client import connect
 from workflows.catalogue import RUNBOOKS
-from workflows.client import connect
-from workflows.keyring import MasterKeyring
-from workflows.logs import log_to_stderr
-from workflows.names import RUNBOOKS as QUEUE
-from workflows.process import die_of, run
-from workflows.settings import TemporalSettings
+from workflows.sandbox import sandbox
 
 
 def worker(client: Client) -> Worker:
     """The worker of the queue `runbooks`; it dies of a fatal error instead of hanging."""
-    return Worker(client, task_queue=QUEUE, workflows=list(RUNBOOKS), on_fatal_error=die_of)
+    return Worker(client, task_queue=QUEUE, workflows=list(RUNBOOKS), workflow_runner=sandbox(), on_fatal_error=die_of)
 
 
 async def main(stop: asyncio.Event) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
+from workflows.instance.resize_flavor import ResizeFlavor
 from workflows.instance.restart import RestartInstance
 from workflows.instance.root import DisableRoot, EnableRoot
 from workflows.instance.settle import SettleInstance
@@ -14,6 +15,7 @@ RUNBOOKS: Sequence[type] = (
     CreateInstance,
     DeleteInstance,
     RestartInstance,
+    ResizeFlavor,
     SettleInstance,
     WatchInstance,
     EnableRoot,

@@ -1,79 +1,84 @@
-"""What every runbook shares: lock, admission, steps that are noted, close; and how it answers those who wait."""
+"""The frame of every runbook: lock, admission, close; and how it answers those who wait."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any, ClassVar, ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, ClassVar, NoReturn
 from uuid import UUID, uuid5
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, FailureError
 
-from workflows.domain.errors import REFUSALS, Expired, NotFound, Refused, innermost
-from workflows.domain.instance import InstanceStatus
-from workflows.domain.operation import (
+from contract.domain.errors import REFUSALS, Busy, Expired, NotFound, Refused, innermost
+from contract.domain.instance import InstanceStatus
+from contract.domain.kinds import KINDS
+from contract.domain.operation import (
     Admission,
     AdmissionRequest,
-    Close,
+    CloseOperation,
     CreateOrder,
     DeleteOrder,
-    Learnt,
+    MemberEnd,
+    MemberRequest,
     OperationKind,
     OperationState,
     Order,
-    StepNote,
+    StepsNote,
 )
-from workflows.names import CLOUD, RECORDS, lock_id
-from workflows.ports.guest import Health, Watching
-from workflows.ports.identities import GuestExpectation, Identities
-from workflows.ports.records import Records, Watches
-from workflows.steps import (
-    BOOT,
-    GUEST,
-    PING,
-    POLL,
-    PROMPT,
-    QUICK,
-    SURE,
-    GuestOf,
-    PlainVerb,
-    Steps,
-    ask_guest,
-    lost_fence,
-    sentence,
-    type_of,
-    until,
-)
+from contract.names import RECORDS, lock_id
+from contract.ports.records import Records
+from workflows.member import Member
+from workflows.step_log import StepLog
+from workflows.steps import PROMPT, SURE, Steps, lost_fence, sentence, type_of, until
+from workflows.waiting import start_when_free
 
 DELETION = "DeleteInstance"  # by its name: the frame knows none of the runbooks
 
-Asked = ParamSpec("Asked")
-Answer = TypeVar("Answer")
+
+@dataclass(frozen=True)
+class End:
+    """What an operation leaves: the status of its members, and where that is no good one, why."""
+
+    status: InstanceStatus | None
+    reason: str | None = None
+    deleted: bool = False
+    others: Mapping[UUID, "End"] = field(default_factory=dict)
+    """Members that end otherwise."""
+
+    def of(self, instance_id: UUID) -> MemberEnd:
+        """What is left of a member."""
+        end = self.others.get(instance_id, self)
+        return MemberEnd(instance_id=instance_id, status=end.status, deleted=end.deleted, reason=end.reason)
 
 
 class Runbook:
-    """The frame of an operation on a group: lock, admit, do, close.
+    """The frame of an operation on members of a group: lock, admit, do, close.
 
-    Whoever waits asks the update `admitted`. A deletion asks the update `delete`: it is admitted at any time, ends the
-    work at the running step, and goes on as `DeleteInstance` under the same lock.
+    A runbook says what is to be done, what a failure leads to (`give_up`), and how a member is put right when its run was
+    ended from outside (`settle`; `instance/settle.py` asks for it). Whoever waits asks the update `admitted`. A deletion asks
+    the update `delete`: it is admitted at any time, ends the work at the running step, and goes on as `DeleteInstance` under
+    the same lock.
     """
 
     kind: ClassVar[OperationKind]
 
     def __init__(self) -> None:
         self.steps = Steps()
+        self.members: Sequence[Member] = ()
+        self._log = StepLog(self._write)
         self._order: Order | None = None
         self._admission: Admission | None = None
         self._refusal: ApplicationError | None = None
-        self._running: str | None = None
-        self._done: list[str] = []
-        self._learnt: Learnt | None = None
-        self._failed = False  # whether the running step has failed
         self._failure: BaseException | None = None
         self._deletion: DeleteOrder | None = None
         self._deletion_admission: Admission | None = None
         self._door = asyncio.Lock()  # deletions are admitted one at a time
+
+    async def give_up(self, error: BaseException) -> End:
+        """What a failure or a cancel leads to; nothing else has taken over."""
+        return End(InstanceStatus.ACTIVE)
 
     # -- what others may ask -----------------------------------------------------------------------------------------
 
@@ -92,10 +97,18 @@ class Runbook:
 
     @workflow.update(name="delete")
     async def delete(self, order: DeleteOrder) -> Admission:
-        """Admit a deletion of what this run works on."""
+        """Admit a deletion of a member that this run works on; Busy for another one of the group.
+
+        What the work leaves of other members is put right after the deletion, as if the run had been ended from outside.
+        """
+        await workflow.wait_condition(lambda: self._admission is not None or self._refusal is not None)
+        working_on = {each.instance.id for each in self._admission.members} if self._admission else {order.instance_id}
+        if order.instance_id not in working_on:
+            raise Busy(f"Instance {order.instance_id} is not currently available for an action to be performed "
+                       f"(operation {self.kind.value} is running on another instance of its group).")  # fmt: skip
         admission = await self.accept_deletion(order)
-        caller, instance = order.caller, admission.instance
-        if order.instance_id != instance.id or not (caller.is_admin or caller.project_id == instance.project_id):
+        caller, project = order.caller, admission.members[0].instance.project_id
+        if not (caller.is_admin or caller.project_id == project):
             raise NotFound(f"Resource {order.instance_id} cannot be found.")
         return admission
 
@@ -113,23 +126,40 @@ class Runbook:
 
     # -- the way of a run --------------------------------------------------------------------------------------------
 
-    async def operate(self, order: Order, work: Callable[[], Awaitable[None]]) -> str | None:
-        """Open the operation and do the work; then answer everybody, and end as what it was or make way.
+    async def operate(self, order: Order, work: Callable[[], Awaitable[End]]) -> str | None:
+        """Open the operation, do the work and close it; then answer everybody, and end as what it was or make way.
 
         A run whose order is refused has not failed: nobody has to look at it. It completes, and returns the refusal.
         """
+        if order.waits_until is not None:
+            return await self._wait(order, order.waits_until)
         try:
             await self.open(order)
         except FailureError as error:
             await self._make_way()
             return self._refused(error)
+        self.steps.may_stop = KINDS[self.kind].cancellable
         try:
-            await work()
+            end = await work()
+            self.steps.point_of_no_return()
+            await self._close(OperationState.DONE, end)
         except (FailureError, asyncio.CancelledError) as error:
             await self._end_badly(error)
         await self._make_way()
         if self._failure is not None:
             raise self._failure
+        return None
+
+    async def _wait(self, order: Order, until: datetime) -> str | None:
+        """Wait for the lock instead of having it; whoever asks this run is told so."""
+        self._refusal = ApplicationError("this run waits for its lock", type="Refused", non_retryable=True)
+        self._tell(order)
+        try:
+            await start_when_free(self.kind, operation_id(order, self.kind), order, until)
+        except FailureError as error:
+            return self._refused(error)
+        finally:
+            await self.all_answered()
         return None
 
     def _refused(self, error: FailureError) -> str:
@@ -140,29 +170,31 @@ class Runbook:
         return text
 
     async def _end_badly(self, error: BaseException) -> None:
-        self.steps.may_stop = False  # the last writes only go forward
+        self.steps.point_of_no_return()
         await self.all_answered()
         if self._deletion is not None:
             return
         if lost_fence(error):  # somebody else works here now: touch nothing
             raise error
         try:
-            await self.give_up(error)
+            await self._close_failed(error, await self.give_up(error))
         except (FailureError, asyncio.CancelledError):
             await self.all_answered()
             if self._deletion is None:
                 raise
 
-    async def give_up(self, error: BaseException) -> None:
-        """What a failure or a cancel leads to; nothing else has taken over."""
-        await self.close_failed(error, InstanceStatus.ACTIVE)
-
     async def _make_way(self) -> None:
         """Answer everybody, and go on as the deletion that was admitted meanwhile, if one was."""
         await self.all_answered()  # the last await: a deletion that is being admitted must not be lost
         if self._deletion is not None:
-            deletion = self._deletion.model_copy(update={"expires_at": None, "quiet_at": self.steps.quiet_at})
+            deletion = self._deletion.model_copy(
+                update={"expires_at": None, "waits_until": None, "quiet_at": self.steps.quiet_at}
+            )
             workflow.continue_as_new(args=[deletion], workflow=DELETION)
+
+    async def all_answered(self) -> None:
+        """Wait until everybody who asked this run has been answered; a cancel does not shorten it."""
+        await until(workflow.all_handlers_finished)
 
     # -- lock and admission ------------------------------------------------------------------------------------------
 
@@ -171,50 +203,60 @@ class Runbook:
         self._order = order
         if workflow.info().workflow_id != lock_id(order.group):
             self.refuse(Refused(f"this runbook must run under the workflow id {lock_id(order.group)}"))
-        tell(
-            ProjectId=order.caller.project_id,
-            InstanceId=str(order.instance_id),
-            InstanceName=order.spec.name if isinstance(order, CreateOrder) else "",
-            OperationId=str(operation_id(order, self.kind)),
-            RequestId=order.caller.request_id,
-        )
+        self._tell(order)
         if order.expires_at is not None and workflow.now() > order.expires_at and not is_continued():
             self.refuse(Expired("nobody waits for this operation any more; nothing was touched"))
 
-    async def admit(self, order: Order, **more: Any) -> Admission:
-        """Have the records open the operation, or end the run with their refusal."""
+    def _tell(self, order: Order) -> None:
+        tell(
+            ProjectId=order.caller.project_id,
+            InstanceId=str(order.members[0]),
+            InstanceName=order.spec.name if isinstance(order, CreateOrder) else "",
+            OperationId=str(operation_id(order, self.kind)),
+            RequestId=order.caller.request_id,
+            Datastore=_datastore_of(order),
+        )
+
+    async def admit(self, order: Order, *members: MemberRequest) -> None:
+        """Have the records open the operation on its members, or end the run with their refusal."""
         try:
-            self._admission = await self.admission_of(order, self.kind, **more)
+            admission = await self.admission_of(order, self.kind, *members)
         except FailureError as error:
             self.refuse(error)
-        instance = self.admission.instance
-        tell(Datastore=instance.version.datastore, InstanceName=instance.name)
-        return self.admission
+        names = {each.instance.id: each.instance.name for each in admission.members}
+        self._log.open(admission.operation_id, admission.fence, names)
+        self.members = [
+            Member(each.instance, each.interrupted, admission.operation_id, admission.fence, self.steps, self._log)
+            for each in admission.members
+        ]
+        first = admission.members[0].instance
+        if not _datastore_of(order):
+            tell(Datastore=first.version.datastore, InstanceName=first.name)
+        self._admission = admission
 
     async def open(self, order: Any) -> None:
         """Lock and admit."""
         self.lock(order)
         await self.admit(order)
 
-    async def admission_of(self, order: Order, kind: OperationKind, **more: Any) -> Admission:
-        """Ask the records to admit an operation in the name of this run."""
+    async def admission_of(self, order: Order, kind: OperationKind, *members: MemberRequest) -> Admission:
+        """Ask the records to admit an operation in the name of this run; on members as the order names them, or as told."""
         info = workflow.info()
         request = AdmissionRequest(
             kind=kind,
             operation_id=operation_id(order, kind),
-            instance_id=order.instance_id,
+            members=members or tuple(MemberRequest(instance_id=each) for each in order.members),
             group_id=order.group,
             caller=order.caller,
             expires_at=order.expires_at,
             workflow_id=info.workflow_id,
             run_id=info.run_id,
             first_execution_run_id=info.first_execution_run_id,
-            **more,
         )
         # a run that goes on from another was admitted there: nobody waits, and nothing may come between
         return await Steps().ask(RECORDS, SURE if is_continued() else PROMPT, Records.admit, request)
 
-    def refuse(self, error: BaseException) -> None:
+    def refuse(self, error: BaseException) -> NoReturn:
         """End the run before anything was touched; those who wait hear why."""
         cause = innermost(error)
         if not (isinstance(cause, ApplicationError) and cause.non_retryable):
@@ -225,125 +267,38 @@ class Runbook:
         raise self._refusal from None
 
     @property
-    def admission(self) -> Admission:
-        """The records' answer; only asked after it was given."""
-        if self._admission is None:
-            raise Refused("the operation was not admitted")
-        return self._admission
+    def member(self) -> Member:
+        """The one member of an operation on one instance."""
+        (only,) = self.members
+        return only
 
-    @property
-    def fence(self) -> int:
-        """The operation's number among those of its group."""
-        return self.admission.fence
-
-    @property
-    def instance_id(self) -> UUID:
-        """The instance that the operation touches."""
-        return self.admission.instance.id
-
-    # -- steps -------------------------------------------------------------------------------------------------------
-
-    async def cloud(self, step: PlainVerb[Asked, Answer], *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
-        """Have OpenStack do one step; a wait (`require_…`) is asked again until it is over."""
-        patience = POLL if step.__name__.startswith("require_") else QUICK
-        async with self.step(step.__name__):
-            return await self.steps.ask(CLOUD, patience, step, *args, **kwargs)
-
-    async def guest(self, step: PlainVerb[Asked, Answer], *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
-        """Have the instance's guest do one step."""
-        async with self.step(step.__name__):
-            return await ask_guest(self._guest, GUEST, step, *args, **kwargs)
-
-    async def guest_at_boot(self, step: PlainVerb[Asked, Answer], *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
-        """Have the guest do its first step, as soon as its server has booted."""
-        async with self.step(step.__name__):
-            return await ask_guest(self._guest, BOOT, step, *args, **kwargs)
-
-    async def health(self) -> Health:
-        """Ask the guest how its engine is; one that is away is found out soon."""
-        async with self.step("get_health"):
-            return await ask_guest(self._guest, PING, Watching.get_health)
-
-    @asynccontextmanager
-    async def step(self, name: str) -> AsyncIterator[None]:
-        """Note the step; one that fails is told as such when the next one begins."""
-        await self.begin(name)
-        try:
-            yield
-        except FailureError:
-            self._failed = True
-            raise
-
-    @property
-    def _guest(self) -> GuestOf:
-        return GuestOf(self.steps, self.instance_id)
-
-    async def expect_guest(self) -> int:
-        """Let the guest of the server that is built next enrol, and whoever was the guest before no more."""
-        async with self.step("expect_guest"):
-            expectation = GuestExpectation(instance_id=self.instance_id, operation_id=self.admission.operation_id,
-                                           fence=self.fence)  # fmt: skip
-            return await self.steps.ask(RECORDS, QUICK, Identities.expect_guest, expectation)
-
-    async def start_watch(self) -> None:
-        """Have somebody look after the instance from now on."""
-        async with self.step("start_watch"):
-            await self.steps.ask(RECORDS, QUICK, Watches.start_watch, self.instance_id)
-
-    async def begin(self, name: str) -> None:
-        """Note that the running step has ended and this one begins: for the tenant, and on the run's page."""
-        ended, self._running = self._running, name.replace("_", " ")
-        failed, self._failed = self._failed, False
-        if ended:
-            self._done.append(f"{ended} {'✗' if failed else '✓'}")
-        self._show()
-        await self._note(StepNote(operation_id=self.admission.operation_id, fence=self.fence, ended=ended, failed=failed,
-                                  begins=self._running, learnt=self._learnt))  # fmt: skip
-        self._learnt = None
-
-    async def _note(self, note: StepNote) -> None:
-        await self.steps.ask(RECORDS, SURE, Records.note_step, note)
-
-    def learn(self, **what: Any) -> None:
-        """Have the next note carry what a step found out."""
-        known = self._learnt.model_dump(exclude_none=True) if self._learnt else {}
-        self._learnt = Learnt(**{**known, **what})
-
-    def _show(self) -> None:
-        lines = [f"- {step}" for step in self._done]
-        if self._running:
-            lines.append(f"- **{self._running}** …")
-        workflow.set_current_details("\n".join(lines))
+    async def _write(self, note: StepsNote) -> None:
+        await Steps().ask(RECORDS, SURE, Records.note_steps, note)
 
     # -- close -------------------------------------------------------------------------------------------------------
 
-    async def close(
-        self, state: OperationState, status: InstanceStatus | None, *, reason: str | None = None, deleted: bool = False
-    ) -> None:
-        """Write the last word; what was learnt since the last note goes first."""
-        if self._learnt is not None or self._running:
-            await self._note(StepNote(operation_id=self.admission.operation_id, fence=self.fence, ended=self._running,
-                                      failed=self._failed, learnt=self._learnt))  # fmt: skip
-        if self._running:
-            self._done.append(f"{self._running} {'✗' if self._failed else '✓'}")
-        self._running = reason
-        self._show()
-        word = Close(operation_id=self.admission.operation_id, fence=self.fence, state=state, status=status,
-                     reason=reason, deleted=deleted)  # fmt: skip
+    async def _close(self, state: OperationState, end: End) -> None:
+        """Write the last word, with what is new of the steps."""
+        last = await self._log.last()
+        self._log.show(end.reason)
+        ends = tuple(end.of(each.id) for each in self.members)
+        word = CloseOperation(**dict(last), state=state, reason=end.reason, ends=ends)
         await self.steps.ask(RECORDS, SURE, Records.close, word)
 
-    async def close_failed(self, error: BaseException, status: InstanceStatus, reason: str | None = None) -> None:
+    async def _close_failed(self, error: BaseException, end: End) -> None:
         """Close with the reason, and with what the instance is now; the run then ends as what it was."""
-        why = reason or sentence(error)
+        why = end.reason or sentence(error)
         cancelled = isinstance(error, asyncio.CancelledError)
         state = OperationState.CANCELLED if cancelled else OperationState.FAILED
-        await self.close(state, status, reason=why)
+        await self._close(state, replace(end, reason=why, deleted=False))
         kind = type_of(error) or "Failed"
         self._failure = error if cancelled else ApplicationError(why, type=kind, non_retryable=True)
 
-    async def all_answered(self) -> None:
-        """Wait until everybody who asked this run has been answered; a cancel does not shorten it."""
-        await until(workflow.all_handlers_finished)
+
+def _datastore_of(order: Order) -> str:
+    """The datastore of an order that brings its version from the catalogue, as the API's do."""
+    version = order.spec.version if isinstance(order, CreateOrder) else None
+    return version.datastore if version else ""
 
 
 def tell(**attributes: str) -> None:
@@ -358,7 +313,7 @@ def is_continued() -> bool:
 
 
 def operation_id(order: Order, kind: OperationKind) -> UUID:
-    """The operation's id: the asker's, or for operators and programs that gave none one of the run's own.
+    """The operation's id: the caller's, or for operators and programs that gave none one of the run's own.
 
     A creation and the deletion that takes over from it are of one run, and must not share it.
     """

@@ -12,10 +12,10 @@ from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 from temporalio.exceptions import TimeoutError as StepTimedOut
 
-from workflows.answers import from_guest
-from workflows.clear_text import ClearText
-from workflows.domain.errors import GuestProtocolError, innermost
-from workflows.names import CLOUD, guest_queue
+from contract.domain.errors import GuestProtocolError, innermost
+from contract.names import CLOUD, guest_queue
+from contract.wire.answers import from_guest
+from contract.wire.clear_text import ClearText
 
 Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")
@@ -69,8 +69,15 @@ POLL = Patience(attempts=400, interval_seconds=0.1, longest_seconds=2, growth=1.
 POLL_LONG = Patience(attempts=900, interval_seconds=0.1, longest_seconds=2, growth=1.3)  # half an hour, to tear down
 BEAT = 15  # seconds: a guest that says nothing for so long has ended, and the step is tried again
 BOOT = Patience(attempts=5, attempt_seconds=60, pickup_seconds=600, heartbeat_seconds=BEAT)  # Nova's boot included
+# a large volume that has to be checked first; its guest is heard of meanwhile
+VOLUME = Patience(attempts=5, attempt_seconds=6 * 3600, pickup_seconds=600, heartbeat_seconds=BEAT)
 GUEST = Patience(attempts=5, attempt_seconds=60, pickup_seconds=30, heartbeat_seconds=BEAT)
+YEARS = 10 * 365 * 24 * 3600  # Temporal wants a number
+# a job of hours: followed as long as it is heard of; its guest may be away for ten minutes, and die a hundred times
+JOB = Patience(attempts=100, attempt_seconds=YEARS, pickup_seconds=600, heartbeat_seconds=BEAT)
 
+# whether a guest is there: one whose gateway was restarted, or that was killed at this step, comes back in time
+REACH = Patience(attempts=2, attempt_seconds=8, pickup_seconds=30, once_more=False)
 # silence is what these two are to find out, soon
 WATCH = Patience(attempts=1, attempt_seconds=3900, pickup_seconds=30, heartbeat_seconds=36, once_more=False)
 PING = Patience(attempts=1, attempt_seconds=8, pickup_seconds=8, once_more=False)
@@ -97,6 +104,10 @@ class Steps:
         self.quiet_at: datetime | None = None
         """When nothing can happen any more of what the cloud was asked for and was not waited for."""
         self._taken_over = False
+
+    def point_of_no_return(self) -> None:
+        """From here a cancel is not heeded: what comes only goes forward."""
+        self.may_stop = False
 
     def hand_over(self) -> None:
         """End the work at the running step: a deletion has taken over."""

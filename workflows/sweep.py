@@ -2,9 +2,9 @@
 
 from temporalio import workflow
 
-from workflows.clear_text import ClearText
-from workflows.names import RECORDS
-from workflows.ports.records import SweepOrder, Sweeps
+from contract.names import RECORDS
+from contract.ports.records import SweepOrder, Sweeps
+from contract.wire.clear_text import ClearText
 from workflows.steps import Patience
 
 TURNS = 50  # of the activity: one at each restart of the worker, and each hour

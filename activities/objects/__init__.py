@@ -4,8 +4,8 @@ from activities.objects.swift import SwiftTickets
 from activities.openstack.connection import Connections
 from activities.openstack.objects import SwiftContainers
 from activities.settings import ActivitySettings
-from workflows.keyring import Keyring
-from workflows.ports.tickets import Tickets
+from contract.keys.keyring import Keyring
+from contract.ports.tickets import Tickets
 
 
 def open_tickets(settings: ActivitySettings, keyring: Keyring, connections: Connections) -> Tickets:

@@ -24,9 +24,9 @@ from temporalio import activity
 
 from activities.objects.sealed import read_ca, seal
 from activities.settings import ActivitySettings
-from workflows.domain.errors import BadRequest, Unsupported
-from workflows.keyring import Keyring
-from workflows.ports.tickets import KeyRotation, Right, S3Access, Ticket, TicketContent, TicketOrder, Tickets
+from contract.domain.errors import BadRequest, Unsupported
+from contract.keys.keyring import Keyring
+from contract.ports.tickets import KeyRotation, Right, S3Access, Ticket, TicketContent, TicketOrder, Tickets
 
 ACTIONS = {
     Right.READ: ("s3:GetObject",),
@@ -150,9 +150,9 @@ class S3Tickets(Tickets):
     def _require_narrowed(self, bucket: str, credentials: Credentials) -> None:
         """Prove that the policy counts: a store that ignores it would give away all that the service may do."""
         keys = StaticProvider(credentials.access_key, credentials.secret_key, credentials.session_token)
-        thief = open_client(self._settings, keys, self._http)
+        outsider = open_client(self._settings, keys, self._http)
         try:
-            next(thief.list_objects(bucket), None)
+            next(outsider.list_objects(bucket), None)
         except S3Error as error:
             if error.code == "AccessDenied":
                 return

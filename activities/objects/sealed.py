@@ -3,9 +3,9 @@
 from datetime import datetime
 
 from activities.settings import ActivitySettings
-from workflows.keyring import Keyring
-from workflows.ports.tickets import Ticket, TicketContent, TicketOrder
-from workflows.sealing import SecretBox
+from contract.keys.keyring import Keyring
+from contract.keys.sealing import SecretBox
+from contract.ports.tickets import Ticket, TicketContent, TicketOrder
 
 
 def seal(keyring: Keyring, order: TicketOrder, content: TicketContent, expires: datetime) -> Ticket:

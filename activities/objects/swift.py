@@ -18,9 +18,9 @@ from temporalio import activity
 from activities.objects.sealed import read_ca, seal
 from activities.openstack.objects import ContainerKeys, SwiftContainers
 from activities.settings import ActivitySettings
-from workflows.domain.errors import BadRequest
-from workflows.keyring import Keyring, NotOurs
-from workflows.ports.tickets import KeyRotation, Right, SwiftAccess, Ticket, TicketContent, TicketOrder, Tickets
+from contract.domain.errors import BadRequest
+from contract.keys.keyring import Keyring, NotOurs
+from contract.ports.tickets import KeyRotation, Right, SwiftAccess, Ticket, TicketContent, TicketOrder, Tickets
 
 METHODS = {Right.READ: ("GET",), Right.WRITE: ("PUT", "DELETE")}  # HEAD goes with GET and with PUT
 FIRST = "first"  # the same for all who meet a new container at once: each of their tickets is good

@@ -4,31 +4,85 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from keystoneauth1 import exceptions as transport
 from openstack import exceptions as said
 
-from workflows.domain.errors import BadRequest, QuotaExceeded
+from contract.domain.errors import BadRequest, CloudFailed, Failed, QuotaExceeded
 
-_REFUSED = {400, 403, 409, 413}
+# a 4xx that passes by itself: a login that ran out, a request that was too slow, a conflict, a lock, a limit of the rate
+PASSES = {401, 408, 409, 423, 425, 429}
+# conflicts that stay: Neutron says with the same 409 that something is in use just now
+STAYS = {"IpAddressInUse", "IpAddressAlreadyAllocated", "IpAddressGenerationFailure", "MacAddressInUse",
+         "ExternalIpAddressExhausted", "ExternalGatewayForFloatingIPNotFound"}  # fmt: skip
+# Nova says it with 403, Cinder with 413, Neutron with 409, and oslo.limit does not call it a quota
+QUOTA = re.compile(r"quota|over (a |the )?limit", re.IGNORECASE)
+QUOTA_STATUS = {400, 403, 409, 413}
+RATE = re.compile(r"rate.?limit|too many requests", re.IGNORECASE)
+URL = re.compile(r"\b[a-z]+://\S+")
 
 
 @contextmanager
 def translated(doing: str) -> Iterator[None]:
-    """Refuse what cannot be helped; let everything else through, to be tried again.
+    """Raise BadRequest or QuotaExceeded for what cannot be helped, CloudFailed for what may pass when it is tried again.
 
-    `doing` completes the sentence "could not …" for the user.
+    `doing` completes the sentence "could not …" for the user, who sees no address of the cloud's own.
     """
     try:
         yield
     except said.HttpException as error:
-        status, text = error.status_code or 0, _detail(error)
-        # Nova says it with 403, Cinder with 413, Neutron with 409: only the word is common to all.
-        if re.search(r"quota", text, re.IGNORECASE) and status in _REFUSED:
-            raise QuotaExceeded(f"could not {doing}: the cloud's own quota is used up: {text}") from error
-        if status in {400, 403}:
-            raise BadRequest(f"could not {doing}: {text}") from error
-        raise
+        raise _meaning(doing, error) from error
+    except (said.SDKException, transport.ClientException, transport.ImpliedVersionMismatch) as error:
+        raise CloudFailed(f"could not {doing}: {_silence(error)}") from error
+
+
+def _meaning(doing: str, error: said.HttpException) -> Failed:
+    status, text = error.status_code or 0, _detail(error)
+    if status in QUOTA_STATUS and QUOTA.search(text) and not RATE.search(text):
+        return QuotaExceeded(f"could not {doing}: the cloud's own quota is used up: {text}")
+    if _is_final(error, status, text):
+        return BadRequest(f"could not {doing}: {text}")
+    if status >= 500:  # the text is for whoever runs the cloud, who finds it in the failure's cause
+        return CloudFailed(f"could not {doing}: OpenStack answered {status}")
+    return CloudFailed(f"could not {doing}: OpenStack answered {status}: {text}")
+
+
+def _is_final(error: said.HttpException, status: int, text: str) -> bool:
+    if not 400 <= status < 500 or RATE.search(text):
+        return False
+    if status == 404:  # of a proxy, where a service is being restarted, and not of the service
+        return "json" in _content_type(error) or "could not be found" in text
+    return status not in PASSES or _neutron_type(error) in STAYS
+
+
+def _content_type(error: said.HttpException) -> str:
+    return "" if error.response is None else str(error.response.headers.get("content-type", ""))
+
+
+def _neutron_type(error: said.HttpException) -> str:
+    """The name of Neutron's own exception; empty where another service answered."""
+    try:
+        body = error.response.json() if error.response is not None else {}
+    except ValueError:
+        return ""
+    fault = body.get("NeutronError") if isinstance(body, dict) else None
+    return str(fault.get("type", "")) if isinstance(fault, dict) else ""
 
 
 def _detail(error: said.HttpException) -> str:
-    text = str(error.details or error.message or error)
-    return text.strip().rstrip(".")
+    text = URL.sub("…", str(error.details or error.message or error))
+    return " ".join(text.split()).rstrip(".")
+
+
+def _silence(error: Exception) -> str:
+    """In words, why there is no answer."""
+    if isinstance(error, transport.ConnectTimeout):
+        return "OpenStack did not answer in time"
+    if isinstance(error, transport.SSLError):
+        return "OpenStack's certificate is not trusted"
+    if isinstance(error, transport.ConnectionError):
+        return "OpenStack cannot be reached"
+    if isinstance(error, transport.HttpError):
+        return f"OpenStack's identity service answered {error.http_status}"
+    if isinstance(error, transport.CatalogException):
+        return "OpenStack's catalogue has no endpoint for it"
+    return f"OpenStack's answer was not understood ({type(error).__name__})"

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from activities.openstack.connection import PREFIX, Connections
+from activities.openstack.connection import Connections, instance_of
 from activities.openstack.errors import translated
-from activities.openstack.flavors import offered_flavors
+from activities.openstack.flavors import flavor_of, offered_flavors
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Leftovers:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
+    @translated("list what carries our tag")
     def list_tagged(self) -> list[Leftover]:
         """Return all resources whose name is one of ours."""
-        with translated("list what carries our tag"):
-            return list(self._tagged())
+        return list(self._tagged())
 
     def _tagged(self) -> Iterator[Leftover]:
         conn = self._connections.get()
@@ -43,11 +43,11 @@ class Leftovers:
         for kind, found in kinds.items():
             for each in found:
                 tag = (each.description if kind == "floating ip" else each.name) or ""  # floating IPs have no name
-                if tag.startswith(PREFIX):
-                    yield Leftover(kind, each.id, tag.removeprefix(PREFIX))
+                if (instance_id := instance_of(tag)) is not None:
+                    yield Leftover(kind, each.id, instance_id)
 
     def delete_leftover(self, leftover: Leftover) -> None:
-        """Ask for one resource to be deleted; content when it is gone."""
+        """Ask for one resource to be deleted; no error if it is gone."""
         conn = self._connections.get()
         delete = {
             "server": conn.compute.delete_server,
@@ -60,25 +60,15 @@ class Leftovers:
         with translated(f"delete the {leftover.kind} {leftover.id}"):
             delete(leftover.id, ignore_missing=True)
 
+    @translated("list the flavors")
     def list_flavors(self) -> list[dict[str, Any]]:
         """Return Nova's flavors as the records keep them."""
-        with translated("list the flavors"):
-            return [
-                {
-                    "id": each.id,
-                    "name": each.name,
-                    "ram_mib": each.ram,
-                    "vcpus": each.vcpus,
-                    "disk_gib": each.disk or 0,
-                    "ephemeral_gib": each.ephemeral or 0,
-                }
-                for each in offered_flavors(self._connections.get())
-            ]
+        return [flavor_of(each).model_dump() for each in offered_flavors(self._connections.get())]
 
+    @translated("list the volume types")
     def list_volume_types(self) -> list[dict[str, Any]]:
         """Return Cinder's volume types as the records keep them."""
-        with translated("list the volume types"):
-            return [
-                {"id": each.id, "name": each.name, "is_public": bool(each.is_public), "description": each.description}
-                for each in self._connections.get().block_storage.types()
-            ]
+        return [
+            {"id": each.id, "name": each.name, "is_public": bool(each.is_public), "description": each.description}
+            for each in self._connections.get().block_storage.types()
+        ]

@@ -6,15 +6,16 @@ openstacksdk's `find_…` puts it into one as it is: `..` or `?all_tenants=1` wo
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from workflows.domain.errors import BadRequest
+from contract.domain.errors import BadRequest
+from contract.domain.fact import is_uuid
 
 
 def by_id_or_name(list_them: Callable[..., Iterable[Any]], wanted: str) -> Any:
     """Return the thing of this id, else of this name, or None; BadRequest for a name that several have.
 
-    `list_them` lists by a filter in the query, as `conn.network.networks(name=…)` does.
+    `list_them` lists things whose ids are UUIDs by a filter in the query, as `conn.network.networks(name=…)` does.
     """
-    for key in ("id", "name"):
+    for key in ("id", "name") if is_uuid(wanted) else ("name",):
         found = [each for each in list_them(**{key: wanted}) if getattr(each, key) == wanted]
         if len(found) > 1:
             raise BadRequest(f"'{wanted}' is the name of several: use an id")

@@ -2,71 +2,79 @@
 
 import ipaddress
 from typing import Any
-from uuid import UUID
 
 from openstack import exceptions as said
 from openstack.connection import Connection
+from temporalio import activity
 
-from activities.openstack.connection import Connections, name_of
+from activities.openstack.connection import Connections, name_of, name_of_part
 from activities.openstack.errors import translated
 from activities.openstack.lookup import by_id_or_name
-from workflows.domain.errors import BadRequest, NotYet
-from workflows.domain.instance import Address
-from workflows.ports.cloud import FloatingIpOrder, Port, ResourceOrder
+from contract.domain.errors import BadRequest, NotYet
+from contract.domain.instance import Address
+from contract.domain.resources import Belongings, ResourceKind
+from contract.ports.cloud import FloatingIpOrder, Networks, Port, ResourceOrder
 
 
-class NeutronNetworks:
+class NeutronNetworks(Networks):
     """Names derive from the instance id, so a retry finds what a lost answer left behind."""
 
     def __init__(self, connections: Connections, external_network: str) -> None:
         self._connections = connections
         self._external_network = external_network
 
+    @activity.defn
+    @translated("open the database's port")
     def create_security_group(self, order: ResourceOrder) -> str:
         """Find or make the group, then the rules that it lacks."""
         network, name = self._connections.get().network, name_of(order.instance_id)
-        with translated("open the database's port"):
-            group = _first(network.security_groups(name=name)) or network.create_security_group(
-                name=name, description=f"database {order.instance_id}"
+        group = _first(network.security_groups(name=name)) or network.create_security_group(
+            name=name, description=f"database {order.instance_id}"
+        )
+        there = {
+            (each.port_range_min, each.remote_group_id or _canonical(each.remote_ip_prefix))
+            for each in network.security_group_rules(security_group_id=group.id, direction="ingress")
+        }
+        cidrs = {_canonical(each) for each in order.access.allowed_cidrs or ("0.0.0.0/0",)}
+        wanted = {
+            (port.number, remote) for port in order.ports for remote in ({str(group.id)} if port.inside else cidrs)
+        }
+        for port, remote in sorted(wanted - there):
+            network.create_security_group_rule(
+                security_group_id=group.id,
+                direction="ingress",
+                ether_type="IPv6" if ":" in remote else "IPv4",
+                protocol="tcp",
+                port_range_min=port,
+                port_range_max=port,
+                **{"remote_ip_prefix" if remote in cidrs else "remote_group_id": remote},
             )
-            there = {
-                _canonical(each.remote_ip_prefix)
-                for each in network.security_group_rules(security_group_id=group.id, direction="ingress")
-            }
-            for cidr in {_canonical(each) for each in order.access.allowed_cidrs or ("0.0.0.0/0",)} - there:
-                network.create_security_group_rule(
-                    security_group_id=group.id,
-                    direction="ingress",
-                    ether_type="IPv6" if ":" in cidr else "IPv4",
-                    protocol="tcp",
-                    port_range_min=order.database_port,
-                    port_range_max=order.database_port,
-                    remote_ip_prefix=cidr,
-                )
         return str(group.id)
 
+    @activity.defn
+    @translated("make the network port")
     def create_port(self, order: ResourceOrder) -> Port:
         """Find or make the port; of several of its name the oldest is kept."""
         conn, name = self._connections.get(), name_of(order.instance_id)
-        with translated("make the network port"):
-            ports = sorted(conn.network.ports(name=name), key=lambda each: each.created_at or "")
-            port = ports[0] if ports else conn.network.create_port(**_port(conn, order, name))
-            for double in ports[1:]:
-                conn.network.delete_port(double)
+        ports = sorted(conn.network.ports(name=name), key=lambda each: each.created_at or "")
+        port = ports[0] if ports else conn.network.create_port(**_port(conn, order, name))
+        for double in ports[1:]:
+            conn.network.delete_port(double)
         addresses = [
             Address(address=each["ip_address"], type="private", network=str(port.network_id)) for each in port.fixed_ips
         ]
         return Port(id=port.id, addresses=tuple(addresses))
 
+    @activity.defn
+    @translated("give the database a public address")
     def create_floating_ip(self, order: FloatingIpOrder) -> Address:
         """Find or make the address that is bound to the port."""
         network = self._connections.get().network
-        with translated("give the database a public address"):
-            found = _first(network.ips(port_id=order.port_id)) or network.create_ip(
-                floating_network_id=self._external(),
-                port_id=order.port_id,
-                description=name_of(order.instance_id),
-            )
+        found = _first(network.ips(port_id=order.port_id)) or network.create_ip(
+            floating_network_id=self._external(),
+            port_id=order.port_id,
+            description=name_of(order.instance_id),
+        )
         return Address(address=found.floating_ip_address, type="public", network=str(found.floating_network_id))
 
     def _external(self) -> str:
@@ -79,31 +87,35 @@ class NeutronNetworks:
             raise BadRequest("there is no external network to give the database a public address from")
         return str(found.id)
 
-    def delete_floating_ips_of(self, instance_id: UUID) -> None:
+    @activity.defn
+    @translated("delete the public address")
+    def delete_floating_ips_of(self, belongings: Belongings) -> None:
         """Delete what is described by the instance's name."""
         network = self._connections.get().network
-        with translated("delete the public address"):
-            for each in network.ips(description=name_of(instance_id)):
-                network.delete_ip(each)
+        for each in network.ips(description=name_of(belongings.instance_id)):
+            network.delete_ip(each)
 
-    def delete_ports_of(self, instance_id: UUID) -> None:
-        """Delete every port of the instance's name."""
-        network, name = self._connections.get().network, name_of(instance_id)
-        with translated("delete the network port"):
-            for each in network.ports(name=name):
-                network.delete_port(each)
-            if _first(network.ports(name=name)) is not None:
-                raise NotYet(f"the port of {instance_id} is being deleted")
+    @activity.defn
+    @translated("delete the network port")
+    def delete_ports_of(self, belongings: Belongings) -> None:
+        """Delete every port of the instance."""
+        network = self._connections.get().network
+        names = [name_of_part(part) for part in belongings.parts(ResourceKind.PORT)]
+        for each in network.ports(name=names):
+            network.delete_port(each)
+        if _first(network.ports(name=names)) is not None:
+            raise NotYet(f"the port of {belongings.instance_id} is being deleted")
 
-    def delete_security_groups_of(self, instance_id: UUID) -> None:
+    @activity.defn
+    @translated("delete the security group")
+    def delete_security_groups_of(self, belongings: Belongings) -> None:
         """Delete every security group of the instance's name; one still in use is not yet."""
         network = self._connections.get().network
-        with translated("delete the security group"):
-            for each in network.security_groups(name=name_of(instance_id)):
-                try:
-                    network.delete_security_group(each)
-                except said.ConflictException as error:
-                    raise NotYet(f"security group {each.id} is in use") from error
+        for each in network.security_groups(name=name_of(belongings.instance_id)):
+            try:
+                network.delete_security_group(each)
+            except said.ConflictException as error:
+                raise NotYet(f"security group {each.id} is in use") from error
 
 
 def _canonical(cidr: str | None) -> str:

@@ -36,24 +36,24 @@ class SwiftContainers:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
+    @translated("find the object store")
     def endpoint(self) -> str:
         """Return the account's URL, as Keystone's catalogue tells it."""
-        with translated("find the object store"):
-            return str(self._connections.get().object_store.get_endpoint()).rstrip("/")
+        return str(self._connections.get().object_store.get_endpoint()).rstrip("/")
 
+    @translated("look at the container")
     def find_keys(self, container: str) -> ContainerKeys | None:
         """Return what the container has, or None if there is no container."""
-        with translated("look at the container"):
-            try:
-                found = self._ask("HEAD", container, {}).headers
-            except said.NotFoundException:
-                return None
+        try:
+            found = self._ask("HEAD", container, {}).headers
+        except said.NotFoundException:
+            return None
         return ContainerKeys(found.get(_NAME, ""), found.get(_KEY, ""))
 
+    @translated("prepare the container")
     def put_keys(self, container: str, keys: ContainerKeys, before: str = "") -> None:
         """Make the container if it is missing, and set both keys in one request; an empty one is removed."""
-        with translated("prepare the container"):
-            self._ask("PUT", container, {_NAME: keys.name, _KEY: keys.key, _KEY_BEFORE: before})
+        self._ask("PUT", container, {_NAME: keys.name, _KEY: keys.key, _KEY_BEFORE: before})
 
     def _ask(self, method: str, container: str, headers: dict[str, str]) -> Any:
         store = self._connections.get().object_store

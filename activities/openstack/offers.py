@@ -4,39 +4,49 @@ import ipaddress
 from typing import Any
 
 from openstack.connection import Connection
+from temporalio import activity
 
 from activities.openstack.connection import Connections
 from activities.openstack.errors import translated
-from activities.openstack.flavors import offered_flavors
+from activities.openstack.flavors import flavor_of, offered_flavors
 from activities.openstack.lookup import by_id_or_name
-from workflows.domain.errors import BadRequest
-from workflows.domain.instance import CloudOffer, DatastoreVersion, Flavor, InstanceSpec
-from workflows.ports.cloud import OfferRequest
+from contract.domain.errors import BadRequest
+from contract.domain.instance import CloudOffer, DatastoreVersion, Flavor, InstanceSpec
+from contract.ports.cloud import FlavorRequest, OfferRequest, Offers
 
 
-class OrderChecks:
+class CheckedOffers(Offers):
     """Resolves the names of one order; each check raises BadRequest naming the field's value."""
 
     def __init__(self, connections: Connections, default_network: str) -> None:
         self._connections = connections
         self._default_network = default_network
 
-    def check(self, request: OfferRequest) -> CloudOffer:
+    @activity.defn
+    @translated("check the order")
+    def check_order(self, request: OfferRequest) -> CloudOffer:
         """Return ids for names; nothing is made or changed."""
         conn, spec = self._connections.get(), request.spec
-        with translated("check the order"):
-            flavor = _flavor(conn, spec.flavor)
-            _check_zone(conn, spec.availability_zone)
-            network = self._network(conn, request)
-            subnet = _subnet(conn, network, spec)
-            return CloudOffer(
-                flavor=flavor,
-                image_id=_image(conn, spec.version),
-                network_id=network.id,
-                network_name=network.name,
-                subnet_id=subnet,
-                volume_type=_volume_type(conn, spec.volume_type),
-            )
+        flavor = _flavor(conn, spec.flavor)
+        _check_zone(conn, spec.availability_zone)
+        network = self._network(conn, request)
+        subnet = _subnet(conn, network, spec)
+        image = _image(conn, spec.version)
+        _check_fits(flavor, image)
+        return CloudOffer(
+            flavor=flavor,
+            image_id=str(image.id),
+            network_id=network.id,
+            network_name=network.name,
+            subnet_id=subnet,
+            volume_type=_volume_type(conn, spec.volume_type),
+        )
+
+    @activity.defn
+    @translated("look at the flavor")
+    def check_flavor(self, request: FlavorRequest) -> Flavor:
+        """Look it up."""
+        return _flavor(self._connections.get(), request.flavor)
 
     def _network(self, conn: Connection, request: OfferRequest) -> Any:
         wanted = _wanted_network(conn, request.spec)
@@ -89,15 +99,7 @@ def _flavor(conn: Connection, wanted: str) -> Flavor:
     named = [each for each in listed if each.id == wanted] or [each for each in listed if each.name == wanted]
     if not named:
         raise BadRequest(f"flavor '{wanted}' cannot be found")
-    found = named[0]
-    return Flavor(
-        id=found.id,
-        name=found.name,
-        ram_mib=found.ram,
-        vcpus=found.vcpus,
-        disk_gib=found.disk or 0,
-        ephemeral_gib=found.ephemeral or 0,
-    )
+    return flavor_of(named[0])
 
 
 def _check_zone(conn: Connection, wanted: str | None) -> None:
@@ -106,8 +108,20 @@ def _check_zone(conn: Connection, wanted: str | None) -> None:
         raise BadRequest(f"availability zone '{wanted}' cannot be found")
 
 
-def _image(conn: Connection, version: DatastoreVersion | None) -> str:
-    """Return the id of the version's image: by id or name, else the newest that has all of its tags."""
+def _check_fits(flavor: Flavor, image: Any) -> None:
+    """Raise BadRequest for a flavor that is too small for the image; a root disk of 0 GB is as large as the image needs."""
+    if flavor.ram_mib < (image.min_ram or 0):
+        raise BadRequest(
+            f"flavor '{flavor.name}' has {flavor.ram_mib} MB of memory; this datastore needs {image.min_ram}"
+        )
+    if 0 < flavor.disk_gib < (image.min_disk or 0):
+        raise BadRequest(
+            f"flavor '{flavor.name}' has a disk of {flavor.disk_gib} GB; this datastore needs {image.min_disk}"
+        )
+
+
+def _image(conn: Connection, version: DatastoreVersion | None) -> Any:
+    """Return the version's image: by id or name, else the newest that has all of its tags."""
     if version is None:
         raise BadRequest("the order names no datastore version")
     if version.image:
@@ -117,7 +131,7 @@ def _image(conn: Connection, version: DatastoreVersion | None) -> str:
         tagged = list(conn.image.images(tag=list(version.image_tags), sort="created_at:desc"))
     if not tagged or tagged[0].status != "active":
         raise BadRequest(f"the image of datastore version '{version.name}' is missing or not active")
-    return str(tagged[0].id)
+    return tagged[0]
 
 
 def _volume_type(conn: Connection, wanted: str | None) -> str | None:

@@ -1,19 +1,27 @@
 """The port `Servers`, over Nova."""
 
+import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
-from activities.openstack.connection import Connections, name_of
+from temporalio import activity
+
+from activities.openstack.connection import Connections, name_of, name_of_part
 from activities.openstack.errors import translated
+from activities.openstack.flavors import flavor_of
 from activities.openstack.userdata import cloud_config
-from workflows.domain.errors import NotYet, ResourceFailed
-from workflows.domain.guest import GuestBoot
-from workflows.domain.instance import ServerState
-from workflows.enrolment import ticket_for
-from workflows.keyring import Keyring
-from workflows.ports.cloud import ResourceOrder, ServerOrder
+from contract.domain.errors import NotYet, ResourceFailed
+from contract.domain.guest import GuestBoot
+from contract.domain.instance import Flavor, ServerState
+from contract.domain.resources import Belongings, Part
+from contract.keys.enrolment import ticket_for
+from contract.keys.keyring import Keyring
+from contract.ports.cloud import Attached, FlavorChange, ResourceOrder, ServerOrder, Servers
+
+FAULT_LOOKS, FAULT_PAUSE = 5, 0.5  # seconds
+RESIZING = ("RESIZE", "VERIFY_RESIZE", "REVERT_RESIZE")
 
 
 @dataclass(frozen=True)
@@ -40,33 +48,35 @@ class GuestAccess:
         )
 
 
-class NovaServers:
+class NovaServers(Servers):
     """Names derive from the instance id, so a retry finds what a lost answer left behind."""
 
     def __init__(self, connections: Connections, access: GuestAccess) -> None:
         self._connections = connections
         self._access = access
 
+    @activity.defn
+    @translated("make the server group")
     def create_server_group(self, order: ResourceOrder) -> str:
         """Find or make the group that spreads, or keeps together, the instance's servers."""
         compute, name = self._connections.get().compute, name_of(order.instance_id)
-        with translated("make the server group"):
-            found = next((each for each in compute.server_groups() if each.name == name), None)
-            made = found or compute.create_server_group(name=name, policy=order.locality)
-            return str(made.id)
+        found = next((each for each in compute.server_groups() if each.name == name), None)
+        made = found or compute.create_server_group(name=name, policy=order.locality)
+        return str(made.id)
 
+    @activity.defn
+    @translated("build the server")
     def create_server(self, order: ServerOrder) -> str:
         """Find or boot the server."""
         compute = self._connections.get().compute
-        with translated("build the server"):
-            found = self._of(order.resources.instance_id)
-            server = found[0] if found else compute.create_server(**self._wanted(order))
-            return str(server.id)
+        found = self._of(order.part)
+        server = found[0] if found else compute.create_server(**self._wanted(order))
+        return str(server.id)
 
     def _wanted(self, order: ServerOrder) -> dict[str, Any]:
         what = order.resources
         wanted: dict[str, Any] = {
-            "name": name_of(what.instance_id),
+            "name": name_of_part(order.part),
             "flavor_id": what.offer.flavor.id,
             "image_id": what.offer.image_id,
             "networks": [{"port": order.port_id}],
@@ -85,56 +95,120 @@ class NovaServers:
             wanted["scheduler_hints"] = {"group": order.server_group_id}
         return wanted
 
-    def require_server_active(self, instance_id: UUID) -> str:
-        """Keep the oldest of the instance's servers, delete the others, and wait for it."""
+    @activity.defn
+    @translated("build the server")
+    def require_server_active(self, part: Part) -> str:
+        """Keep the oldest of the name, delete the others, and wait for it."""
         compute = self._connections.get().compute
-        with translated("build the server"):
-            found = self._of(instance_id)
-            if not found:
-                raise NotYet(f"the server of {instance_id} is not listed")
-            for double in found[1:]:
-                compute.delete_server(double, ignore_missing=True)
+        found = self._of(part)
+        if not found:
+            raise NotYet(f"the server of {part.instance_id} is not listed")
+        for double in found[1:]:
+            compute.delete_server(double, ignore_missing=True)
         kept = found[0]
         if kept.status == "ERROR":
-            why = (kept.fault or {}).get("message") or "no reason given"
-            raise ResourceFailed(f"the cloud could not build the server: {why}")
+            raise ResourceFailed(f"the cloud could not build the server: {self._fault(kept.id)}")
         if kept.status != "ACTIVE":
             raise NotYet(f"server {kept.id} is {kept.status}")
         return str(kept.id)
 
-    def get_server_state(self, instance_id: UUID) -> ServerState:
-        """Ask Nova for the server and Cinder for the volume of the instance's name."""
+    @activity.defn
+    @translated("look at the server")
+    def get_server_state(self, attached: Attached) -> ServerState:
+        """Ask Nova for the server and Cinder for the volume."""
         connection = self._connections.get()
-        with translated("look at the server"):
-            server = next(iter(self._of(instance_id)), None)
-            name = name_of(instance_id)
-            volume = next((each for each in connection.block_storage.volumes(details=True, name=name)), None)
+        server = connection.compute.find_server(attached.server_id)
+        volume = attached.volume_id and connection.block_storage.find_volume(attached.volume_id)
         return ServerState(
-            status=str(server.status) if server is not None else None,
-            volume_status=str(volume.status) if volume is not None else None,
+            status=str(server.status) if server else None, volume_status=str(volume.status) if volume else None
         )
 
-    def delete_servers_of(self, instance_id: UUID) -> None:
-        """Delete every server of the instance's name."""
+    @activity.defn
+    @translated("resize the server")
+    def resize_server(self, change: FlavorChange) -> None:
+        """Ask Nova, unless the server is on its way, or there."""
         compute = self._connections.get().compute
-        with translated("delete the server"):
-            found = self._of(instance_id)
-            for each in found:
-                if each.task_state != "deleting":
-                    compute.delete_server(each, ignore_missing=True)
+        server = compute.get_server(change.server_id)
+        if server.status not in RESIZING and not server.task_state:
+            compute.resize_server(server, change.flavor_id)
+
+    @activity.defn
+    @translated("resize the server")
+    def require_server_resized(self, change: FlavorChange) -> None:
+        """Look at it; a server that is ACTIVE on the old flavor could not be resized."""
+        server = self._connections.get().compute.get_server(change.server_id)
+        if server.status == "VERIFY_RESIZE":
+            return
+        if server.status == "ERROR" or (server.status == "ACTIVE" and not server.task_state):
+            raise ResourceFailed(f"the cloud could not resize the server: {self._fault(server.id)}")
+        raise NotYet(f"server {server.id} is {server.status}")
+
+    @activity.defn
+    @translated("confirm the resize")
+    def require_resize_confirmed(self, server_id: str) -> None:
+        """Confirm, and look again."""
+        compute = self._connections.get().compute
+        server = compute.get_server(server_id)
+        if server.status == "VERIFY_RESIZE" and not server.task_state:
+            compute.confirm_server_resize(server)
+        if server.status != "ACTIVE":
+            raise NotYet(f"server {server.id} is {server.status}")
+
+    @activity.defn
+    @translated("take the resize back")
+    def require_resize_settled(self, server_id: str) -> Flavor:
+        """Revert where Nova waits for a word, and look again."""
+        compute = self._connections.get().compute
+        server = compute.get_server(server_id)
+        if server.status == "VERIFY_RESIZE" and not server.task_state:
+            compute.revert_server_resize(server)
+        if server.status == "SHUTOFF" and not server.task_state:  # a resize that failed may leave it so
+            compute.start_server(server)
+        if server.status != "ACTIVE" or server.task_state:
+            raise NotYet(f"server {server.id} is {server.status}")
+        # since microversion 2.47 Nova shows a server's flavor by its name alone
+        found = compute.find_flavor(server.flavor.original_name, get_extra_specs=False)
+        if found is None:
+            raise ResourceFailed(f"the flavor {server.flavor.original_name} of server {server.id} is gone from Nova")
+        return flavor_of(found)
+
+    @activity.defn
+    @translated("delete the server")
+    def delete_servers_of(self, belongings: Belongings) -> None:
+        """Delete every server of the instance, of whatever role and generation."""
+        compute = self._connections.get().compute
+        found = self._named(name_of(belongings.instance_id) + "(-[a-z]+-[0-9]+)?")
+        for each in found:
+            if each.task_state != "deleting":
+                compute.delete_server(each, ignore_missing=True)
         if found:
             raise NotYet(f"server {found[0].id} is being deleted")
 
-    def delete_server_groups_of(self, instance_id: UUID) -> None:
+    @activity.defn
+    @translated("delete the server group")
+    def delete_server_groups_of(self, belongings: Belongings) -> None:
         """Delete every server group of the instance's name."""
-        compute, name = self._connections.get().compute, name_of(instance_id)
-        with translated("delete the server group"):
-            for each in compute.server_groups():
-                if each.name == name:
-                    compute.delete_server_group(each, ignore_missing=True)
+        compute, name = self._connections.get().compute, name_of(belongings.instance_id)
+        for each in compute.server_groups():
+            if each.name == name:
+                compute.delete_server_group(each, ignore_missing=True)
 
-    def _of(self, instance_id: UUID) -> list[Any]:
-        name = name_of(instance_id)  # Nova's filter is a regular expression
+    def _fault(self, server_id: str) -> str:
+        """Why Nova gave a server up. Only the server's own record tells, and sometimes a moment later than the status."""
+        for _ in range(FAULT_LOOKS):
+            server = self._connections.get().compute.get_server(server_id)
+            if said := (server.fault or {}).get("message"):
+                return str(said)
+            time.sleep(FAULT_PAUSE)
+        return "no reason given"
+
+    def _of(self, part: Part) -> list[Any]:
+        return self._named(name_of_part(part))
+
+    def _named(self, pattern: str) -> list[Any]:
+        """Servers whose whole name matches, the oldest first. Nova's filter is a regular expression of any part of it."""
         # Nova tells the time in seconds and lists the newest first: of two of one second the last listed is older
-        found = reversed(list(self._connections.get().compute.servers(details=True, name=f"^{name}$")))
-        return sorted((each for each in found if each.name == name), key=lambda each: each.created_at or "")
+        found = reversed(list(self._connections.get().compute.servers(details=True, name=f"^{pattern}$")))
+        return sorted(
+            (each for each in found if re.fullmatch(pattern, each.name)), key=lambda each: each.created_at or ""
+        )

@@ -2,7 +2,7 @@
 
 import base64
 
-from workflows.domain.guest import BOOT_FILE, GuestBoot
+from contract.domain.guest import BOOT_FILE, GuestBoot
 
 
 def cloud_config(boot: GuestBoot) -> str:

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Depends, Response
 
 from api import answers as said
 from api import views
-from api.calls import Guests
-from api.context import Asker
+from api.calls import ShortCalls
+from api.context import RequestContext
 from api.documented import WRITE, answers, empty, query, takes
 from api.faults import Fault
 from api.models import (
@@ -20,9 +20,18 @@ from api.models import (
 )
 from api.orders import checked, database_of, unique, user_of
 from api.requests import Paging, body_of, marker_of, may, optional_body_of, paging
-from api.routes.common import PREFIX, MeansHere, guests, instance_named, segment, user_named, user_of_text
-from workflows.domain.accounts import Grant, User, UserChange, UserName
-from workflows.ports.guest import Accounts, DatabaseName, NewDatabases, NewUsers, PasswordChanges, UserToDelete
+from api.routes.common import PREFIX, AppServices, instance_named, segment, short_calls, user_named, user_of_text
+from contract.domain.accounts import Grant, User, UserChange, UserName
+from contract.ports.guest import (
+    Accounts,
+    DatabaseName,
+    DatabasesAfter,
+    NewDatabases,
+    NewUsers,
+    PasswordChanges,
+    UsersAfter,
+    UserToDelete,
+)
 
 router = APIRouter(prefix=f"{PREFIX}/instances/{{instance_id}}")
 Page = Annotated[Paging, Depends(paging)]
@@ -38,48 +47,52 @@ def _view(user: User) -> views.View:
 
 @router.get("/databases", tags=["databases"], **answers(200, said.DatabasesPage, WRITE), **query("limit", "marker"))
 async def list_databases(
-    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:database:index"))], page: Page
+    calls: Annotated[ShortCalls, Depends(short_calls(f"{EXTENSION}:database:index"))], page: Page
 ) -> views.View:
     """The instance's databases, by name."""
-    found = await guest.ask(Accounts.list_databases)
+    asked = DatabasesAfter(limit=page.limit, after=page.marker or "")
+    found = await calls.ask(Accounts.list_databases, asked)
     names, more = views.cut(found.databases, str, page.limit, page.marker)
-    path, items = f"instances/{guest.instance.id}/databases", [{"name": each} for each in names]
-    marker = marker_of(names[-1]) if more and names else None
-    return views.paged(guest.asker, path, "databases", items, page.limit, marker)
+    path, items = f"instances/{calls.instance.id}/databases", [{"name": each} for each in names]
+    marker = marker_of(names[-1]) if (more or found.more) and names else None
+    return views.paged(calls.context, path, "databases", items, page.limit, marker)
 
 
 @router.post("/databases", tags=["databases"], **answers(202, faults=WRITE), **takes(CreateDatabasesBody))
 async def create_databases(
-    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:database:create"))],
+    calls: Annotated[ShortCalls, Depends(short_calls(f"{EXTENSION}:database:create"))],
     body: Annotated[CreateDatabasesBody, Depends(body_of(CreateDatabasesBody))],
 ) -> Response:
     """Create databases; all of them, or none where one exists."""
-    wanted = tuple(database_of(guest.facts, f"databases[{n}]", each) for n, each in enumerate(body.databases))
+    wanted = tuple(database_of(calls.facts, f"databases[{n}]", each) for n, each in enumerate(body.databases))
     unique("databases", [each.name for each in wanted])
-    await guest.ask(Accounts.create_databases, NewDatabases(databases=wanted))
+    await calls.ask(Accounts.create_databases, NewDatabases(databases=wanted))
     return empty(202)
 
 
 @router.get("/databases/{name}", tags=["databases"], **answers(200, said.OneDatabase, faults=WRITE))
 async def show_database(
-    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:database:show"))], name: str
+    calls: Annotated[ShortCalls, Depends(short_calls(f"{EXTENSION}:database:show"))], name: str
 ) -> views.View:
     """Whether a database is there (beyond Trove, which answers 501)."""
-    name, found = segment(name), await guest.ask(Accounts.list_databases)
-    if name not in found.databases:
-        raise Fault(404, f"Database {name} cannot be found on the instance.")
-    return {"database": {"name": name}}
+    name = segment(name)
+    async for names in calls.databases(DatabasesAfter()):
+        if name in names:
+            return {"database": {"name": name}}
+        if names and names[-1] >= name:  # they come in order: it is on no later page
+            break
+    raise Fault(404, f"Database {name} cannot be found on the instance.")
 
 
 @router.delete("/databases/{name}", tags=["databases"], **answers(202, faults=WRITE))
 async def delete_database(
-    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:database:delete"))], name: str
+    calls: Annotated[ShortCalls, Depends(short_calls(f"{EXTENSION}:database:delete"))], name: str
 ) -> Response:
     """Drop a database with all that is in it."""
     name = segment(name)
-    if name in guest.facts.reserved_databases:
+    if name in calls.facts.reserved_databases:
         raise Fault(400, f"Database {name} is reserved.")
-    await guest.ask(Accounts.delete_database, DatabaseName(name=name))
+    await calls.ask(Accounts.delete_database, DatabaseName(name=name))
     return empty(202)
 
 
@@ -87,14 +100,27 @@ async def delete_database(
 
 
 @router.get("/users", tags=["users"], **answers(200, said.UsersPage, WRITE), **query("limit", "marker"))
-async def list_users(guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user:index"))], page: Page) -> views.View:
+async def list_users(
+    calls: Annotated[ShortCalls, Depends(short_calls(f"{EXTENSION}:user:index"))], page: Page
+) -> views.View:
     """The instance's users, by name and host."""
-    found = await guest.ask(Accounts.list_users)
     after = user_of_text(page.marker) if page.marker else None
+    found = await calls.ask(Accounts.list_users, UsersAfter(limit=page.limit, after=after))
     users, more = views.cut(found.users, _key, page.limit, _key(after) if after else None)
-    path, items = f"instances/{guest.instance.id}/users", [_view(each) for each in users]
-    marker = marker_of("@".join(_key(users[-1]))) if more and users else None
-    return views.paged(guest.asker, path, "users", items, page.limit, marker)
+    if len(users) == 1:  # an answer of the guest may not have held its databases
+        users = [await _whole(calls, users[0])]
+    path, items = f"instances/{calls.instance.id}/users", [_view(each) for each in users]
+    marker = marker_of("@".join(_key(users[-1]))) if (more or found.more) and users else None
+    return views.paged(calls.context, path, "users", items, page.limit, marker)
+
+
+async def _whole(calls: ShortCalls, user: User) -> User:
+    """A user with all databases that it may use."""
+    if not user.more_databases:
+        return user
+    page = DatabasesAfter(user=UserName(name=user.name, host=user.host), after=max(user.databases, default=""))
+    rest = [name async for names in calls.databases(page) for name in names]
+    return user.model_copy(update={"databases": (*user.databases, *rest)})
 
 
 def _key(user: User | UserName) -> tuple[str, str]:
@@ -103,81 +129,85 @@ def _key(user: User | UserName) -> tuple[str, str]:
 
 @router.post("/users", tags=["users"], **answers(202, faults=WRITE), **takes(CreateUsersBody))
 async def create_users(
-    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user:create"))],
+    calls: Annotated[ShortCalls, Depends(short_calls(f"{EXTENSION}:user:create"))],
     body: Annotated[CreateUsersBody, Depends(body_of(CreateUsersBody))],
 ) -> Response:
     """Create users with their grants; all of them, or none where one exists."""
-    wanted = tuple(user_of(guest.facts, f"users[{n}]", each, guest.sealed) for n, each in enumerate(body.users))
+    wanted = tuple(user_of(calls.facts, f"users[{n}]", each, calls.sealed) for n, each in enumerate(body.users))
     unique("users", [f"{each.name}@{each.host}" for each in wanted])
-    await guest.ask(Accounts.create_users, NewUsers(users=wanted))
+    await calls.ask(Accounts.create_users, NewUsers(users=wanted))
     return empty(202)
 
 
 @router.post("/users/{name}", tags=["users"], include_in_schema=False, status_code=202, response_model=None)
 async def create_user(
-    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user:create"))],
+    calls: Annotated[ShortCalls, Depends(short_calls(f"{EXTENSION}:user:create"))],
     name: str,
     body: Annotated[CreateUsersBody, Depends(body_of(CreateUsersBody))],
 ) -> Response:
     """Create the user that the path names: openstacksdk posts to it."""
     if [each.name for each in body.users] != [segment(name)]:
         raise Fault(400, f"users: must be the one user '{segment(name)[:80]}' that the path names")
-    return await create_users(guest, body)
+    return await create_users(calls, body)
 
 
 @router.put("/users", tags=["users"], **answers(202, faults=WRITE), **takes(ChangePasswordsBody))
 async def change_passwords(
-    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user:update_all"))],
+    calls: Annotated[ShortCalls, Depends(short_calls(f"{EXTENSION}:user:update_all"))],
     body: Annotated[ChangePasswordsBody, Depends(body_of(ChangePasswordsBody))],
 ) -> Response:
     """Give users new passwords."""
     changes = []
     for number, each in enumerate(body.users):
-        checked(f"users[{number}]", guest.facts.check_password, each.password)
-        user = UserName(name=each.name, host=guest.facts.known_host(each.host or "%"))
-        _refuse_reserved(guest, user)
-        changes.append(UserChange(user=user, new_password=guest.sealed(each.password)))
-    await guest.ask(Accounts.change_passwords, PasswordChanges(changes=tuple(changes)))
+        checked(f"users[{number}]", calls.facts.check_password, each.password)
+        user = UserName(name=each.name, host=calls.facts.known_host(each.host or "%"))
+        _refuse_reserved(calls, user)
+        changes.append(UserChange(user=user, new_password=calls.sealed(each.password)))
+    await calls.ask(Accounts.change_passwords, PasswordChanges(changes=tuple(changes)))
     return empty(202)
 
 
 @router.get("/users/{name}", tags=["users"], **answers(200, said.OneUser, faults=WRITE))
-async def show_user(guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user:show"))], name: str) -> views.View:
+async def show_user(
+    calls: Annotated[ShortCalls, Depends(short_calls(f"{EXTENSION}:user:show"))], name: str
+) -> views.View:
     """One user, `name` or `name@host`."""
-    return {"user": _view(await guest.ask(Accounts.get_user, user_named(guest, name)))}
+    return {"user": _view(await _whole(calls, await calls.ask(Accounts.get_user, user_named(calls, name))))}
 
 
 @router.put("/users/{name}", tags=["users"], **answers(202, faults=WRITE), **takes(ChangeUserBody))
 async def update_user(
-    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user:update"))],
+    calls: Annotated[ShortCalls, Depends(short_calls(f"{EXTENSION}:user:update"))],
     name: str,
     body: Annotated[ChangeUserBody, Depends(body_of(ChangeUserBody))],
 ) -> Response:
     """Rename a user, or change its host or password."""
-    user, wanted = user_named(guest, name), body.user
-    _refuse_reserved(guest, user)
+    user, wanted = user_named(calls, name), body.user
+    _refuse_reserved(calls, user)
     if wanted.name or wanted.host:
-        checked("user", guest.facts.check_user, wanted.name or user.name, wanted.host or user.host)
+        checked("user", calls.facts.check_user, wanted.name or user.name, wanted.host or user.host)
     if wanted.password:
-        checked("user", guest.facts.check_password, wanted.password)
-    secret = guest.sealed(wanted.password) if wanted.password else None
-    new_host = guest.facts.known_host(wanted.host) if wanted.host else None
+        checked("user", calls.facts.check_password, wanted.password)
+    secret = calls.sealed(wanted.password) if wanted.password else None
+    new_host = calls.facts.known_host(wanted.host) if wanted.host else None
     change = UserChange(user=user, new_name=wanted.name, new_host=new_host, new_password=secret)
-    await guest.ask(Accounts.update_user, change)
+    await calls.ask(Accounts.update_user, change)
     return empty(202)
 
 
 @router.delete("/users/{name}", tags=["users"], **answers(202, faults=WRITE))
-async def delete_user(guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user:delete"))], name: str) -> Response:
+async def delete_user(
+    calls: Annotated[ShortCalls, Depends(short_calls(f"{EXTENSION}:user:delete"))], name: str
+) -> Response:
     """Delete a user; what it made stays."""
-    user = user_named(guest, name)
-    _refuse_reserved(guest, user)
-    await guest.ask(Accounts.delete_user, UserToDelete(user=user))
+    user = user_named(calls, name)
+    _refuse_reserved(calls, user)
+    await calls.ask(Accounts.delete_user, UserToDelete(user=user))
     return empty(202)
 
 
-def _refuse_reserved(guest: Guests, user: UserName) -> None:
-    if user.name in guest.facts.reserved_users:
+def _refuse_reserved(calls: ShortCalls, user: UserName) -> None:
+    if user.name in calls.facts.reserved_users:
         raise Fault(400, f"User {user.name} is reserved.")
 
 
@@ -186,31 +216,31 @@ def _refuse_reserved(guest: Guests, user: UserName) -> None:
 
 @router.get("/users/{name}/databases", tags=["users"], **answers(200, said.Grants, WRITE))
 async def list_grants(
-    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user_access:index"))], name: str
+    calls: Annotated[ShortCalls, Depends(short_calls(f"{EXTENSION}:user_access:index"))], name: str
 ) -> views.View:
     """The databases that a user may use."""
-    user = await guest.ask(Accounts.get_user, user_named(guest, name))
+    user = await _whole(calls, await calls.ask(Accounts.get_user, user_named(calls, name)))
     return {"databases": [{"name": each} for each in user.databases]}
 
 
 @router.put("/users/{name}/databases", tags=["users"], **answers(202, faults=WRITE), **takes(GrantBody))
 async def grant_access(
-    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user_access:update"))],
+    calls: Annotated[ShortCalls, Depends(short_calls(f"{EXTENSION}:user_access:update"))],
     name: str,
     body: Annotated[GrantBody, Depends(body_of(GrantBody))],
 ) -> Response:
     """Let a user use databases."""
-    grant = Grant(user=user_named(guest, name), databases=tuple(each.name for each in body.databases))
-    await guest.ask(Accounts.grant_access, grant)
+    grant = Grant(user=user_named(calls, name), databases=tuple(each.name for each in body.databases))
+    await calls.ask(Accounts.grant_access, grant)
     return empty(202)
 
 
 @router.delete("/users/{name}/databases/{database}", tags=["users"], **answers(202, faults=WRITE))
 async def revoke_access(
-    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:user_access:delete"))], name: str, database: str
+    calls: Annotated[ShortCalls, Depends(short_calls(f"{EXTENSION}:user_access:delete"))], name: str, database: str
 ) -> Response:
     """Take a user's right to a database back, in open sessions too."""
-    await guest.ask(Accounts.revoke_access, Grant(user=user_named(guest, name), databases=(segment(database),)))
+    await calls.ask(Accounts.revoke_access, Grant(user=user_named(calls, name), databases=(segment(database),)))
     return empty(202)
 
 
@@ -219,32 +249,32 @@ async def revoke_access(
 
 @router.get("/root", tags=["root"], **answers(200, said.RootEnabled))
 async def show_root(
-    means: MeansHere, asker: Annotated[Asker, Depends(may(f"{EXTENSION}:root:index"))], instance_id: str
+    services: AppServices, context: Annotated[RequestContext, Depends(may(f"{EXTENSION}:root:index"))], instance_id: str
 ) -> views.View:
     """Whether the tenant has the administrator account, from the records."""
-    row = await instance_named(means, asker, instance_id)
-    return {"rootEnabled": (await means.reader.get_root(row.id)).enabled}
+    row = await instance_named(services, context, instance_id)
+    return {"rootEnabled": (await services.reader.get_root(row.id)).enabled}
 
 
 @router.post("/root", tags=["root"], **answers(200, said.OneRootUser, faults=WRITE), **takes(RootBody, required=False))
 async def enable_root(
-    guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:root:create"))],
+    calls: Annotated[ShortCalls, Depends(short_calls(f"{EXTENSION}:root:create"))],
     body: Annotated[RootBody | None, Depends(optional_body_of(RootBody))],
 ) -> views.View:
     """Hand over the administrator account, with a new password each time."""
     password = body.password if body else None
     if password is not None:
-        checked("password", guest.facts.check_password, password)
-    name, secret = await guest.enable_root(password)
+        checked("password", calls.facts.check_password, password)
+    name, secret = await calls.enable_root(password)
     return {"user": {"name": name, "password": secret}}
 
 
 @router.delete("/root", tags=["root"], **answers(204, faults=WRITE))
 async def disable_root(
-    means: MeansHere, guest: Annotated[Guests, Depends(guests(f"{EXTENSION}:root:delete"))]
+    services: AppServices, calls: Annotated[ShortCalls, Depends(short_calls(f"{EXTENSION}:root:delete"))]
 ) -> Response:
     """Take the administrator account back: its password is one that nobody knows."""
-    if not guest.call.known and not (await means.reader.get_root(guest.instance.id)).enabled:
+    if not calls.call.known and not (await services.reader.get_root(calls.instance.id)).enabled:
         raise Fault(404, "Root user has never been enabled on the instance.")
-    await guest.disable_root()
+    await calls.disable_root()
     return empty(204)

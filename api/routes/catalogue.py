@@ -7,82 +7,89 @@ from fastapi import APIRouter, Depends
 
 from api import answers as said
 from api import views
-from api.context import Asker, Means
+from api.context import RequestContext, Services
 from api.documented import answers
 from api.faults import Fault, missing
 from api.requests import may
-from api.routes.common import PREFIX, MeansHere
+from api.routes.common import PREFIX, AppServices
 from records.views import DatastoreView, VersionView
 
 router = APIRouter(prefix=PREFIX, tags=["catalogue"])
 
 
 @router.get("/datastores", **answers(200, said.Datastores))
-async def list_datastores(means: MeansHere, asker: Annotated[Asker, Depends(may("datastore:index"))]) -> views.View:
+async def list_datastores(
+    services: AppServices, context: Annotated[RequestContext, Depends(may("datastore:index"))]
+) -> views.View:
     """Datastores with their versions; administrators see inactive ones too."""
-    found = await means.reader.list_datastores(inactive=asker.is_admin)
-    return {"datastores": [views.datastore(asker, each) for each in found]}
+    found = await services.reader.list_datastores(inactive=context.is_admin)
+    return {"datastores": [views.datastore(context, each) for each in found]}
 
 
 @router.get("/datastores/versions/{version_id}", **answers(200, said.OneDatastoreVersion))
 async def show_version_by_id(
-    means: MeansHere, asker: Annotated[Asker, Depends(may("datastore:version_show_by_uuid"))], version_id: str
+    services: AppServices,
+    context: Annotated[RequestContext, Depends(may("datastore:version_show_by_uuid"))],
+    version_id: str,
 ) -> views.View:
     """A version, by id alone."""
-    for datastore in await means.reader.list_datastores(inactive=asker.is_admin):
+    for datastore in await services.reader.list_datastores(inactive=context.is_admin):
         for each in datastore.versions:
             if str(each.id) == version_id.lower():
-                return {"version": views.version(asker, each)}
+                return {"version": views.version(context, each)}
     raise Fault(400, f"Datastore version '{version_id[:255]}' cannot be found.")
 
 
 @router.get("/datastores/{datastore}", **answers(200, said.OneDatastore))
 async def show_datastore(
-    means: MeansHere, asker: Annotated[Asker, Depends(may("datastore:show"))], datastore: str
+    services: AppServices, context: Annotated[RequestContext, Depends(may("datastore:show"))], datastore: str
 ) -> views.View:
     """A datastore, by id or name."""
-    return {"datastore": views.datastore(asker, await _datastore(means, asker, datastore))}
+    return {"datastore": views.datastore(context, await _datastore(services, context, datastore))}
 
 
 @router.get("/datastores/{datastore}/versions", **answers(200, said.DatastoreVersions))
 async def list_versions(
-    means: MeansHere, asker: Annotated[Asker, Depends(may("datastore:version_index"))], datastore: str
+    services: AppServices, context: Annotated[RequestContext, Depends(may("datastore:version_index"))], datastore: str
 ) -> views.View:
     """A datastore's versions."""
-    found = await _datastore(means, asker, datastore)
-    return {"versions": [views.version(asker, each) for each in found.versions]}
+    found = await _datastore(services, context, datastore)
+    return {"versions": [views.version(context, each) for each in found.versions]}
 
 
 @router.get("/datastores/{datastore}/versions/{version}", **answers(200, said.OneDatastoreVersion))
 async def show_version(
-    means: MeansHere, asker: Annotated[Asker, Depends(may("datastore:version_show"))], datastore: str, version: str
+    services: AppServices,
+    context: Annotated[RequestContext, Depends(may("datastore:version_show"))],
+    datastore: str,
+    version: str,
 ) -> views.View:
     """A version, by id or name."""
-    return {"version": views.version(asker, await _version(means, asker, datastore, version))}
+    return {"version": views.version(context, await _version(services, context, datastore, version))}
 
 
 @router.get("/datastores/{datastore}/versions/{version}/flavors", **answers(200, said.Flavors))
 async def list_flavors_of_version(
-    means: MeansHere,
-    asker: Annotated[Asker, Depends(may("datastore:list_associated_flavors"))],
+    services: AppServices,
+    context: Annotated[RequestContext, Depends(may("datastore:list_associated_flavors"))],
     datastore: str,
     version: str,
 ) -> views.View:
     """The flavors that a version may be ordered with: all of them."""
-    await _version(means, asker, datastore, version)
-    return {"flavors": [views.flavor(asker, each) for each in await means.reader.list_flavors()]}
+    await _version(services, context, datastore, version)
+    return {"flavors": [views.flavor(context, each) for each in await services.reader.list_flavors()]}
 
 
 @router.get("/datastores/{datastore}/versions/{version}/volume-types", **answers(200, said.VolumeTypes))
 async def list_volume_types(
-    means: MeansHere,
-    asker: Annotated[Asker, Depends(may("datastore:list_associated_volume_types"))],
+    services: AppServices,
+    context: Annotated[RequestContext, Depends(may("datastore:list_associated_volume_types"))],
     datastore: str,
     version: str,
 ) -> views.View:
     """The volume types that a version may be ordered with: all of them."""
-    await _version(means, asker, datastore, version)
-    found = await means.reader.list_volume_types()
+    await _version(services, context, datastore, version)
+    found = await services.reader.list_volume_types()
     return {
         "volume_types": [
             {"id": each.id, "name": each.name, "is_public": each.is_public, "description": each.description}
@@ -91,15 +98,15 @@ async def list_volume_types(
     }
 
 
-async def _datastore(means: Means, asker: Asker, wanted: str) -> DatastoreView:
-    found = await means.reader.get_datastore(wanted, inactive=asker.is_admin)
+async def _datastore(services: Services, context: RequestContext, wanted: str) -> DatastoreView:
+    found = await services.reader.get_datastore(wanted, inactive=context.is_admin)
     if found is None:
         raise Fault(404, f"Datastore '{wanted[:255]}' cannot be found.")
     return found
 
 
-async def _version(means: Means, asker: Asker, datastore: str, wanted: str) -> VersionView:
-    versions: Sequence[VersionView] = (await _datastore(means, asker, datastore)).versions
+async def _version(services: Services, context: RequestContext, datastore: str, wanted: str) -> VersionView:
+    versions: Sequence[VersionView] = (await _datastore(services, context, datastore)).versions
     found = [each for each in versions if wanted in (str(each.id), each.name)]
     if not found:
         raise Fault(404, f"Datastore version '{wanted[:255]}' cannot be found.")
@@ -107,26 +114,30 @@ async def _version(means: Means, asker: Asker, datastore: str, wanted: str) -> V
 
 
 @router.get("/flavors", **answers(200, said.Flavors))
-async def list_flavors(means: MeansHere, asker: Annotated[Asker, Depends(may("flavor:index"))]) -> views.View:
+async def list_flavors(
+    services: AppServices, context: Annotated[RequestContext, Depends(may("flavor:index"))]
+) -> views.View:
     """Nova's flavors, as the records mirror them."""
-    return {"flavors": [views.flavor(asker, each) for each in await means.reader.list_flavors()]}
+    return {"flavors": [views.flavor(context, each) for each in await services.reader.list_flavors()]}
 
 
 @router.get("/flavors/{flavor_id}", **answers(200, said.OneFlavor))
 async def show_flavor(
-    means: MeansHere, asker: Annotated[Asker, Depends(may("flavor:show"))], flavor_id: str
+    services: AppServices, context: Annotated[RequestContext, Depends(may("flavor:show"))], flavor_id: str
 ) -> views.View:
     """One flavor."""
-    for each in await means.reader.list_flavors():
+    for each in await services.reader.list_flavors():
         if each.id == flavor_id:
-            return {"flavor": views.flavor(asker, each)}
+            return {"flavor": views.flavor(context, each)}
     raise missing(flavor_id[:255])
 
 
 @router.get("/limits", **answers(200, said.AllLimits))
-async def list_limits(means: MeansHere, asker: Annotated[Asker, Depends(may("limits:index"))]) -> views.View:
+async def list_limits(
+    services: AppServices, context: Annotated[RequestContext, Depends(may("limits:index"))]
+) -> views.View:
     """The project's ceilings; there is no rate limit here, so none is told."""
-    ceilings = {f"max_{each.resource}": each.limit for each in await means.reader.list_quotas(asker.project_id)}
+    ceilings = {f"max_{each.resource}": each.limit for each in await services.reader.list_quotas(context.project_id)}
     return {"limits": [{"verb": "ABSOLUTE", **ceilings}]}
 
 
@@ -141,7 +152,7 @@ EMPTY: dict[str, tuple[str, type[said.Answer]]] = {
 
 
 def _empty(collection: str, rule: str, model: type[said.Answer]) -> None:
-    async def listing(asker: Annotated[Asker, Depends(may(rule))]) -> views.View:
+    async def listing(context: Annotated[RequestContext, Depends(may(rule))]) -> views.View:
         return {collection: []}
 
     listing.__doc__ = f"No {collection.replace('_', ' ')} yet."

@@ -5,37 +5,50 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api.calls import Guests, guests_of
-from api.context import Asker, Means
+from api.calls import ShortCalls, short_calls_of
+from api.context import RequestContext, Services
 from api.faults import missing
 from api.idempotency import call_of
-from api.requests import may, means_of
+from api.orders import require
+from api.requests import may, services_of
+from contract.domain.accounts import UserName
+from contract.domain.datastores.base import Facet
 from records.views import InstanceView
-from workflows.domain.accounts import UserName
 
 PREFIX = "/v1.0/{project_id}"
-MeansHere = Annotated[Means, Depends(means_of)]
+FACETS = {  # what an engine must have, by what a rule is about
+    "database": Facet.DATABASES,
+    "user": Facet.USERS,
+    "user_access": Facet.USERS,
+    "root": Facet.ROOT,
+}
+AppServices = Annotated[Services, Depends(services_of)]
 
 
-async def instance_named(means: Means, asker: Asker, wanted: str) -> InstanceView:
+async def instance_named(services: Services, context: RequestContext, wanted: str) -> InstanceView:
     """The instance of an id, or of a name that is unique in the project; 404 otherwise."""
     wanted = segment(wanted)
-    found = await means.reader.get_instance(wanted, asker.scope)
+    found = await services.reader.get_instance(wanted, context.scope)
     if found is None:
         raise missing(wanted[:255])
     return found
 
 
-def guests(rule: str) -> Callable[..., object]:
-    """A dependency: the guest of the instance in the path, for those whom the rule lets in."""
+def short_calls(rule: str) -> Callable[..., object]:
+    """A dependency: the guest of the instance in the path, for those whom the rule lets in; 422 where its engine has no
+    notion of what the rule is about."""
+    facet = FACETS[rule.split(":")[-2]]
 
     async def find(
-        request: Request, means: MeansHere, asker: Annotated[Asker, Depends(may(rule))], instance_id: str
-    ) -> AsyncIterator[Guests]:
-        instance = await instance_named(means, asker, instance_id)
-        async with call_of(means, asker, request) as call:
-            found = guests_of(means, asker, instance, call)
-            _ = found.facts  # refuses engines that have no accounts
+        request: Request,
+        services: AppServices,
+        context: Annotated[RequestContext, Depends(may(rule))],
+        instance_id: str,
+    ) -> AsyncIterator[ShortCalls]:
+        instance = await instance_named(services, context, instance_id)
+        async with call_of(services, context, request) as call:
+            found = short_calls_of(services, context, instance, call)
+            require(found.facts, facet)
             yield found
 
     return find
@@ -46,10 +59,10 @@ def segment(text: str) -> str:
     return text.replace("%2F", "/").replace("%25", "%")
 
 
-def user_named(guest: Guests, text: str) -> UserName:
+def user_named(calls: ShortCalls, text: str) -> UserName:
     """The user of a path's segment."""
     user = user_of_text(segment(text))
-    return UserName(name=user.name, host=guest.facts.known_host(user.host))
+    return UserName(name=user.name, host=calls.facts.known_host(user.host))
 
 
 def user_of_text(text: str) -> UserName:

@@ -8,119 +8,125 @@ from fastapi.responses import JSONResponse
 from api import answers as said
 from api import views
 from api.calls import administer
-from api.context import Asker, Means
+from api.context import RequestContext, Services
 from api.documented import WRITE, answers, empty, query, takes
 from api.faults import Fault
 from api.idempotency import Thing, forget, key_of, operation_of, thing_of
-from api.models import ChangeInstanceBody, CreateInstanceBody
+from api.models import ChangeInstanceBody, CreateInstanceBody, ResizeAction
 from api.operations import operations_of
 from api.orders import spec_of
-from api.requests import Paging, body_of, marker_uuid, may, paging, parse
-from api.routes.common import PREFIX, MeansHere, instance_named
+from api.requests import Paging, body_of, marker_uuid, may, paging, parse, validated
+from api.routes.common import PREFIX, AppServices, instance_named
+from contract.domain.kinds import KINDS
+from contract.domain.operation import OperationKind
+from contract.keys.sealing import SecretBox
+from contract.ports.records import Administration, Rename, ResetStatus
 from records.reads import Scope
 from records.views import InstanceView
-from workflows.ports.records import Administration, Rename, ResetStatus
-from workflows.sealing import SecretBox
 
 router = APIRouter(prefix=f"{PREFIX}/instances", tags=["instances"])
-NOT_YET = ("resize", "promote_to_replica_source", "eject_replica_source")
+NOT_YET = ("promote_to_replica_source", "eject_replica_source")
 RULES = {
-    "restart": "instance:restart",
+    "restart": KINDS[OperationKind.RESTART].rule or "",
     "reset_status": "instance:reset_status",
     "promote_to_replica_source": "instance:promote_to_replica_source",
     "eject_replica_source": "instance:eject_replica_source",
 }
 
 
-async def _list(means: Means, asker: Asker, page: Paging, path: str, view: Any) -> Response:
-    found = await means.reader.list_instances(Scope(asker.project_id), page.limit, marker_uuid(page))
-    items = [view(asker, each) for each in found.instances]
+async def _list(services: Services, context: RequestContext, page: Paging, path: str, view: Any) -> Response:
+    found = await services.reader.list_instances(Scope(context.project_id), page.limit, marker_uuid(page))
+    items = [view(context, each) for each in found.instances]
     # a response of ours: FastAPI would walk all of it once more, to find what is JSON already
-    return JSONResponse(views.paged(asker, path, "instances", items, page.limit, found.marker))
+    return JSONResponse(views.paged(context, path, "instances", items, page.limit, found.marker))
 
 
 @router.get("", **answers(200, said.InstancesPage), **query("limit", "marker"))
 async def list_instances(
-    means: MeansHere, asker: Annotated[Asker, Depends(may("instance:index"))], page: Annotated[Paging, Depends(paging)]
+    services: AppServices,
+    context: Annotated[RequestContext, Depends(may("instance:index"))],
+    page: Annotated[Paging, Depends(paging)],
 ) -> Response:
     """The project's instances, a page at a time."""
-    return await _list(means, asker, page, "instances", views.instance)
+    return await _list(services, context, page, "instances", views.instance)
 
 
 @router.get("/detail", **answers(200, said.InstanceDetailsPage), **query("limit", "marker"))
 async def list_instances_in_detail(
-    means: MeansHere, asker: Annotated[Asker, Depends(may("instance:detail"))], page: Annotated[Paging, Depends(paging)]
+    services: AppServices,
+    context: Annotated[RequestContext, Depends(may("instance:detail"))],
+    page: Annotated[Paging, Depends(paging)],
 ) -> Response:
     """The project's instances with all that is known of them."""
-    return await _list(means, asker, page, "instances/detail", views.instance_detail)
+    return await _list(services, context, page, "instances/detail", views.instance_detail)
 
 
 @router.post("", **answers(200, said.OneInstance, faults=(*WRITE, 501)), **takes(CreateInstanceBody))
 async def create_instance(
     request: Request,
-    means: MeansHere,
-    asker: Annotated[Asker, Depends(may("instance:create"))],
+    services: AppServices,
+    context: Annotated[RequestContext, Depends(may("instance:create"))],
     body: Annotated[CreateInstanceBody, Depends(body_of(CreateInstanceBody))],
 ) -> views.View:
     """Order an instance; it is BUILD until its database serves. With an Idempotency-Key, once however often it is sent."""
     for rule, wanted in (("database", body.instance.databases), ("user", body.instance.users)):
         implied = f"instance:extension:{rule}:create"
-        if wanted and not means.policy.allows(implied, asker.identity, asker.project_id):
+        if wanted and not services.policy.allows(implied, context.identity, context.project_id):
             raise Fault(403, f"Policy doesn't allow {implied} to be performed.")
-    thing = await thing_of(means, asker, request)
-    if thing.known and (row := await _made(means, asker, thing)):
-        return {"instance": views.instance_detail(asker, row)}
+    thing = await thing_of(services, context, request)
+    if thing.known and (row := await _made(services, context, thing)):
+        return {"instance": views.instance_detail(context, row)}
     try:
-        spec = await spec_of(means, body, SecretBox(means.keyring, thing.id).seal)
-        await operations_of(means, asker).create(thing.id, spec, again=thing.known)
+        spec = await spec_of(services, body, SecretBox(services.keyring, thing.id).seal)
+        await operations_of(services, context).create(thing.id, spec, again=thing.known)
     except Fault as fault:
         # the same request, sent before, may have made it in the meantime
-        if key_of(request) is None or not await _made(means, asker, thing):
-            await forget(means, asker, request, fault)
+        if key_of(request) is None or not await _made(services, context, thing):
+            await forget(services, context, request, fault)
             raise
-    row = await instance_named(means, asker, str(thing.id))
-    return {"instance": views.instance_detail(asker, row)}
+    row = await instance_named(services, context, str(thing.id))
+    return {"instance": views.instance_detail(context, row)}
 
 
-async def _made(means: Means, asker: Asker, thing: Thing) -> InstanceView | None:
+async def _made(services: Services, context: RequestContext, thing: Thing) -> InstanceView | None:
     """What the same request made before; 422 where that is deleted."""
-    if await means.reader.get_instance(str(thing.id), Scope(asker.project_id, deleted=True)):
+    if await services.reader.get_instance(str(thing.id), Scope(context.project_id, deleted=True)):
         raise Fault(422, "The instance that was made with this idempotency key is deleted; use a new one.")
-    return await means.reader.get_instance(str(thing.id), Scope(asker.project_id))
+    return await services.reader.get_instance(str(thing.id), Scope(context.project_id))
 
 
 @router.get("/{instance_id}", **answers(200, said.OneInstance))
 async def show_instance(
-    means: MeansHere, asker: Annotated[Asker, Depends(may("instance:show"))], instance_id: str
+    services: AppServices, context: Annotated[RequestContext, Depends(may("instance:show"))], instance_id: str
 ) -> views.View:
     """One instance, by id or by a name that is unique in the project."""
-    return {"instance": views.instance_detail(asker, await instance_named(means, asker, instance_id))}
+    return {"instance": views.instance_detail(context, await instance_named(services, context, instance_id))}
 
 
 @router.put("/{instance_id}", **answers(202, faults=(*WRITE, 501)), **takes(ChangeInstanceBody))
 async def update_instance(
-    means: MeansHere,
-    asker: Annotated[Asker, Depends(may("instance:update"))],
+    services: AppServices,
+    context: Annotated[RequestContext, Depends(may("instance:update"))],
     instance_id: str,
     body: Annotated[ChangeInstanceBody, Depends(body_of(ChangeInstanceBody))],
 ) -> Response:
     """Change the name, and later other things."""
-    return await _change(means, asker, instance_id, body)
+    return await _change(services, context, instance_id, body)
 
 
 @router.patch("/{instance_id}", **answers(202, faults=(*WRITE, 501)), **takes(ChangeInstanceBody))
 async def edit_instance(
-    means: MeansHere,
-    asker: Annotated[Asker, Depends(may("instance:edit"))],
+    services: AppServices,
+    context: Annotated[RequestContext, Depends(may("instance:edit"))],
     instance_id: str,
     body: Annotated[ChangeInstanceBody, Depends(body_of(ChangeInstanceBody))],
 ) -> Response:
     """Change the name, and later other things."""
-    return await _change(means, asker, instance_id, body)
+    return await _change(services, context, instance_id, body)
 
 
-async def _change(means: Means, asker: Asker, instance_id: str, body: ChangeInstanceBody) -> Response:
-    row, wanted = await instance_named(means, asker, instance_id), body.instance
+async def _change(services: Services, context: RequestContext, instance_id: str, body: ChangeInstanceBody) -> Response:
+    row, wanted = await instance_named(services, context, instance_id), body.instance
     for other in wanted.others():
         if other in ("replica_of", "slave_of"):
             raise Fault(400, f"Instance {row.id} is not a replica.")
@@ -129,17 +135,17 @@ async def _change(means: Means, asker: Asker, instance_id: str, body: ChangeInst
         if other in ("datastore_version", "access"):
             raise Fault(501, f"Changing {other} is not implemented yet.")
     if wanted.name is not None:
-        await administer(means, asker, Administration.rename, Rename(instance_id=row.id, name=wanted.name))
+        await administer(services, context, Administration.rename, Rename(instance_id=row.id, name=wanted.name))
     return empty(202)
 
 
 @router.delete("/{instance_id}", **answers(202, faults=WRITE))
 async def delete_instance(
-    means: MeansHere, asker: Annotated[Asker, Depends(may("instance:delete"))], instance_id: str
+    services: AppServices, context: Annotated[RequestContext, Depends(may("instance:delete"))], instance_id: str
 ) -> Response:
     """Delete, also while it is being created; asking twice is no error."""
-    row = await instance_named(means, asker, instance_id)
-    await operations_of(means, asker).delete(row)
+    row = await instance_named(services, context, instance_id)
+    await operations_of(services, context).delete(row)
     return empty(202)
 
 
@@ -153,7 +159,7 @@ ACTION: dict[str, Any] = {
                         "type": "object",
                         "minProperties": 1,
                         "maxProperties": 1,
-                        "properties": {name: {} for name in ("restart", "reset_status", *NOT_YET)},
+                        "properties": {name: {} for name in ("restart", "resize", "reset_status", *NOT_YET)},
                         "additionalProperties": False,
                     }
                 }
@@ -164,16 +170,18 @@ ACTION: dict[str, Any] = {
 
 
 @router.post("/{instance_id}/action", **answers(202, faults=(*WRITE, 501)), **ACTION)
-async def act_on_instance(request: Request, means: MeansHere, instance_id: str) -> Response:
-    """`restart`, `reset_status`; the others are not implemented yet."""
+async def act_on_instance(request: Request, services: AppServices, instance_id: str) -> Response:
+    """`restart`, `resize` to another flavor, `reset_status`; the others are not implemented yet."""
     verb, argument = _action(request)
-    asker = may(_rule(verb, argument))(request)
-    row = await instance_named(means, asker, instance_id)
+    context = may(_rule(verb, argument))(request)
+    row = await instance_named(services, context, instance_id)
     if verb == "restart":
-        await _restart(request, means, asker, row)
+        await _restart(request, services, context, row)
+    elif verb == "resize":
+        await _resize(request, services, context, row, argument)
     elif verb == "reset_status":
-        reset = ResetStatus(instance_id=row.id, caller=asker.caller())
-        await administer(means, asker, Administration.reset_status, reset)
+        reset = ResetStatus(instance_id=row.id, caller=context.caller())
+        await administer(services, context, Administration.reset_status, reset)
     else:
         raise Fault(501, f"Action {verb} is not implemented yet.")
     return empty(202)
@@ -186,8 +194,10 @@ def _action(request: Request) -> tuple[str, Any]:
     if verb not in RULES and verb != "resize":
         raise Fault(400, "The body must name exactly one action: restart, reset_status, resize, "
                          "promote_to_replica_source or eject_replica_source.")  # fmt: skip
+    if verb == "resize":
+        return verb, validated(ResizeAction, argument)
     known = {"reset_status": {"force_delete"}}.get(verb, set())
-    if verb != "resize" and argument is not None and not (isinstance(argument, dict) and set(argument) <= known):
+    if argument is not None and not (isinstance(argument, dict) and set(argument) <= known):
         raise Fault(400, f"Validation error: {verb}: takes {' or '.join(known) or 'an empty object'} alone")
     return verb, argument
 
@@ -196,13 +206,23 @@ def _rule(verb: str, argument: Any) -> str:
     if verb == "reset_status" and isinstance(argument, dict) and "force_delete" in argument:
         return "instance:force_delete"
     if verb == "resize":
-        volume = isinstance(argument, dict) and "volume" in argument
-        return "instance:resize_volume" if volume else "instance:resize_flavor"
+        return KINDS[OperationKind.RESIZE_FLAVOR].rule or "" if argument.flavor_ref else "instance:resize_volume"
     return RULES.get(verb, "instance:show")
 
 
-async def _restart(request: Request, means: Means, asker: Asker, row: InstanceView) -> None:
+async def _restart(request: Request, services: Services, context: RequestContext, row: InstanceView) -> None:
     """With an Idempotency-Key, once however often it is sent."""
-    operation = await operation_of(means, asker, request)
+    operation = await operation_of(services, context, request)
     if not operation.known:
-        await operations_of(means, asker).restart(row, operation.id)
+        await operations_of(services, context).restart(row, operation.id)
+
+
+async def _resize(
+    request: Request, services: Services, context: RequestContext, row: InstanceView, wanted: ResizeAction
+) -> None:
+    """With an Idempotency-Key, once however often it is sent."""
+    if wanted.flavor_ref is None:
+        raise Fault(501, "Resizing a volume is not implemented yet.")
+    operation = await operation_of(services, context, request)
+    if not operation.known:
+        await operations_of(services, context).resize_flavor(row, wanted.flavor_ref, operation.id)

@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request, Response
 from api import answers as said
 from api.documented import WRITE, answers
 from api.faults import Fault, missing
-from api.requests import administrator, may, means_of
+from api.requests import administrator, may, services_of
 from api.routes.common import PREFIX, instance_named
 
 router = APIRouter(prefix=PREFIX, tags=["not implemented yet"])
@@ -74,10 +74,10 @@ ITEMS = (
 
 
 async def _not_implemented(request: Request, operation: str, rule: str) -> Response:
-    asker = administrator(request) if rule == ADMIN else may(rule)(request)
+    context = administrator(request) if rule == ADMIN else may(rule)(request)
     wanted = request.path_params.get("instance_id")
     if wanted is not None:
-        await instance_named(means_of(request), asker, wanted)
+        await instance_named(services_of(request), context, wanted)
     raise Fault(501, f"{operation} is not implemented yet.")
 
 
@@ -107,8 +107,8 @@ for _method, _path, _rule in ITEMS:
 
 
 async def _nothing(request: Request, instance_id: str, rule: str, key: str) -> dict[str, list[object]]:
-    asker = may(rule)(request)
-    await instance_named(means_of(request), asker, instance_id)
+    context = may(rule)(request)
+    await instance_named(services_of(request), context, instance_id)
     return {key: []}
 
 

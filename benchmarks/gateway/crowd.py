@@ -20,7 +20,7 @@ import grpc.aio
 from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse
 
 from benchmarks.gateway.light import Card, LightGuest
-from workflows.process import leave
+from contract.process import leave
 
 FIRST_PAUSE, LAST_PAUSE = (
     0.2,
@@ -69,6 +69,7 @@ class Idler:
                 except grpc.aio.AioRpcError as error:
                     self._tally.errors[f"{error.code().name}: {error.details()}"[:120]] += 1
                     self._away = True
+                    await self._guest.dial_anew()
                     await asyncio.sleep(pause * random.uniform(0.8, 1.2))
                     pause = min(pause * 2, LAST_PAUSE)
         finally:

@@ -18,13 +18,13 @@ from temporalio.runtime import Runtime
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
 from benchmarks.gateway.light import Card
+from contract.keys.keyring import OwnKeyring, Ring
+from contract.names import guest_queue
+from contract.process import leave
+from contract.wire.client import quiet_runtime
+from contract.wire.codec import data_converter
 from deploy.temporal import NAMESPACE
 from guest_worker.worker import SLOTS
-from workflows.client import quiet_runtime
-from workflows.codec import data_converter
-from workflows.keyring import OwnKeyring, Ring
-from workflows.names import guest_queue
-from workflows.process import leave
 
 
 @activity.defn(name="echo")
@@ -34,7 +34,7 @@ def echo(text: str) -> str:
 
 
 async def dial(card: Card, runtime: Runtime) -> Client:
-    """A guest's client: through the gateway as `guest_worker.membership` has it, or past it."""
+    """A guest's client: through the gateway as `guest_worker.session` has it, or past it."""
     through: dict[str, Any] = {"tls": TLSConfig(server_root_ca_cert=card.ca.encode()), "api_key": card.token}
     return await Client.connect(
         card.address,

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from workflows.enrolment import hash_of_token
+from contract.keys.enrolment import hash_of_token
 
 DATASTORE = "INSERT INTO datastores (id, name) VALUES (%s, 'bench')"
 VERSION = """INSERT INTO datastore_versions (id, datastore_id, name, number, manager)

@@ -125,7 +125,7 @@ class Idle:
 
     async def _take(self) -> Taken:
         self._crowd.mark()
-        pids = (self._scene.stage.gateway.process.pid, self._scene.stage.temporal.pid)
+        pids = (self._scene.stage.gateway.pid, self._scene.stage.temporal.pid)
         before = [usage(pid) for pid in pids]
         await asyncio.sleep(self._seconds)
         gateway, temporal = (usage(pid) for pid in pids)
@@ -154,11 +154,11 @@ class Idle:
             await asyncio.sleep(SETTLE)
         self._crowd.mark()
         killed = time.monotonic()
-        self._scene.stage.gateway.process.kill()
-        self._scene.stage.gateway.start()
+        self._scene.stage.gateway.kill()
+        self._scene.stage.gateway.listen()
         serves = time.monotonic()
         report = await self._wait_for_all(count)
-        used = usage(self._scene.stage.gateway.process.pid)
+        used = usage(self._scene.stage.gateway.pid)
         back = [max(0.0, at - serves) for at in report["back"]]
         answered = await self._give_tasks(guests)
         return [

@@ -24,10 +24,10 @@ from temporalio.api.workflowservice.v1 import (
     RespondActivityTaskCompletedResponse,
 )
 
+from contract.keys.keyring import OwnKeyring, Ring
+from contract.names import guest_queue
+from contract.wire.codec import SealingCodec
 from deploy.temporal import NAMESPACE
-from workflows.codec import SealingCodec
-from workflows.keyring import OwnKeyring, Ring
-from workflows.names import guest_queue
 
 SERVICE = "/temporal.api.workflowservice.v1.WorkflowService"
 POLL_SECONDS = 70.0  # as the SDK asks
@@ -39,9 +39,7 @@ OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),  # as the SDK does
     ("grpc.keepalive_timeout_ms", 15_000),
     ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.initial_reconnect_backoff_ms", 200),  # the SDK dials anew at each try; its pauses are those of the tries
-    ("grpc.min_reconnect_backoff_ms", 10_000),  # how long a connection may take to come about
-    ("grpc.max_reconnect_backoff_ms", 10_000),
+    ("grpc.min_reconnect_backoff_ms", 20_000),  # how long a connection may take to come about
 )
 Answer = TypeVar("Answer", bound=Message)
 
@@ -68,10 +66,8 @@ class LightGuest:
         self.queue = guest_queue(UUID(card.instance_id))
         self._codec = SealingCodec(OwnKeyring(card.instance_id, Ring.of(bytes.fromhex(card.key))))
         self._metadata = (("authorization", f"Bearer {card.token}"),) if card.token else ()
-        if card.ca:
-            self._channel = grpc.aio.secure_channel(card.address, _trust(card.ca), OPTIONS)
-        else:
-            self._channel = grpc.aio.insecure_channel(card.address, OPTIONS)
+        self._card = card
+        self._channel = _dial(card)
 
     async def poll(self) -> PollActivityTaskQueueResponse:
         """Wait for a task; without one after a minute."""
@@ -118,9 +114,20 @@ class LightGuest:
         method: Any = self._channel.unary_unary(f"{SERVICE}/{name}")
         return kind.FromString(await method(request.SerializeToString(), timeout=seconds, metadata=self._metadata))
 
+    async def dial_anew(self) -> None:
+        """As the SDK does: it connects when a call waits for that, and not by itself while it pauses between two calls."""
+        await self.close()
+        self._channel = _dial(self._card)
+
     async def close(self) -> None:
         """Hang up."""
         await self._channel.close()
+
+
+def _dial(card: Card) -> grpc.aio.Channel:
+    if card.ca:
+        return grpc.aio.secure_channel(card.address, _trust(card.ca), OPTIONS)
+    return grpc.aio.insecure_channel(card.address, OPTIONS)
 
 
 _trusted: dict[str, grpc.ChannelCredentials] = {}

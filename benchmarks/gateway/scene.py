@@ -13,7 +13,7 @@ from benchmarks.gateway.identities import Identity
 from benchmarks.gateway.light import Card
 from benchmarks.gateway.processes import Process, environment, module, running
 from benchmarks.gateway.stage import Stage
-from workflows.names import call_id, guest_key_id, guest_queue
+from contract.names import call_id, guest_key_id, guest_queue
 
 REAL = 8  # real guests through the gateway, and as many past it
 PATIENCE = timedelta(seconds=60)

@@ -18,53 +18,14 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from benchmarks.gateway.identities import Identity, enrol
-from benchmarks.gateway.processes import Process, environment, free_port, module, running
+from benchmarks.gateway.processes import Process, environment, free_port, running
+from contract.keys.keyring import MasterKeyring
+from contract.wire.codec import data_converter
 from deploy import postgres, temporal
 from deploy.secrets import make_secrets
 from deploy.settings import StackSettings
-from gateway import certificates
-from gateway.__main__ import check
-from gateway.settings import GatewaySettings
 from records.__main__ import alembic_config
-from workflows.codec import data_converter
-from workflows.files import write_private
-from workflows.keyring import MasterKeyring, Ring, branch_of, render
-
-
-@dataclass
-class Gateway:
-    """The gateway's process, which may be killed and started."""
-
-    settings: GatewaySettings
-    environment: dict[str, str]
-    log: Path
-    _process: Process | None = None
-
-    @property
-    def process(self) -> Process:
-        """The one that runs, or ran last."""
-        assert self._process is not None
-        return self._process
-
-    @property
-    def address(self) -> str:
-        """As guests dial it."""
-        return f"127.0.0.1:{self.settings.gateway_port}"
-
-    @property
-    def ca(self) -> str:
-        """What guests believe it by (PEM)."""
-        return self.settings.gateway_ca.read_text()
-
-    def start(self) -> None:
-        """Start it, and return when it serves."""
-        self._process = Process(module("gateway"), self.log, self.environment)
-        self._process.wait_until(lambda: check(self.settings) == 0, "the gateway")
-
-    def end(self) -> None:
-        """End it, if it was started."""
-        if self._process is not None:
-            self._process.end()
+from tests.gateway_process import TestGateway, running_gateway
 
 
 @dataclass
@@ -75,7 +36,7 @@ class Stage:
     keyring: MasterKeyring
     temporal_address: str
     temporal: Process
-    gateway: Gateway
+    gateway: TestGateway
     guests: list[Identity]
 
     async def client(self) -> Client:
@@ -88,13 +49,17 @@ class Stage:
 @contextlib.contextmanager
 def set_up(guests: int) -> Iterator[Stage]:
     """All of it, with so many enrolled guests; processes and folder are gone afterwards."""
-    secret = secrets.token_bytes(32)
+    keyring = MasterKeyring.of(secrets.token_bytes(32))
     with _folder() as folder, contextlib.ExitStack() as running_below:
         records = running_below.enter_context(_records(folder))
         server, address = running_below.enter_context(_temporal(folder))
-        gateway = running_below.enter_context(_gateway(folder, secret, address, _url(records)))
+        gateway = running_below.enter_context(
+            running_gateway(
+                folder / "gateway", keyring, temporal=address, records_url=_url(records), identity_seconds=5
+            )
+        )
         known = enrol(_dsn(records), guests)
-        yield Stage(folder, MasterKeyring.of(secret), address, server, gateway, known)
+        yield Stage(folder, keyring, address, server, gateway, known)
 
 
 @contextlib.contextmanager
@@ -162,23 +127,3 @@ async def _answers(address: str) -> bool:
     except (RuntimeError, RPCError):  # the port, and a moment later the namespace, are not there yet
         return False
     return True
-
-
-@contextlib.contextmanager
-def _gateway(folder: Path, secret: bytes, address: str, records_url: str) -> Iterator[Gateway]:
-    files = folder / "gateway"
-    certificates.make(files, ["127.0.0.1"])
-    write_private(files / "guests.key", render(branch_of(Ring.of(secret)), "guests"))
-    said: dict[str, Any] = {
-        "temporal_address": address, "temporal_namespace": temporal.NAMESPACE, "records_url": records_url,
-        "guest_key_file": files / "guests.key", "gateway_port": free_port(), "gateway_cert": files / "cert.pem",
-        "gateway_key": files / "key.pem", "gateway_ca": files / "ca.pem",
-    }  # fmt: skip
-    settings = GatewaySettings(**said)
-    told = environment(**{f"COFFER_{name.upper()}": str(value) for name, value in said.items()})
-    gateway = Gateway(settings, told, files / "log")
-    try:
-        gateway.start()
-        yield gateway
-    finally:
-        gateway.end()

@@ -78,7 +78,7 @@ async def _by_turns(through: Sequence[Once], direct: Sequence[Once], count: int)
 
 async def heartbeats(scene: Scene, count: int) -> list[Row]:
     """The least that can be forwarded: a heartbeat with a sealed payload, by a bare channel."""
-    pid = scene.stage.gateway.process.pid
+    pid = scene.stage.gateway.pid
     lights, others = scene.rest[:HELD], scene.rest[HELD : 2 * HELD]
     async with _held(scene, lights, direct=False) as through, _held(scene, others, direct=True) as direct:
         before = cpu_seconds(pid)

@@ -36,7 +36,7 @@ random | keep records-password
 rm -f "$folder/records-service"  # made from records-password each time
 printf '[coffer]\npassword=%s\n' "$(cat "$folder/records-password")" | keep records-service
 
-sh "$here/tool.sh" workflows.keys guests >/dev/null  # made from master-key each time
+sh "$here/tool.sh" contract.keys guests >/dev/null  # made from master-key each time
 if [ $# -gt 0 ]; then
     sh "$here/tool.sh" gateway.certificates "$folder/gateway" "$@" 127.0.0.1  # 127.0.0.1: for the health check
 elif [ ! -e "$folder/gateway/cert.pem" ]; then

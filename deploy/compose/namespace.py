@@ -11,11 +11,11 @@ from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from workflows.client import SEARCH_ATTRIBUTES, connect
-from workflows.keyring import NoKeys
-from workflows.logs import log_to_stderr
-from workflows.process import run
-from workflows.settings import TemporalSettings
+from contract.keys.keyring import NoKeys
+from contract.logs import log_to_stderr
+from contract.process import run
+from contract.settings import TemporalSettings
+from contract.wire.client import SEARCH_ATTRIBUTES, connect
 
 KEYWORD = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
 RETENTION = timedelta(days=30)  # of the histories of ended runs; the records keep what must be kept

@@ -13,7 +13,7 @@ if [ -n "${COFFER_PYTHON:-}" ]; then
     (cd "$here/../.." && "$COFFER_PYTHON" -m "$@")
 else
     docker run --rm --network none --read-only --cap-drop ALL --user "$(id -u):$(id -g)" -v "$folder:$folder" \
-        -e COFFER_MASTER_KEY_FILE -e COFFER_GUEST_KEY_FILE coffer:0.3.0 python -m "$@"
+        -e COFFER_MASTER_KEY_FILE -e COFFER_GUEST_KEY_FILE coffer:0.4.0 python -m "$@"
 fi
 for each in master-key guests.key gateway/ca.pem gateway/cert.pem gateway/key.pem; do
     if [ -e "$folder/$each" ]; then chmod 0444 "$folder/$each"; fi

@@ -1,8 +1,10 @@
 """What a datastore must be able to do on the machine that it lives on."""
 
+import re
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -10,14 +12,19 @@ from typing import ClassVar
 
 from temporalio.exceptions import ApplicationError
 
+from contract.domain.accounts import NewDatabase, User, UserName
+from contract.domain.datastores.base import Facet
+from contract.domain.errors import Busy, EngineFailed
+from contract.files import write_private
 from guest_worker.engine_user import EngineUser, SameUser
-from workflows.domain.accounts import NewDatabase, User, UserName
-from workflows.domain.errors import EngineFailed
-from workflows.files import write_private
+
+SECRET = re.compile(r"[0-9A-Za-z_-]{40,}")
+UNCHANGED = "nothing was changed"
+FINAL_SECONDS = 5.0  # how long a change may take that cannot be taken back: it begins only where somebody waits as long
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class EngineContext:
     """Where the engine lives: its volume, the guest's own folder, the address to listen on, its OS user.
 
     `config` is a folder that the guest writes and the engine reads, `sockets` one that the engine writes and the guest
@@ -43,12 +50,17 @@ class Surroundings:
             self.config_file(name).chmod(0o644)  # only guest and engine enter the folder
 
     def admin_password(self) -> str:
-        """The administrator's secret: made once, never told."""
+        """The administrator's secret, never told; another one where it was lost, which the account is then given."""
         path = self.state / "os_admin"
-        if not path.exists():
-            self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_private(path, secrets.token_urlsafe(32))
-        return path.read_text()
+        try:
+            known = path.read_text(errors="replace")
+        except FileNotFoundError:
+            known = ""
+        if SECRET.fullmatch(known):
+            return known
+        new = secrets.token_urlsafe(32)
+        write_private(path, new)
+        return new
 
 
 class EngineState(StrEnum):
@@ -58,6 +70,7 @@ class EngineState(StrEnum):
     ADMINISTRATOR_REFUSED = "administrator refused"  # it serves, but our account was dropped, changed or demoted
     DISK_FULL = "disk full"  # it does not serve, and says that there is no space
     SILENT = "silent"
+    NOT_THE_ENGINE = "not the engine"  # another process listens on its socket; nothing was said to it
 
 
 @dataclass(frozen=True)
@@ -75,6 +88,28 @@ class AdministratorRefused(EngineFailed):
         ApplicationError.__init__(self, message, type=EngineFailed.__name__, non_retryable=True)
 
 
+class PartlyDone(Busy):
+    """A call failed after a part of it was made that stays; the message says which part, and what to do."""
+
+    def __init__(self, message: str) -> None:
+        ApplicationError.__init__(self, message, type=Busy.__name__, non_retryable=True)
+
+
+@contextmanager
+def after(done: str, *failures: type[Exception]) -> Iterator[None]:
+    """The rest of a call, where `done` is true whatever becomes of it: these failures are PartlyDone with the reason."""
+    try:
+        yield
+    except failures as error:
+        raise PartlyDone(f"{done}: {why(error)}") from error
+
+
+def why(error: BaseException) -> str:
+    """What an error says, without that nothing was changed."""
+    said = error.message if isinstance(error, ApplicationError) else (str(error).splitlines() or [""])[0]
+    return re.sub(rf"(;|, so) {UNCHANGED}", "", said)
+
+
 @dataclass(frozen=True)
 class PlainUser:
     """A user to create, its password opened."""
@@ -84,8 +119,8 @@ class PlainUser:
     databases: tuple[str, ...] = ()
 
 
-class Accounts(ABC):
-    """Databases and users, for engines that have them. Errors: NotFound, AlreadyExists, BadRequest, EngineFailed."""
+class Databases(ABC):
+    """Databases, for engines that have several. Errors: NotFound, AlreadyExists, BadRequest, EngineFailed."""
 
     @abstractmethod
     def list_databases(self) -> tuple[str, ...]:
@@ -102,6 +137,10 @@ class Accounts(ABC):
 
     def restore_database(self, name: str) -> None:  # noqa: B027 - a deletion may be one statement
         """Put back what a deletion changed that was broken off before the database was dropped."""
+
+
+class Users(ABC):
+    """Users and what they may use, for engines that have them. Errors: as above."""
 
     @abstractmethod
     def list_users(self) -> tuple[User, ...]:
@@ -141,12 +180,28 @@ class Accounts(ABC):
     def revoke(self, user: UserName, database: str) -> None:
         """Effective for sessions that are open, too; NotFound when there is no such grant."""
 
+
+class Root(ABC):
+    """The administrator's account that a tenant may have, for engines that have one."""
+
     @abstractmethod
     def enable_root(self, password: str) -> str:
         """Give the administrator account this password; return the account's name."""
 
     @abstractmethod
-    def disable_root(self) -> None: ...
+    def disable_root(self) -> None:
+        """Nobody logs in as root, and nothing that root left has its power. PartlyDone where only the first is so."""
+
+    @abstractmethod
+    def is_root_enabled(self) -> bool:
+        """Whether somebody may log in as root."""
+
+
+class Accounts(Databases, Users, Root):
+    """All of these."""
+
+
+FACETS: dict[Facet, type[ABC]] = {Facet.DATABASES: Databases, Facet.USERS: Users, Facet.ROOT: Root}
 
 
 class Datastore(ABC):
@@ -154,8 +209,8 @@ class Datastore(ABC):
 
     manager: ClassVar[str]
 
-    def __init__(self, around: Surroundings) -> None:
-        self.around = around
+    def __init__(self, context: EngineContext) -> None:
+        self.context = context
 
     @abstractmethod
     def initialise(self) -> None:
@@ -167,7 +222,7 @@ class Datastore(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Start the engine and return when it answers; content when it does.
+        """Start the engine and return when it answers; no error if it does.
 
         AdministratorRefused when it serves and refuses its administrator, EngineFailed when it ends, NotYet else.
         """
@@ -204,3 +259,8 @@ class Datastore(ABC):
     @abstractmethod
     def accounts(self) -> Accounts | None:
         """Databases and users, or None where the engine has no such notion."""
+
+    @property
+    def facets(self) -> frozenset[Facet]:
+        """What tenants may ask of it: the same as the facts of the engine say."""
+        return frozenset(facet for facet, kind in FACETS.items() if isinstance(self.accounts, kind))

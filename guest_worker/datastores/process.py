@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from contract.domain.errors import EngineFailed, NotYet
 from guest_worker import host
 from guest_worker.datastores.base import AdministratorRefused, EngineState, Probe
 from guest_worker.engine_user import EngineUser, SameUser
-from workflows.domain.errors import EngineFailed, NotYet
 
 TELLING = ("ERROR", "FATAL", "PANIC", " LOG:  unrecognized")  # how engines mark the lines that say why they end
 NO_SPACE = ("No space left on device", "Disk is full", "disk full", "Errcode: 28", "No space left", "Errcode: 122")
@@ -90,14 +90,15 @@ class EngineProcess:
 
     def silent(self, words: str = "") -> Probe:
         """What an engine that does not answer is: it may have said that there is no space."""
-        last = self.last_words()
         full = any(any(sign in line for sign in NO_SPACE) for line in self._lines())
-        return Probe(EngineState.DISK_FULL if full else EngineState.SILENT, last or words)
+        return Probe(EngineState.DISK_FULL if full else EngineState.SILENT, self.last_words(words))
 
-    def last_words(self) -> str:
-        """The line of its log since the last start that says why it ends, as far as there is one."""
+    def last_words(self, words: str = "") -> str:
+        """The line of its log since the last start that says why it ends; without one these words, or its last line."""
         lines = self._lines()
-        telling = [line for line in lines if any(word in line for word in TELLING)] or lines[-1:]
+        telling = (
+            [line for line in lines if any(word in line for word in TELLING)] or [words] * bool(words) or lines[-1:]
+        )
         useful = [line for line in telling if not line.endswith(VAIN)] or telling
         return useful[-1].strip()[-300:] if useful else ""
 

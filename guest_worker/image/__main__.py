@@ -1,4 +1,4 @@
-"""`python -m guest_worker.image`: build an image for the embedded cloud, a folder with a manifest."""
+"""`python -m guest_worker.image`: build an image for the embedded cloud, a folder with a manifest; or for Nova, a qcow2."""
 
 import argparse
 import hashlib
@@ -8,10 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from guest_worker import host
+from guest_worker.datastores import managers, recipe_of
+from guest_worker.datastores.recipe import requirements_of
+from guest_worker.image.nova import CannotBuild, NovaImage
+from guest_worker.image.sources import HERE, sources
 
-HERE = Path(__file__).resolve().parents[2]
-PACKAGES = ("guest_worker", "workflows")
 MANIFEST = """name: {name}
 tags: [database, {engine}]
 grace: 30
@@ -30,27 +31,18 @@ environment:
   ROOT: "{{root}}"
   BIND_ADDRESS: "{{address}}"
   MEMORY_MIB: "{{memory_mib}}"
+  DATASTORE: "{engine}"
+  ENGINE_PREFIX: "{prefix}"
   ENGINE_USER: "{{user:engine}}"
   VOLUME_MOUNTED_AT: "{{volume}}"
 """
 
 
-def version_of(engine: str) -> str:
-    """The engine's version as the catalogue names it: 10.11, 15."""
-    if engine == "mariadb":
-        words = host.run([host.find_program("mariadbd"), "--version"]).split()
-        number = words[words.index("Ver") + 1]
-        return ".".join(number.split("-")[0].split(".")[:2])
-    newest = max(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda each: int(each.parts[4]))
-    return newest.parts[4]
-
-
-def digest(requirements: Path) -> str:
-    """What the image is made of: when it changes, the image is made anew."""
-    made_of = hashlib.sha256(requirements.read_bytes())
-    for package in PACKAGES:
-        for path in sorted(each for each in (HERE / package).rglob("*") if each.suffix in (".py", ".json")):
-            made_of.update(str(path.relative_to(HERE)).encode() + path.read_bytes())
+def digest(engine: str, requirements: Path, prefix: str) -> str:
+    """What the image is made of: when it changes, the image is recreated."""
+    made_of = hashlib.sha256(requirements.read_bytes() + requirements_of(engine).read_bytes() + prefix.encode())
+    for path in sources(engine):
+        made_of.update(str(path.relative_to(HERE)).encode() + path.read_bytes())
     return made_of.hexdigest()
 
 
@@ -60,29 +52,50 @@ def build_venv(folder: Path, python: str, requirements: Path, uv: str) -> Path:
     wanted = hashlib.sha256(requirements.read_bytes() + python.encode()).hexdigest()
     if not (stamp.exists() and stamp.read_text() == wanted):
         shutil.rmtree(folder, ignore_errors=True)
-        environment = {**os.environ, "UV_COMPILE_BYTECODE": "1", "UV_LINK_MODE": "copy"}
-        subprocess.run([uv, "venv", "--quiet", "--python", python, str(folder)], check=True, env=environment)
-        install = [uv, "pip", "install", "--quiet", "--python", str(folder / "bin/python"), "--require-hashes"]
-        subprocess.run([*install, "-r", str(requirements)], check=True, env=environment)
+        subprocess.run([uv, "venv", "--quiet", "--python", python, str(folder)], check=True)
+        install(uv, folder / "bin/python", requirements)
         stamp.write_text(wanted)
     return folder / "bin/python"
 
 
+def install(uv: str, python: Path, requirements: Path, *more: str) -> None:
+    """Install a locked list."""
+    command = [uv, "pip", "install", "--quiet", "--python", str(python), "--require-hashes", "-r", str(requirements)]
+    environment = {**os.environ, "UV_COMPILE_BYTECODE": "1", "UV_LINK_MODE": "copy"}
+    subprocess.run([*command, *more], check=True, env=environment)
+
+
+def prefix_of(engine: str, images: Path) -> Path | None:
+    """Where the engine's programs are, if not in the system's folders."""
+    store = recipe_of(engine).store
+    if store is None:
+        return None
+    prefix = store.prefix(images)
+    if prefix is None:
+        raise FileNotFoundError(f"{engine} is not installed: no package of it is below {images}")
+    return prefix
+
+
 def build(engine: str, said: argparse.Namespace) -> Path:
-    """Make the image's folder, readable to every user; content when it is current."""
-    name = f"{engine}-{version_of(engine)}"
+    """Make the image's folder, readable to every user; no error if it is current."""
+    prefix = prefix_of(engine, said.to)
+    name = f"{engine}-{recipe_of(engine).version(str(prefix or ''))}"
+    seen = f"{{images}}/{prefix.relative_to(said.to)}" if prefix else ""
     folder: Path = said.to / name
-    wanted = digest(said.requirements)
+    wanted = digest(engine, said.requirements, seen)
     stamp = folder / "digest"
     if stamp.exists() and stamp.read_text() == wanted:
         return folder
     python = build_venv(said.to / ".venv", said.python, said.requirements, said.uv)
     new = folder.with_name(f".{name}.new")
     shutil.rmtree(new, ignore_errors=True)
-    for package in PACKAGES:
-        shutil.copytree(HERE / package, new / "lib" / package, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    for path in sources(engine):
+        copy = new / "lib" / path.relative_to(HERE)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    install(said.uv, python, requirements_of(engine), "--target", str(new / "lib"), "--no-deps")
     subprocess.run([str(python), "-m", "compileall", "-q", str(new / "lib")], check=True)
-    (new / "manifest.yaml").write_text(MANIFEST.format(name=name, engine=engine))
+    (new / "manifest.yaml").write_text(MANIFEST.format(name=name, engine=engine, prefix=seen))
     (new / "digest").write_text(wanted)
     for path in (new, *new.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
@@ -98,13 +111,26 @@ def build(engine: str, said: argparse.Namespace) -> Path:
 def main() -> None:
     """Build the image that the command line names; print its folder."""
     ask = argparse.ArgumentParser(prog="python -m guest_worker.image", description=__doc__)
-    ask.add_argument("--engine", choices=("mariadb", "postgresql"), required=True)
+    ask.add_argument("--engine", choices=managers(), required=True)
     ask.add_argument("--to", type=Path, required=True, help="folder of all images")
     ask.add_argument("--python", default="/usr/bin/python3", help="interpreter that every user can run")
     ask.add_argument("--requirements", type=Path, default=HERE / "requirements/guest.txt")
     ask.add_argument("--uv", default="uv")
+    ask.add_argument("--nova", action="store_true", help="an image for Nova, with its list of software beside it")
+    ask.add_argument(
+        "--mirror", default="", help="for Nova: mirror of Debian 12, as in sources.list; apt's own if not said"
+    )
     said = ask.parse_args()
-    sys.stdout.write(f"{build(said.engine, said)}\n")
+    try:
+        sys.stdout.write(f"{build_nova(said) if said.nova else build(said.engine, said)}\n")
+    except CannotBuild as error:
+        sys.exit(f"cannot build the image: {error}")
+
+
+def build_nova(said: argparse.Namespace) -> Path:
+    """Make the image that Glance takes."""
+    log = said.to / f"{said.engine}.log"
+    return NovaImage(said.engine, said.to, said.requirements, said.uv, said.mirror, log=log).build()
 
 
 if __name__ == "__main__":

@@ -15,21 +15,19 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from api.calls import Guests
-from api.context import Asker
+from api.calls import ShortCalls
+from api.context import RequestContext
 from api.idempotency import Call
 from api.keystone import Identity
-from guest_worker.datastores import open_datastore
-from guest_worker.datastores.base import PlainUser, Surroundings
+from contract.domain.accounts import NewUser, UserName
+from contract.keys.keyring import MasterKeyring
+from contract.keys.sealing import SecretBox
+from guest_worker.datastores.base import PlainUser
 from tests.accounts.guest_process import MASTER
-from tests.contracts.conftest import ENGINES
-from tests.contracts.engines import DIALECTS, Dialect
-from tests.elsewhere import Elsewhere, open_folder
+from tests.contracts.engines import DIALECTS, ENGINES, new_engine
+from tests.contracts.tables import Dialect
 from tests.machine import kill_below, loopback
 from tests.temporal import TemporalServer, temporal_server
-from workflows.domain.accounts import NewUser, UserName
-from workflows.keyring import MasterKeyring
-from workflows.sealing import SecretBox
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -82,15 +80,17 @@ class Host:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
         self.process = None
 
-    async def guests(self, seconds: float = 8) -> Guests:
+    async def guests(self, seconds: float = 8) -> ShortCalls:
         """As the API asks, for one request."""
         identity = Identity(user_id="u", project_id="p", roles=())
-        asker = Asker(identity, False, f"req-{uuid4()}", "http://test")
+        context = RequestContext(identity, False, f"req-{uuid4()}", "http://test")
         instance: Any = SimpleNamespace(id=self.instance_id, name="db", status="ACTIVE", operating_status="HEALTHY",
                                         manager=self.dialect.manager, datastore=self.dialect.manager)  # fmt: skip
-        return Guests(await self.temporal.client(), asker, instance, self.box, seconds, Call(asker.request_id))
+        return ShortCalls(await self.temporal.client(), context, instance, self.box, seconds, Call(context.request_id))
 
     @property
     def box(self) -> SecretBox:
@@ -116,18 +116,14 @@ class Host:
     def count(self, prefix: str) -> tuple[int, int]:
         """How many databases and users there are whose name starts so, asked by SQL."""
         with closing(self.administer()) as connection:
-            questions = {
-                "mariadb": ("SELECT count(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE '{}%'",
-                            "SELECT count(*) FROM mysql.global_priv WHERE User LIKE '{}%'"),
-                "postgresql": ("SELECT count(*) FROM pg_database WHERE datname LIKE '{}%'",
-                               "SELECT count(*) FROM pg_roles WHERE rolname LIKE '{}%' AND rolcanlogin"),
-            }  # fmt: skip
-            asked = [self.dialect.ask(connection, each.format(prefix)) for each in questions[self.dialect.manager]]
+            questions = (self.dialect.databases_named, self.dialect.accounts_named)
+            asked = [self.dialect.ask(connection, each.format(prefix)) for each in questions]
         return asked[0][0][0], asked[1][0][0]
 
     def administer(self) -> Any:
         """The administrator's connection."""
-        return self.dialect.administer(self.folder / "data", (self.folder / "state/os_admin").read_text())
+        secret = self.folder / "state/os_admin"
+        return self.dialect.administer(self.folder / "data", secret.read_text() if secret.exists() else "")
 
 
 @pytest.fixture(scope="session", params=ENGINES)
@@ -137,12 +133,8 @@ def engine(request: pytest.FixtureRequest, temporal: TemporalServer) -> Iterator
     folder = Path(tempfile.mkdtemp(prefix=f"coffer-{manager}-"))
     folder.chmod(0o755)
     address = loopback()
-    around = Surroundings(open_folder(folder / "data"), open_folder(folder / "state"), bind_address=address)
-    driver = Elsewhere(open_datastore, manager, around)
+    driver = new_engine(manager, folder, address)
     try:
-        driver.initialise()
-        driver.configure(1024, {})
-        driver.start()
         yield Host(temporal, uuid4(), driver, DIALECTS[manager], folder, address)
         driver.stop()
     finally:

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
+from api.calls import ShortCalls
 from api.faults import Fault
+from contract.domain.accounts import Grant, NewDatabase, User, UserChange, UserName
+from contract.ports.guest import Accounts, DatabaseName, NewDatabases, NewUsers, PasswordChanges, UserToDelete
 from tests.accounts.conftest import Host
 from tests.machine import kill_below
-from workflows.domain.accounts import Grant, NewDatabase, User, UserChange, UserName
-from workflows.ports.guest import Accounts, DatabaseName, NewDatabases, NewUsers, PasswordChanges, UserToDelete
 
 MANY = 60
-SHORT = 5.0  # seconds for a call whose guest is killed: nobody answers it before they are over
+SHORT = 5.0  # seconds for a call whose guest is killed: nobody answers it before they are over; deletions get more
 
 
 def databases(count: int, prefix: str = "many") -> NewDatabases:
@@ -23,13 +24,18 @@ def databases(count: int, prefix: str = "many") -> NewDatabases:
 
 async def outcome(host: Host, verb: Any, order: Any, seconds: float = 8) -> int:
     """Ask as the API does; the status that it would answer."""
+    return await status_of(await host.guests(seconds), verb, order)
+
+
+async def status_of(guests: ShortCalls, verb: Any, order: Any) -> int:
+    """Ask over a connection that stands already, as the API's does; the status that it would answer, in time."""
     began = time.monotonic()
     try:
-        await (await host.guests(seconds)).ask(verb, *([] if order is None else [order]))
+        await guests.ask(verb, *([] if order is None else [order]))
     except Fault as fault:
         return fault.code
     finally:
-        assert time.monotonic() - began < seconds + 1
+        assert time.monotonic() - began < guests.seconds + 2
     return 202
 
 
@@ -157,9 +163,9 @@ async def test_a_deletion_that_is_broken_off_is_done_or_put_back(host: Host, aft
     host.accounts.create_database(NewDatabase(name="app"))
     host.make("amy", "app")
     if what == "user":
-        asked = outcome(host, Accounts.delete_user, UserToDelete(user=UserName(name="amy")), SHORT)
+        asked = outcome(host, Accounts.delete_user, UserToDelete(user=UserName(name="amy")), SHORT + 1)
     else:
-        asked = outcome(host, Accounts.delete_database, DatabaseName(name="app"), SHORT)
+        asked = outcome(host, Accounts.delete_database, DatabaseName(name="app"), SHORT + 1)
     running = asyncio.ensure_future(asked)
     await asyncio.sleep(after)
     await asyncio.to_thread(host.end, signal.SIGKILL)

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.contracts.engines import DIALECTS
 from tests.stack import RunningStack
 
 PATIENCE = 240.0  # seconds; a busy machine builds slowly
@@ -62,6 +63,6 @@ def wait_until_gone(client: httpx.Client, instance_id: str) -> None:
 
 @pytest.fixture(scope="session")
 def instances(demo: httpx.Client) -> dict[str, dict[str, Any]]:
-    """A MariaDB and a PostgreSQL of project demo, by datastore."""
-    ids = {each: order(demo, f"shared-{each}", each) for each in ("mariadb", "postgresql")}
+    """One of each engine in project demo, by datastore."""
+    ids = {each: order(demo, f"shared-{each}", each) for each in DIALECTS}
     return {each: wait_for(demo, instance_id, "ACTIVE") for each, instance_id in ids.items()}

@@ -10,12 +10,16 @@ import httpx
 import pymysql
 import pytest
 
+from contract.domain.datastores import DATASTORES
 from tests.api.conftest import order, wait_for, wait_until_gone
-from tests.api.test_instances import connect, processes_of, uid_of
+from tests.api.test_instances import processes_of, uid_of
+from tests.contracts.engines import DIALECTS, ENGINES
 from tests.stack import RunningStack
 
+RESERVED = "a name that the engine has for itself"
 
-@pytest.fixture(params=["mariadb", "postgresql"])
+
+@pytest.fixture(params=ENGINES)
 def here(request: pytest.FixtureRequest, demo: httpx.Client, instances: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """An instance without databases and users, before and after."""
     instance = instances[request.param]
@@ -31,7 +35,7 @@ def here(request: pytest.FixtureRequest, demo: httpx.Client, instances: dict[str
 def can_connect(here: dict[str, Any], user: str, password: str, database: str) -> bool:
     """Whether the database itself lets somebody in."""
     with contextlib.suppress(Exception):
-        connect(here["engine"], here["address"], user, password, database).close()
+        DIALECTS[here["engine"]].connect(here["address"], user, password, database).close()
         return True
     return False
 
@@ -53,6 +57,57 @@ def test_databases_and_users(demo: httpx.Client, here: dict[str, Any]) -> None:
     assert demo.get(f"{path}/users/amy").json()["user"]["name"] == "amy"
     assert demo.get(f"{path}/users/amy%40%25").json()["user"]["name"] == "amy"
     assert demo.get(f"{path}/users/amy%2540%2525").status_code == 404  # each segment is decoded once
+
+
+def all_pages(demo: httpx.Client, path: str, key: str, limit: int) -> list[str]:
+    """The names of a list, page by page."""
+    body = demo.get(f"{path}?limit={limit}").json()
+    found = [each["name"] for each in body[key]]
+    while following := body.get("links"):
+        assert 0 < len(body[key]) <= limit
+        body = demo.get(following[0]["href"]).json()
+        found += [each["name"] for each in body[key]]
+    return found
+
+
+def test_a_long_list_comes_in_pages_each_name_once(demo: httpx.Client, here: dict[str, Any]) -> None:
+    path, names = here["path"], sorted(f"{'Aa_'[number % 3]}{number}" for number in range(24))
+    for some in (names[::2], names[1::2]):
+        demo.post(f"{path}/databases", json={"databases": [{"name": each} for each in some]}).raise_for_status()
+    users = [{"name": each, "password": "s3cret-s3cret", "databases": [{"name": each}]} for each in names[:9]]
+    demo.post(f"{path}/users", json={"users": users}).raise_for_status()
+    assert all_pages(demo, f"{path}/databases", "databases", 7) == names
+    assert all_pages(demo, f"{path}/users", "users", 2) == names[:9]
+    assert demo.get(f"{path}/databases/{names[-1]}").json() == {"database": {"name": names[-1]}}
+    assert demo.get(f"{path}/databases/{names[-1]}x").status_code == 404
+    for each in names:
+        assert demo.delete(f"{path}/databases/{each}").status_code == 202
+
+
+def test_more_databases_than_an_answer_of_a_guest_holds(demo: httpx.Client, instances: dict[str, Any]) -> None:
+    path, address = f"/instances/{instances['mariadb']['id']}", instances["mariadb"]["ip"][0]
+    names = [f"{number:04}".ljust(60, "x") for number in range(1100)]
+    dialect, root = DIALECTS["mariadb"], demo.post(f"{path}/root").json()["user"]
+    amy = {"name": "amy", "password": "s3cret-s3cret"}
+    demo.post(f"{path}/users", json={"users": [amy, {**amy, "name": "bob"}]}).raise_for_status()
+    with contextlib.closing(dialect.connect(address, "root", root["password"], "")) as session:
+        try:
+            for each in names:
+                dialect.ask(session, f"CREATE DATABASE {each}")
+            dialect.ask(session, "GRANT SELECT ON `%`.* TO amy@'%'")
+            listed = [{"name": each} for each in names]
+            assert all_pages(demo, f"{path}/databases", "databases", 700) == names
+            assert demo.get(f"{path}/databases/{names[-1]}").json() == {"database": {"name": names[-1]}}
+            assert demo.get(f"{path}/users/amy/databases").json() == {"databases": listed}
+            assert demo.get(f"{path}/users/amy").json()["user"]["databases"] == listed
+            page = demo.get(f"{path}/users").json()
+            assert page["users"] == [{"name": "amy", "host": "%", "databases": listed}]
+            assert demo.get(page["links"][0]["href"]).json()["users"] == [{"name": "bob", "host": "%", "databases": []}]
+        finally:
+            for each in names:
+                dialect.ask(session, f"DROP DATABASE IF EXISTS {each}")
+            for each in ("users/amy", "users/bob", "root"):
+                demo.delete(f"{path}/{each}").raise_for_status()
 
 
 def test_grants(demo: httpx.Client, here: dict[str, Any]) -> None:
@@ -87,20 +142,21 @@ def test_changing_users(demo: httpx.Client, here: dict[str, Any]) -> None:
 
 
 def test_root(demo: httpx.Client, admin: httpx.Client, here: dict[str, Any]) -> None:
-    path, database = here["path"], {"mariadb": "mysql", "postgresql": "postgres"}[here["engine"]]
+    path = here["path"]
+    demo.post(f"{path}/databases", json={"databases": [{"name": "app"}]}).raise_for_status()
     assert demo.get(f"{path}/root").json() == {"rootEnabled": False}
     assert demo.delete(f"{path}/root").status_code == 404
     account = demo.post(f"{path}/root").json()["user"]
     assert account["name"] == "root"
-    assert can_connect(here, "root", account["password"], database)
+    assert can_connect(here, "root", account["password"], "app")
     assert demo.get(f"{path}/root").json() == {"rootEnabled": True}
     mine = demo.post(f"{path}/root", json={"password": "my own secret"}).json()["user"]
     assert mine["password"] == "my own secret"
-    assert not can_connect(here, "root", account["password"], database)
+    assert not can_connect(here, "root", account["password"], "app")
     assert "root" not in [each["name"] for each in demo.get(f"{path}/users").json()["users"]]
     disabled = demo.delete(f"{path}/root")
     assert (disabled.status_code, disabled.content) == (204, b"")
-    assert not can_connect(here, "root", "my own secret", database)
+    assert not can_connect(here, "root", "my own secret", "app")
     assert demo.get(f"{path}/root").json() == {"rootEnabled": False}
     history = admin.get(f"/mgmt{path}/root").json()["root_history"]
     assert history["enabled"] != "Never"
@@ -112,7 +168,7 @@ def test_root(demo: httpx.Client, admin: httpx.Client, here: dict[str, Any]) -> 
         ("databases", [{"name": "a`b"}], "databases[0]"),
         ("databases", [{"name": "ok"}, {"name": "x" * 65}], "databases[1]"),
         ("databases", [{"name": "ok"}, {"name": "ok"}], "twice"),
-        ("databases", [{"name": "mysql"}], ""),
+        ("databases", [{"name": RESERVED}], "reserved"),
         ("databases", [{"name": "db", "character_set": "klingon"}], "character set"),
         ("databases", [{"name": "db", "collate": "klingon_ci"}], "collation"),
         ("databases", [{"name": ""}], "name"),
@@ -130,8 +186,8 @@ def test_root(demo: httpx.Client, admin: httpx.Client, here: dict[str, Any]) -> 
 def test_bad_names_are_refused_and_named(
     demo: httpx.Client, here: dict[str, Any], collection: str, wanted: Any, named: str
 ) -> None:
-    if here["engine"] == "postgresql" and wanted == [{"name": "mysql"}]:
-        pytest.skip("not reserved there")
+    if wanted == [{"name": RESERVED}]:
+        wanted = [{"name": min(DATASTORES[here["engine"]].reserved_databases)}]
     answer = demo.post(f"{here['path']}/{collection}", json={collection: wanted})
     assert answer.status_code == 400, answer.text
     assert named in answer.json()["badRequest"]["message"]

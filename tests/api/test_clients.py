@@ -1,10 +1,9 @@
 """Unmodified clients: python-troveclient by the `openstack` command, and openstacksdk."""
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -15,19 +14,29 @@ from troveclient.apiclient.exceptions import from_response
 
 from api.faults import unavailable
 from tests.api.conftest import wait_for, wait_until_gone
+from tests.driver_process import REPOSITORY
 from tests.stack import RunningStack
 
 
-def openstack(stack: RunningStack, *words: str, cloud: str = "demo", fails: bool = False) -> Any:
+@pytest.fixture(scope="module")
+def openstack(stack: RunningStack) -> Iterator[Callable[..., Any]]:
     """Run the client; return its JSON, or with `fails` what it says."""
-    environment = {**os.environ, "OS_CLIENT_CONFIG_FILE": str(stack.settings.home / "clouds.yaml"), "OS_CLOUD": cloud}
-    command = [str(Path(sys.executable).with_name("openstack")), *words]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if fails:
-        assert done.returncode != 0
-        return done.stderr
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout) if "json" in words else done.stdout
+    process = subprocess.Popen([sys.executable, "-W", "ignore", "-m", "tests.api.openstack_client"], cwd=REPOSITORY,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
+
+    def run(*words: str, cloud: str = "demo", fails: bool = False) -> Any:
+        environment = {"OS_CLIENT_CONFIG_FILE": str(stack.settings.home / "clouds.yaml"), "OS_CLOUD": cloud}
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(json.dumps([environment, words]) + "\n")
+        process.stdin.flush()
+        code, output, errors = json.loads(process.stdout.readline())
+        assert (code != 0) == fails, errors
+        if fails:
+            return errors
+        return json.loads(output) if "json" in words else output
+
+    with process:
+        yield run
 
 
 def test_troveclient_reads_that_we_are_away() -> None:
@@ -40,36 +49,36 @@ def test_troveclient_reads_that_we_are_away() -> None:
     assert (read.http_status, "please try again" in str(read)) == (503, True)
 
 
-def test_troveclient(stack: RunningStack, demo: httpx.Client) -> None:
-    made = openstack(stack, "database", "instance", "create", "by-client", "--flavor", "m1.tiny", "--size", "1",
+def test_troveclient(openstack: Callable[..., Any], demo: httpx.Client) -> None:
+    made = openstack("database", "instance", "create", "by-client", "--flavor", "m1.tiny", "--size", "1",
                      "--datastore", "mariadb", "--databases", "app", "--users", "amy:secret", "-f", "json")  # fmt: skip
     assert made["status"] == "BUILD"
     wait_for(demo, made["id"], "ACTIVE")
-    listed = openstack(stack, "database", "instance", "list", "-f", "json")
+    listed = openstack("database", "instance", "list", "-f", "json")
     assert "by-client" in [each["Name"] for each in listed]
-    assert openstack(stack, "database", "instance", "show", "by-client", "-f", "json")["id"] == made["id"]
-    openstack(stack, "database", "db", "create", "by-client", "web")
-    assert [each["Name"] for each in openstack(stack, "database", "db", "list", "by-client", "-f", "json")] == [
+    assert openstack("database", "instance", "show", "by-client", "-f", "json")["id"] == made["id"]
+    openstack("database", "db", "create", "by-client", "web")
+    assert [each["Name"] for each in openstack("database", "db", "list", "by-client", "-f", "json")] == [
         "app",
         "web",
     ]
-    openstack(stack, "database", "user", "create", "by-client", "bob", "secret", "--databases", "web")
-    users = openstack(stack, "database", "user", "list", "by-client", "-f", "json")
+    openstack("database", "user", "create", "by-client", "bob", "secret", "--databases", "web")
+    users = openstack("database", "user", "list", "by-client", "-f", "json")
     assert [each["Name"] for each in users] == ["amy", "bob"]
-    openstack(stack, "database", "user", "grant", "access", "by-client", "bob", "app")
-    openstack(stack, "database", "user", "revoke", "access", "by-client", "bob", "web")
-    access = openstack(stack, "database", "user", "show", "access", "by-client", "bob", "-f", "json")
+    openstack("database", "user", "grant", "access", "by-client", "bob", "app")
+    openstack("database", "user", "revoke", "access", "by-client", "bob", "web")
+    access = openstack("database", "user", "show", "access", "by-client", "bob", "-f", "json")
     assert [each["Name"] for each in access] == ["app"]
-    openstack(stack, "database", "user", "delete", "by-client", "bob")
-    openstack(stack, "database", "db", "delete", "by-client", "web")
-    root = openstack(stack, "database", "root", "enable", "by-client", "-f", "json")
+    openstack("database", "user", "delete", "by-client", "bob")
+    openstack("database", "db", "delete", "by-client", "web")
+    root = openstack("database", "root", "enable", "by-client", "-f", "json")
     assert root["name"] == "root"
-    assert openstack(stack, "database", "root", "show", "by-client", "-f", "json")["is_root_enabled"] in (True, "True")
-    openstack(stack, "database", "root", "disable", "by-client")
-    openstack(stack, "database", "instance", "restart", "by-client")
+    assert openstack("database", "root", "show", "by-client", "-f", "json")["is_root_enabled"] in (True, "True")
+    openstack("database", "root", "disable", "by-client")
+    openstack("database", "instance", "restart", "by-client")
     wait_for(demo, made["id"], "ACTIVE")
-    openstack(stack, "database", "instance", "update", "by-client", "--name", "by-the-client")
-    openstack(stack, "database", "instance", "delete", "by-the-client")
+    openstack("database", "instance", "update", "by-client", "--name", "by-the-client")
+    openstack("database", "instance", "delete", "by-the-client")
     wait_until_gone(demo, made["id"])
 
 
@@ -78,15 +87,15 @@ def test_troveclient(stack: RunningStack, demo: httpx.Client) -> None:
     ["database flavor list", "database limit list", "database backup list", "database configuration list",
      "database cluster list", "datastore list", "datastore version list mariadb"],
 )  # fmt: skip
-def test_lists_of_troveclient(stack: RunningStack, words: str) -> None:
-    openstack(stack, *words.split())
+def test_lists_of_troveclient(openstack: Callable[..., Any], words: str) -> None:
+    openstack(*words.split())
 
 
-def test_troveclient_as_an_administrator(stack: RunningStack) -> None:
-    quotas = openstack(stack, "database", "quota", "show", "demo", "-f", "json", cloud="admin")
+def test_troveclient_as_an_administrator(openstack: Callable[..., Any]) -> None:
+    quotas = openstack("database", "quota", "show", "demo", "-f", "json", cloud="admin")
     assert {each["Resource"] for each in quotas} == {"instances", "ram", "volumes", "backups"}
-    openstack(stack, "database", "instance", "list", "--all-projects", cloud="admin")
-    said = openstack(stack, "database", "instance", "show", "no-such-thing", fails=True)
+    openstack("database", "instance", "list", "--all-projects", cloud="admin")
+    said = openstack("database", "instance", "show", "no-such-thing", fails=True)
     assert "no-such-thing" in said
 
 
@@ -128,7 +137,7 @@ ODD = ("a b", "a#b", "a+b", "a=b?c", "a@b", "a~b", "b", "c$", "d.e", "z#00", "z#
 
 @pytest.mark.parametrize("engine", ["mariadb", "postgresql"])
 def test_clients_list_each_database_and_user_once(
-    stack: RunningStack, demo: httpx.Client, instances: dict[str, Any], engine: str
+    openstack: Callable[..., Any], stack: RunningStack, demo: httpx.Client, instances: dict[str, Any], engine: str
 ) -> None:
     """Page by page, whatever the names are: python-troveclient pastes markers as they are, openstacksdk encodes them."""
     path = f"/instances/{instances[engine]['id']}"
@@ -139,7 +148,7 @@ def test_clients_list_each_database_and_user_once(
             users = [{"name": each, "password": "secret"} for each in few]
             demo.post(f"{path}/users", json={"users": users}).raise_for_status()
         for kind in ("db", "user"):
-            listed = openstack(stack, "database", kind, "list", instances[engine]["id"], "-f", "json")
+            listed = openstack("database", kind, "list", instances[engine]["id"], "-f", "json")
             assert sorted(each["Name"] for each in listed) == sorted(names)
         database = stack.cloud("demo").database
         found = database.get_instance(instances[engine]["id"])

@@ -22,15 +22,15 @@ from temporalio.api.common.v1 import Payload, Payloads
 
 from api.codec_server import app
 from api.faults import Fault
-from api.keystone import Account, Grant, Keystone
+from api.keystone import IssuedToken, Keystone, Login
 from api.operators import Attempts, Sessions
 from api.settings import CodecServerSettings
+from contract.keys.keyring import MasterKeyring
+from contract.wire.codec import SealingCodec
 from deploy import temporal
 from deploy.secrets import password
 from tests.stack import RunningStack
 from tests.temporal import free_port
-from workflows.codec import SealingCodec
-from workflows.keyring import MasterKeyring
 
 CLEAR = b'{"name": "orders"}'
 COOKIE = "coffer-codec"
@@ -188,12 +188,12 @@ def test_a_browser_logs_in_reads_and_logs_out(
 
 
 @pytest.fixture
-def grants(monkeypatch: pytest.MonkeyPatch) -> list[Grant]:
+def grants(monkeypatch: pytest.MonkeyPatch) -> list[IssuedToken]:
     """The tokens that logins get; nobody outside can see them otherwise."""
-    made: list[Grant] = []
+    made: list[IssuedToken] = []
     real = Keystone.log_in
 
-    async def recording(self: Keystone, account: Account) -> Grant:
+    async def recording(self: Keystone, account: Login) -> IssuedToken:
         made.append(await real(self, account))
         return made[-1]
 
@@ -207,13 +207,13 @@ def of_keystone(stack: RunningStack, verb: str, token: str) -> httpx.Response:
     return httpx.request(verb, f"{stack.settings.keystone_url}/auth/tokens", headers=headers)
 
 
-def test_a_session_is_never_longer_than_its_token(stack: RunningStack, grants: list[Grant]) -> None:
+def test_a_session_is_never_longer_than_its_token(stack: RunningStack, grants: list[IssuedToken]) -> None:
     with another_server(stack, codec_session_seconds=10_000_000) as url, browser_of(stack, url) as browser:
         kept = log_in(browser, stack).headers["set-cookie"]
         assert int(re.findall(r"Max-Age=(\d+)", kept)[0]) == int(grants[0].seconds) < 100_000
 
 
-def test_session_and_token_end_together(stack: RunningStack, sealed: dict[str, Any], grants: list[Grant]) -> None:
+def test_session_and_token_end_together(stack: RunningStack, sealed: dict[str, Any], grants: list[IssuedToken]) -> None:
     with another_server(stack, token_cache_seconds=0) as url, browser_of(stack, url) as browser:
         assert log_in(browser, stack).status_code == 303
         assert opened(browser.post("/decode", json=sealed)) == CLEAR

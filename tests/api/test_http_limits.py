@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
+from api import http_limits
+from api.http_limits import HttpLimits
+from api.http_server import serve_http
 from tests.temporal import free_port
-from workflows import http_limits
-from workflows.http_limits import HttpLimits
-from workflows.process import serve_http
 
 HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\n"
 

@@ -3,29 +3,22 @@
 import re
 import subprocess
 import time
+from contextlib import closing
 from ipaddress import IPv4Address
 from typing import Any
 
 import httpx
-import psycopg
-import pymysql
 import pytest
 
 from deploy.ranges import guest_subnets
-from tests.api.conftest import body, order, wait_for, wait_until_gone
+from tests.api.conftest import PATIENCE, body, order, wait_for, wait_until_gone
+from tests.contracts.engines import DIALECTS, ENGINES
 from tests.stack import RunningStack
 
 TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$")
 
 
-def connect(datastore: str, address: str, user: str, password: str, database: str) -> Any:
-    """As a tenant."""
-    if datastore == "mariadb":
-        return pymysql.connect(host=address, user=user, password=password, database=database, autocommit=True)
-    return psycopg.connect(host=address, user=user, password=password, dbname=database, autocommit=True)
-
-
-@pytest.mark.parametrize("datastore", ["mariadb", "postgresql"])
+@pytest.mark.parametrize("datastore", ENGINES)
 def test_from_the_order_to_nothing(stack: RunningStack, demo: httpx.Client, datastore: str) -> None:
     network = next(each for each in stack.cloud("demo").network.networks() if each.name == "private")
     instance_id = order(
@@ -36,16 +29,26 @@ def test_from_the_order_to_nothing(stack: RunningStack, demo: httpx.Client, data
     assert (first["status"], first["operating_status"]) == ("BUILD", "")
     found = wait_for(demo, instance_id, "ACTIVE")
     assert IPv4Address(found["ip"][0]) in guest_subnets(stack.settings)[1]
-    with connect(datastore, found["ip"][0], "amy", "pa ss'word", "app") as connection, connection.cursor() as cursor:
-        cursor.execute("CREATE TABLE t (n int)")
-        cursor.execute("INSERT INTO t VALUES (7)")
+    dialect, address = DIALECTS[datastore], found["ip"][0]
+
+    def ask(statement: str, user: str = "amy", password: str = "pa ss'word") -> list[tuple[Any, ...]]:
+        with closing(dialect.connect(address, user, password, "app")) as connection:
+            return dialect.ask(connection, statement)
+
+    ask("CREATE TABLE t (n int)")
+    ask("INSERT INTO t VALUES (7)")
+    root = demo.post(f"/instances/{instance_id}/root").json()["user"]
+    assert ask("SELECT n FROM t", root["name"], root["password"]) == [(7,)]
     assert demo.post(f"/instances/{instance_id}/action", json={"restart": {}}).status_code == 202
     wait_for(demo, instance_id, "ACTIVE")
-    with connect(datastore, found["ip"][0], "amy", "pa ss'word", "app") as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT n FROM t")
-        assert list(cursor.fetchall()) == [(7,)]
+    assert ask("SELECT n FROM t") == [(7,)]
+    resize_to_small(demo, instance_id)
+    assert ask("SELECT n FROM t", root["name"], root["password"]) == [(7,)]
+    assert demo.delete(f"/instances/{instance_id}/root").status_code == 204
+    with pytest.raises(dialect.refused):
+        ask("SELECT n FROM t", root["name"], root["password"])
     operations = demo.get(f"/instances/{instance_id}/operations").json()["operations"]
-    assert [each["kind"] for each in operations] == ["restart", "create"]
+    assert [each["kind"] for each in operations] == ["resize_flavor", "restart", "create"]
     assert all(each["state"] == "DONE" and each["steps"] for each in operations)
     uid = uid_of(stack, instance_id)
     assert processes_of(uid)
@@ -56,9 +59,25 @@ def test_from_the_order_to_nothing(stack: RunningStack, demo: httpx.Client, data
     assert stack.sql("SELECT count(*) FROM charges WHERE thing_id = %s", instance_id) == [(0,)]
 
 
+def resize_to_small(demo: httpx.Client, instance_id: str) -> None:
+    """Another flavor, and what is refused of the kind; the instance has m1.tiny."""
+    path = f"/instances/{instance_id}/action"
+    refused = {"1": 400, "no-such-flavor": 400}
+    for flavor, code in refused.items():
+        assert demo.post(path, json={"resize": {"flavorRef": flavor}}).status_code == code
+    assert demo.post(path, json={"resize": {"volume": {"size": 2}}}).status_code == 501
+    assert demo.post(path, json={"resize": {"flavorRef": "2"}}).status_code == 202
+    assert demo.get(f"/instances/{instance_id}").json()["instance"]["status"] == "RESIZE"
+    assert demo.post(path, json={"restart": {}}).status_code == 422
+    found = wait_for(demo, instance_id, "ACTIVE")
+    assert found["flavor"]["id"] == "2"
+    assert "fault" not in found
+
+
 def uid_of(stack: RunningStack, instance_id: str) -> str:
     """The system user that the instance's server runs as, from `ps`: its engine's."""
-    server = stack.sql("SELECT server_id FROM instances WHERE id = %s", instance_id)[0][0]
+    statement = "SELECT id FROM resources WHERE instance_id = %s AND kind = 'server'"
+    server = stack.sql(statement, instance_id)[0][0]
     listed = subprocess.run(["ps", "axeww", "-o", "uid,args"], capture_output=True, text=True).stdout
     uids = {line.split()[0] for line in listed.splitlines() if server in line}
     return max(uids, key=int)
@@ -143,9 +162,9 @@ def test_cancel_a_creation(stack: RunningStack, demo: httpx.Client) -> None:
     found = wait_for(demo, instance_id, "ERROR")
     assert found["fault"]["message"] == "the creation was cancelled"
     assert found["fault"]["details"] is None
-    for _ in range(100):
-        if demo.get(path).json()["operation"]["state"] == "CANCELLED":
-            break
+    deadline = time.monotonic() + PATIENCE
+    while demo.get(path).json()["operation"]["state"] != "CANCELLED":
+        assert time.monotonic() < deadline, demo.get(path).text
         time.sleep(0.05)
     assert stack.belongings(instance_id) == []
     assert demo.delete(path).status_code == 422

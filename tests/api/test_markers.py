@@ -43,8 +43,8 @@ names = st.text(
 def asked(url: str) -> Request:
     """A request as the server reads it off the wire."""
     query = urlsplit(url).query.encode()
-    means = SimpleNamespace(settings=SimpleNamespace(page_size=20))
-    app = SimpleNamespace(state=SimpleNamespace(means=means))
+    services = SimpleNamespace(settings=SimpleNamespace(page_size=20))
+    app = SimpleNamespace(state=SimpleNamespace(services=services))
     return Request({"type": "http", "query_string": query, "headers": [], "app": app})
 
 
@@ -65,7 +65,7 @@ def pasted(link: str) -> str:
 
 
 def encoded(link: str) -> str:
-    """openstacksdk: the marker is decoded and given as a parameter, encoded anew."""
+    """openstacksdk: the marker is decoded and given as a parameter, encoded again."""
     return wire("http://api/list?" + urlencode(dict(parse_qsl(urlsplit(link).query))))
 
 
@@ -79,14 +79,14 @@ def encoded_by_hand(link: str) -> str:
 @given(there=st.sets(names, max_size=12), limit=st.integers(1, 5))
 @pytest.mark.parametrize("client", [follow, pasted, encoded, encoded_by_hand])
 def test_a_client_sees_each_name_once(client: Any, there: set[str], limit: int) -> None:
-    asker: Any = SimpleNamespace(base="http://api", project_id="p")
+    context: Any = SimpleNamespace(base="http://api", project_id="p")
     url, seen = f"http://api/list?limit={limit}", []
     for _ in range(len(there) + 1):
         page = paging(asked(url))
         found, more = views.cut(there, str, page.limit, page.marker)
         seen += found
         marker = marker_of(found[-1]) if more else None
-        body = views.paged(asker, "list", "items", found, page.limit, marker)
+        body = views.paged(context, "list", "items", found, page.limit, marker)
         if "links" not in body:
             break
         url = client(body["links"][0]["href"])

@@ -23,18 +23,18 @@ from temporalio.client import Client
 
 from activities.settings import ActivitySettings
 from api.settings import ApiSettings, CodecServerSettings
+from contract.keys.keyring import GuestsKeyring, MasterKeyring
+from contract.settings import TemporalSettings
+from contract.wire.client import SEARCH_ATTRIBUTES
 from deploy import postgres, temporal
 from deploy.compose import namespace
 from gateway.settings import GatewaySettings
 from records.settings import RecordsSettings
 from tests.temporal import free_port, temporal_server
-from workflows.client import SEARCH_ATTRIBUTES
-from workflows.keyring import GuestsKeyring, MasterKeyring
-from workflows.settings import TemporalSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy/compose"
-IMAGE = "coffer:0.3.0"
+IMAGE = "coffer:0.4.0"
 READ_BY: dict[str, tuple[type[BaseSettings], ...]] = {
     "api": (ApiSettings, RecordsSettings),
     "workflow-worker": (TemporalSettings,),
@@ -361,7 +361,7 @@ def test_the_keys_of_gateway_and_control_plane_agree_also_after_a_rotation(secre
         shutil.copytree(secrets, copy)
         for verbs in ([], ["add"], ["use", "2"], ["forget", "1"]):
             if verbs:
-                shell("tool.sh", copy, "workflows.keys", *verbs)
+                shell("tool.sh", copy, "contract.keys", *verbs)
             master, guests = MasterKeyring.read(copy / "master-key"), GuestsKeyring.read(copy / "guests.key")
             assert master.current == guests.current
             assert master.key(f"e:{master.current}") == guests.key(f"e:{master.current}")

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import yaml
 
-from workflows.domain.datastores import DATASTORES
+from contract.domain.datastores import DATASTORES
+from guest_worker.datastores import managers
+from guest_worker.datastores.recipe import requirements_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +29,7 @@ def test_the_embedded_cloud_knows_nothing_of_coffer() -> None:
 
 
 def test_requirements_are_locked_with_hashes_and_name_no_index() -> None:
-    for path in (ROOT / "requirements").glob("*.txt"):
+    for path in (*(ROOT / "requirements").glob("*.txt"), *map(requirements_of, managers())):
         text = path.read_text()
         assert "://" not in text, path
         assert "--index" not in text, path
@@ -51,15 +53,22 @@ def test_the_example_of_a_catalogue_names_engines_that_there_are() -> None:
     assert {each["manager"] for each in listed} == set(DATASTORES)
 
 
+def text_of_client(manager: str) -> str:
+    """What is wanted of an engine's client library."""
+    return requirements_of(manager).with_suffix(".in").read_text()
+
+
 def test_a_guest_loads_its_own_engine_s_driver_alone() -> None:
     import sys
 
-    for manager, other in (("mariadb", "psycopg"), ("postgresql", "pymysql")):
+    clients = {each: set(re.findall(r"^(\w+)", text_of_client(each), re.M)) for each in managers()}
+    for manager, own in clients.items():
+        others = set().union(*clients.values()) - own
         code = (
             "import sys; from pathlib import Path; import guest_worker.worker; "
-            "from guest_worker.datastores import open_datastore; from guest_worker.datastores.base import Surroundings; "
-            f"open_datastore({manager!r}, Surroundings(Path('/tmp'), Path('/tmp/state-of-a-test'))); "
-            f"assert not {{{other!r}, 'openstack', 'sqlalchemy', 'fastapi'}} & set(sys.modules)"
+            "from guest_worker.datastores import open_datastore; from guest_worker.datastores.base import EngineContext; "
+            f"open_datastore({manager!r}, EngineContext(Path('/tmp'), Path('/tmp/state-of-a-test'))); "
+            f"assert not {others | {'openstack', 'sqlalchemy', 'fastapi'}!r} & set(sys.modules)"
         )
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("activities", "api", "deploy", "gateway", "guest_worker", "localcloud", "records", "workflows")
+PACKAGES = ("activities", "api", "contract", "deploy", "gateway", "guest_worker", "localcloud", "records", "workflows")
 ROW = re.compile(r"^\| [^|]+ \| `([A-Z0-9_]+)` \| ([^|]*) \|", re.M)
 COMPUTED = {"COFFER_HOME", "COFFER_OPEN_HOME", "LOCALCLOUD_UNPRIVILEGED"}  # their defaults depend on the machine
 

@@ -12,17 +12,13 @@ from typing import Any
 
 import pytest
 
-from guest_worker.datastores import open_datastore
-from guest_worker.datastores.base import PlainUser, Surroundings
-from guest_worker.datastores.mariadb import MariaDB
-from guest_worker.datastores.postgresql import PostgreSQL
-from tests.contracts.engines import DIALECTS, Dialect
-from tests.elsewhere import Elsewhere, open_folder
+from contract.domain.accounts import NewDatabase, UserName
+from contract.domain.errors import Busy, NotFound
+from guest_worker.datastores.base import PlainUser
+from tests.contracts.engines import DIALECTS, ENGINES, new_engine
+from tests.contracts.tables import Dialect
 from tests.machine import kill_below, loopback, processes_below
-from workflows.domain.accounts import NewDatabase, UserName
-from workflows.domain.errors import Busy, NotFound
 
-ENGINES = (MariaDB.manager, PostgreSQL.manager)  # imported here, for the child cannot read a closed clone
 AMY = UserName(name="amy")
 BOB = UserName(name="bob")
 PASSWORD = "pass word'\"`\\1"
@@ -48,8 +44,13 @@ class Case:
 
     def administer(self, database: str = "") -> Any:
         """As the administrator, to see what is true."""
-        password = (self.folder / "state/os_admin").read_text()
-        return self.dialect.administer(self.folder / "data", password, database)
+        return self.dialect.administer(self.folder / "data", self.secret, database)
+
+    @property
+    def secret(self) -> str:
+        """The administrator's password; empty where it has none."""
+        path = self.folder / "state/os_admin"
+        return path.read_text() if path.exists() else ""
 
     def ask(self, connection: Any, question: str) -> list[tuple[Any, ...]]:
         """Rows."""
@@ -93,12 +94,8 @@ def _running(manager: str) -> Iterator[Case]:
     folder = Path(tempfile.mkdtemp(prefix=f"coffer-{manager}-"))
     folder.chmod(0o755)
     address = loopback()
-    around = Surroundings(open_folder(folder / "data"), open_folder(folder / "state"), bind_address=address)
-    engine = Elsewhere(open_datastore, manager, around)
+    engine = new_engine(manager, folder, address)
     try:
-        engine.initialise()
-        engine.configure(1024, {})
-        engine.start()
         yield Case(engine, DIALECTS[manager], folder, address)
         engine.stop()
         assert processes_below(folder) == []

@@ -1,8 +1,15 @@
 """PostgreSQL's tables for the conformance suite."""
 
-from tests.contracts.tables import Hold, Thing, Trap
+from pathlib import Path
+from typing import Any
 
-POSTGRESQL_THINGS = (
+import psycopg
+from psycopg import sql
+
+from tests.contracts import postgresql_left
+from tests.contracts.tables import Dialect, Hold, Thing, Trap
+
+THINGS = (
     Thing(
         "table",
         ("CREATE TABLE t (n int PRIMARY KEY, s text)", "INSERT INTO t VALUES (1)"),
@@ -117,7 +124,7 @@ POSTGRESQL_THINGS = (
     ),
 )
 
-POSTGRESQL_ATTEMPT = (
+ATTEMPT = (
     "CREATE SCHEMA evil",
     "GRANT USAGE, CREATE ON SCHEMA evil TO PUBLIC",
     """CREATE FUNCTION evil.pwn() RETURNS int LANGUAGE plpgsql AS $$BEGIN
@@ -138,7 +145,7 @@ _IMMUTABLE = "CREATE FUNCTION evil.imm(int) RETURNS int LANGUAGE plpgsql IMMUTAB
 _SHADOWS = """CREATE FUNCTION evil.{name}({arguments}) RETURNS {result} LANGUAGE plpgsql AS
     $$BEGIN PERFORM evil.pwn(); RETURN {value}; END$$"""
 
-POSTGRESQL_TRAPS = (
+TRAPS = (
     Trap("definer function", (_DEFINER,), spring=("SELECT evil.run()",)),
     Trap(
         "view and materialized view",
@@ -264,7 +271,7 @@ POSTGRESQL_TRAPS = (
     ),
 )
 
-POSTGRESQL_HOLDS = (
+HOLDS = (
     Hold("read", ("BEGIN", "SELECT * FROM t")),
     Hold("write", ("BEGIN", "INSERT INTO t VALUES (2)")),
     Hold("locked table", ("BEGIN", "LOCK TABLE t IN ACCESS EXCLUSIVE MODE")),
@@ -274,14 +281,146 @@ POSTGRESQL_HOLDS = (
     ),
     Hold("uncommitted definition", ("BEGIN", "CREATE TABLE u (n int)", "DROP TABLE t")),
     Hold("uncommitted setting of the database", ("BEGIN", "ALTER DATABASE app SET work_mem = '5MB'")),
-    Hold("uncommitted user", ("BEGIN", "CREATE ROLE eve"), by_root=True, database="postgres"),
+    Hold("advisory lock", ("SELECT pg_advisory_lock(1)",)),
+)
+ROOT_HOLDS = (
+    Hold("uncommitted user", ("BEGIN", "CREATE ROLE eve"), database="postgres"),
     Hold(
         "uncommitted change of a user",
         ("BEGIN", "ALTER ROLE amy CONNECTION LIMIT 9"),
-        by_root=True,
         database="postgres",
     ),
-    Hold("uncommitted membership", ("BEGIN", "GRANT bob TO amy"), by_root=True, database="postgres"),
-    Hold("uncommitted grant", ("BEGIN", "GRANT CREATE ON DATABASE app TO bob"), by_root=True, database="postgres"),
-    Hold("locked databases", ("BEGIN", "LOCK TABLE pg_database IN SHARE MODE"), by_root=True, database="postgres"),
+    Hold("uncommitted membership", ("BEGIN", "GRANT bob TO amy"), database="postgres"),
+    Hold("uncommitted grant", ("BEGIN", "GRANT CREATE ON DATABASE app TO bob"), database="postgres"),
+    Hold("locked databases", ("BEGIN", "LOCK TABLE pg_database IN SHARE MODE"), database="postgres"),
+    Hold(
+        "locked databases, for readers too",
+        ("BEGIN", "LOCK TABLE pg_database IN ACCESS EXCLUSIVE MODE"),
+        database="postgres",
+    ),
+    *(
+        Hold(f"locked {table} of {database}", ("BEGIN", f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"), database)
+        for table in ("pg_authid", "pg_auth_members", "pg_db_role_setting", "pg_shdepend", "pg_class", "pg_proc")
+        for database in (("postgres", "app") if table in ("pg_class", "pg_proc") else ("postgres",))
+    ),
 )
+HARM = {
+    "renamed": ["ALTER ROLE os_admin RENAME TO gone"],
+    "demoted": ["ALTER ROLE os_admin NOSUPERUSER"],
+    "demoted and renamed": ["ALTER ROLE os_admin NOSUPERUSER", "ALTER ROLE os_admin RENAME TO gone"],
+    "may not log in": ["ALTER ROLE os_admin NOLOGIN"],
+    "no connection": ["ALTER ROLE os_admin NOSUPERUSER CONNECTION LIMIT 0"],
+    "other password": ["ALTER ROLE os_admin PASSWORD 'mine'"],
+    "no password": ["ALTER ROLE os_admin PASSWORD NULL"],
+    "expired": ["ALTER ROLE os_admin VALID UNTIL '2001-01-01'"],
+    "an impostor": ["ALTER ROLE os_admin RENAME TO gone", "CREATE ROLE os_admin LOGIN SUPERUSER PASSWORD 'mine'"],
+    "its database dropped": ["DROP DATABASE postgres WITH (FORCE)"],
+    "its database renamed": ["SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres'",
+                             "ALTER DATABASE postgres RENAME TO other"],
+    "its database closed": ["ALTER DATABASE postgres ALLOW_CONNECTIONS false"],
+}  # fmt: skip
+HARMLESS = {
+    "another role": ["CREATE ROLE nobody_much", "ALTER ROLE os_admin SET role = 'nobody_much'"],
+    "search_path": ["ALTER ROLE os_admin SET search_path = 'nowhere'"],
+    "read only": ["ALTER ROLE os_admin SET default_transaction_read_only = on"],
+    "no time": ["ALTER ROLE os_admin SET statement_timeout = 1"],
+    "no library": ["ALTER ROLE os_admin SET session_preload_libraries = 'nonesuch'"],
+    "no library in its database": ["ALTER DATABASE postgres SET session_preload_libraries = 'nonesuch'"],
+    "no socket": ["ALTER SYSTEM SET unix_socket_directories = '/tmp'", "ALTER SYSTEM SET port = 6000"],
+    "no start": ["ALTER SYSTEM SET shared_preload_libraries = 'nonesuch'"],
+    "no memory": ["ALTER SYSTEM SET shared_buffers = '900GB'"],
+}
+
+# what a tenant may have set for a database, or root for the administrator
+UNTOUCHED = ("search_path=pg_catalog", "role=none", "local_preload_libraries=", "session_preload_libraries=",
+             "default_transaction_read_only=off", "statement_timeout=0", "lock_timeout=0", "idle_session_timeout=0",
+             "client_encoding=UTF8", "standard_conforming_strings=on")  # fmt: skip
+DATABASE_OF_ADMIN = "SELECT 1 FROM pg_database WHERE datname = current_database() AND datdba = 'os_admin'::regrole"
+OWNERS = {
+    "pg_class": "relowner",
+    "pg_proc": "proowner",
+    "pg_namespace": "nspowner",
+    "pg_type": "typowner",
+    "pg_operator": "oprowner",
+    "pg_opclass": "opcowner",
+    "pg_opfamily": "opfowner",
+    "pg_collation": "collowner",
+    "pg_conversion": "conowner",
+    "pg_ts_dict": "dictowner",
+    "pg_ts_config": "cfgowner",
+    "pg_statistic_ext": "stxowner",
+    "pg_foreign_server": "srvowner",
+    "pg_foreign_data_wrapper": "fdwowner",
+    "pg_largeobject_metadata": "lomowner",
+    "pg_publication": "pubowner",
+    "pg_event_trigger": "evtowner",
+    "pg_subscription": "subowner",
+    "pg_language": "lanowner",
+    "pg_extension": "extowner",
+}
+
+
+class PostgreSQLDialect(Dialect):
+    """PostgreSQL over psycopg."""
+
+    manager = "postgresql"
+    forgetful = {"fsync": "off", "full_page_writes": "off"}
+    attempt = ATTEMPT
+    things = THINGS
+    traps = TRAPS
+    holds = HOLDS
+    root_holds = ROOT_HOLDS
+    left = postgresql_left.LEFT
+    also_granted = ("CREATE TABLE u (n int)", "GRANT SELECT ON u TO amy", "GRANT CONNECT ON DATABASE app TO amy")
+    powerful = postgresql_left.POWERFUL
+    work_of_root = postgresql_left.WORK
+    clean = (
+        "UPDATE pg_authid SET rolname = 'gone_' || oid WHERE rolname = 'boss'",
+        "DELETE FROM pg_db_role_setting WHERE setrole = 0 AND setdatabase = 0",
+    )
+    harm = HARM
+    harmless = HARMLESS
+    accounts_named = "SELECT count(*) FROM pg_roles WHERE rolname LIKE '{}%' AND rolcanlogin"
+    databases_named = "SELECT count(*) FROM pg_database WHERE datname LIKE '{}%'"
+    large_table = ("CREATE TABLE heap (text text)", "ALTER TABLE heap ALTER text SET STORAGE EXTERNAL")
+    memory_question = "SELECT setting::bigint * 8192 FROM pg_settings WHERE name = 'shared_buffers'"
+
+    def administer(self, data: Path, password: str, database: str = "") -> Any:
+        """Over the socket."""
+        return psycopg.connect(
+            host=str(data / "postgresql"),
+            user="os_admin",
+            password=password,
+            dbname=database or "postgres",
+            autocommit=True,
+            options=" ".join(f"-c {setting}" for setting in UNTOUCHED),
+        )
+
+    def owned_by_administrator(self, connection: Any) -> list[str]:
+        """Whatever has an owner, as the catalogs say; members of extensions are the extension's."""
+        found = ["the database"] if self.ask(connection, DATABASE_OF_ADMIN) else []
+        for table, owner in OWNERS.items():
+            question = sql.SQL(
+                "SELECT concat(obj.type, ' ', obj.identity) FROM {0} o,"
+                " LATERAL pg_identify_object({1}::regclass, o.oid, 0) obj"
+                " WHERE o.{2} = 'os_admin'::regrole AND o.oid >= 16384 AND NOT EXISTS (SELECT FROM pg_depend d"
+                " WHERE d.classid = {1}::regclass AND d.objid = o.oid AND d.deptype IN ('e', 'i'))"
+            ).format(sql.Identifier(table), sql.Literal(table), sql.Identifier(owner))
+            found += [name for (name,) in connection.execute(question).fetchall() if "pg_toast" not in name]
+        return found
+
+    def powers(self, connection: Any, user: str) -> list[str]:
+        """Attributes of roles, and memberships in the engine's own."""
+        found = self.ask(
+            connection,
+            "SELECT unnest(array_remove(ARRAY[CASE WHEN rolsuper THEN 'SUPERUSER' END,"
+            " CASE WHEN rolcreaterole THEN 'CREATEROLE' END, CASE WHEN rolcreatedb THEN 'CREATEDB' END,"
+            " CASE WHEN rolreplication THEN 'REPLICATION' END, CASE WHEN rolbypassrls THEN 'BYPASSRLS' END], NULL))"
+            f" FROM pg_roles WHERE rolname = '{user}' UNION ALL SELECT r.rolname FROM pg_roles u, pg_roles r"
+            f" WHERE u.rolname = '{user}' AND NOT u.rolsuper AND (r.rolname LIKE 'pg\\_%' OR r.rolsuper)"
+            " AND r.rolname <> 'pg_database_owner' AND pg_has_role(u.oid, r.oid, 'MEMBER')",
+        )
+        return [name for (name,) in found]
+
+
+DIALECT = PostgreSQLDialect()

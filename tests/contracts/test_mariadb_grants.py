@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from contract.domain.accounts import NewDatabase, UserName
+from contract.domain.errors import Busy, NotFound
 from guest_worker.datastores.base import PlainUser
 from tests.contracts.conftest import AMY, PASSWORD, Case
-from workflows.domain.accounts import NewDatabase, UserName
-from workflows.domain.errors import Busy, NotFound
 
 pytestmark = pytest.mark.parametrize("case", ["mariadb"], indirect=True)
 CI = UserName(name="ci")

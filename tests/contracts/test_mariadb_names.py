@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from contract.domain.accounts import NewDatabase, UserName
+from contract.domain.datastores.mariadb import MARIADB, collations_of, series
+from contract.domain.errors import BadRequest
 from guest_worker.datastores.base import PlainUser
 from tests.contracts.conftest import PASSWORD, Case
-from workflows.domain.accounts import NewDatabase, UserName
-from workflows.domain.datastores.mariadb import MARIADB, collations_of, series
-from workflows.domain.errors import BadRequest
 
 pytestmark = pytest.mark.parametrize("case", ["mariadb"], indirect=True)
 quiet = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -54,7 +54,7 @@ def test_a_user_name_that_is_taken_is_kept_as_it_is(case: Case, name: str) -> No
         return
     case.accounts.create_user(PlainUser(user, PASSWORD))
     assert [each.name for each in case.accounts.list_users()] == [name]
-    pymysql.connect(host=case.address, user=name, password=PASSWORD, charset="utf8mb4").close()
+    pymysql.connect(host=case.address, user=name, password=PASSWORD, charset="utf8mb4", ssl_disabled=True).close()
     case.accounts.delete_user(user)
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import pymysql
 import pytest
 
+from contract.domain.accounts import NewDatabase, User, UserName
 from guest_worker.datastores.base import PlainUser
 from tests.contracts.conftest import AMY, BOB, PASSWORD, Case
-from tests.contracts.engines import MariaDBDialect
+from tests.contracts.mariadb import MariaDBDialect
 from tests.contracts.tables import Thing
 from tests.contracts.verbs import VERBS
-from workflows.domain.accounts import NewDatabase, User, UserName
 
 pytestmark = pytest.mark.parametrize("case", ["mariadb"], indirect=True)
 AWAY: dict[str, Callable[[Any, UserName], object]] = {
@@ -26,8 +26,9 @@ AWAY: dict[str, Callable[[Any, UserName], object]] = {
 def session(case: Case, user: str, client: str) -> Any:
     """A session from an address."""
     return pymysql.connect(
-        host=case.address, user=user, password=PASSWORD, database="app", bind_address=client, autocommit=True
-    )
+        host=case.address, user=user, password=PASSWORD, database="app", bind_address=client, autocommit=True,
+        ssl_disabled=True,
+    )  # fmt: skip
 
 
 def works(case: Case, connection: Any) -> bool:

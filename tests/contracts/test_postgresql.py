@@ -7,11 +7,11 @@ from contextlib import closing
 
 import pytest
 
+from contract.domain.accounts import NewDatabase, UserName
+from contract.domain.datastores.postgresql import POSTGRESQL, encoding_of
+from contract.domain.errors import BadRequest, Busy, NotFound
 from guest_worker.datastores.base import PlainUser
 from tests.contracts.conftest import AMY, BOB, PASSWORD, Case
-from workflows.domain.accounts import NewDatabase, UserName
-from workflows.domain.datastores.postgresql import POSTGRESQL, encoding_of
-from workflows.domain.errors import BadRequest, Busy, NotFound
 
 ONLY = pytest.mark.parametrize("case", ["postgresql"], indirect=True)
 pytestmark = ONLY
@@ -61,14 +61,17 @@ def test_a_revoke_takes_back_what_was_granted_in_any_form(shared: Case, name: st
     shared.accounts.grant(AMY, "other")
     root = shared.accounts.enable_root(PASSWORD)
     shared.run(root, *GRANTS[name])
-    session, elsewhere = shared.connect("amy"), shared.connect("amy", database="other")
-    bobs = shared.connect("bob")
-    shared.accounts.revoke(AMY, "app")
-    with pytest.raises(shared.dialect.refused):
-        shared.ask(session, "SELECT 1")
-    with pytest.raises(shared.dialect.refused):
-        shared.connect("amy")
-    assert shared.ask(elsewhere, "SELECT 1") == shared.ask(bobs, "SELECT 1") == [(1,)]
+    with (
+        closing(shared.connect("amy")) as session,
+        closing(shared.connect("amy", database="other")) as elsewhere,
+        closing(shared.connect("bob")) as bobs,
+    ):
+        shared.accounts.revoke(AMY, "app")
+        with pytest.raises(shared.dialect.refused):
+            shared.ask(session, "SELECT 1")
+        with pytest.raises(shared.dialect.refused):
+            shared.connect("amy")
+        assert shared.ask(elsewhere, "SELECT 1") == shared.ask(bobs, "SELECT 1") == [(1,)]
     assert [each.databases for each in shared.accounts.list_users()] == [("other",), ("app",)]
     with closing(shared.administer("app")) as admin:
         assert shared.ask(admin, "SELECT 1 FROM pg_shdepend WHERE refobjid = 'amy'::regrole AND dbid = "

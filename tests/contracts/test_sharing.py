@@ -2,12 +2,12 @@
 
 import pytest
 
+from contract.domain.errors import NotFound
 from guest_worker.datastores.base import PlainUser
 from tests.contracts.conftest import AMY, BOB, PASSWORD, Case
 from tests.contracts.engines import each
 from tests.contracts.tables import Thing
 from tests.contracts.verbs import VERBS
-from workflows.domain.errors import NotFound
 
 
 @each("things")

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from contract.domain.accounts import NewDatabase, UserName
 from guest_worker.datastores.base import PlainUser
 from tests.contracts.conftest import AMY, BOB, PASSWORD
-from workflows.domain.accounts import NewDatabase, UserName
 
 EVE, EVA = UserName(name="eve"), UserName(name="eva")
 
@@ -24,5 +24,5 @@ VERBS: dict[str, Callable[[Any], Any]] = {
     "disable_root": lambda accounts: accounts.disable_root(),
     "delete other database": lambda accounts: accounts.delete_database("app2"),
     "delete_user": lambda accounts: accounts.delete_user(AMY),
-    "create_user anew": lambda accounts: accounts.create_user(PlainUser(AMY, PASSWORD, ("app",))),
+    "create_user again": lambda accounts: accounts.create_user(PlainUser(AMY, PASSWORD, ("app",))),
 }

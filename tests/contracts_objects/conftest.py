@@ -8,10 +8,10 @@ import pytest
 from activities.objects import open_tickets
 from activities.openstack.connection import Connections
 from activities.settings import ActivitySettings
+from contract.keys.keyring import MasterKeyring
 from tests.contracts_objects.seaweed import S3Server, s3_server
 from tests.contracts_objects.stores import S3Store, Store, SwiftStore
 from tests.stack import RunningStack
-from workflows.keyring import MasterKeyring
 
 KEYRING = MasterKeyring.of(b"m" * 32)
 

@@ -1,6 +1,6 @@
-"""Object stores as tests see them, from three sides: the issuer of tickets, the owner of objects, and a thief.
+"""Object stores as tests see them, from three sides: the issuer of tickets, the owner of objects, and an attacker.
 
-The thief has what a stolen guest has, an opened ticket, and speaks HTTP himself: no client library corrects his paths.
+The attacker has what a stolen guest has, an opened ticket, and speaks HTTP himself: no client library corrects his paths.
 """
 
 import contextlib
@@ -22,18 +22,18 @@ from minio.time import to_amz_date
 from openstack.connection import Connection
 
 from activities.settings import ActivitySettings
+from contract.keys.keyring import MasterKeyring
+from contract.keys.sealing import SecretBox
+from contract.ports.tickets import Right, S3Access, SwiftAccess, Ticket, TicketContent, TicketOrder, Tickets
 from tests.contracts_objects.seaweed import ACCESS_KEY, SECRET_KEY, S3Server
 from tests.temporal import own_keyring
-from workflows.keyring import MasterKeyring
-from workflows.ports.tickets import Right, S3Access, SwiftAccess, Ticket, TicketContent, TicketOrder, Tickets
-from workflows.sealing import SecretBox
 
 CONTAINER = "coffer"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the thief got."""
+    """What the attacker got."""
 
     status: int
     body: bytes
@@ -41,7 +41,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Request:
-    """What the thief asks: a path below the store's root as it goes over the wire, and how."""
+    """What the attacker asks: a path below the store's root as it goes over the wire, and how."""
 
     method: str
     path: str

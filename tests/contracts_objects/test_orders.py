@@ -4,9 +4,9 @@ from uuid import UUID
 
 import pytest
 
+from contract.domain.errors import BadRequest
+from contract.ports.tickets import LONGEST, SHORTEST, Right, TicketOrder
 from tests.contracts_objects.stores import Store
-from workflows.domain.errors import BadRequest
-from workflows.ports.tickets import LONGEST, SHORTEST, Right, TicketOrder
 
 ME, OTHER = UUID("5f2b4e1a-0c3d-4e6f-8a9b-7c1d2e3f4a5b"), UUID("0d9c8b7a-6f5e-4d3c-8b2a-1f0e9d8c7b6a")
 NO_PREFIX = [

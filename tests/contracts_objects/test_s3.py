@@ -17,13 +17,13 @@ from activities.objects import open_tickets
 from activities.objects.s3 import SecurityTokens, session_policy
 from activities.openstack.connection import Connections
 from activities.settings import ActivitySettings
+from contract.domain.errors import BadRequest, Unsupported
+from contract.ports.tickets import KeyRotation, Right, S3Access, TicketContent, TicketOrder
 from guest_worker.objects import open_store
 from tests.contracts_objects.seaweed import SECRET_KEY, S3Server
 from tests.contracts_objects.sessions import moved_back
 from tests.contracts_objects.stores import CONTAINER, Request, S3Store
 from tests.contracts_objects.test_tickets import REFUSED
-from workflows.domain.errors import BadRequest, Unsupported
-from workflows.ports.tickets import KeyRotation, Right, S3Access, TicketContent, TicketOrder
 
 THEIRS = b"what another instance stored"
 ALL = json.dumps(
@@ -141,7 +141,7 @@ def test_no_account_is_made_or_seen(s3: S3Store, mine: UUID, action: str) -> Non
 
 
 def test_it_is_the_time_that_ends_a_session(s3: S3Store, mine: UUID) -> None:
-    """The control of the test of expiry: dated anew by nothing, a session is as good as it was."""
+    """The control of the test of expiry: dated again by nothing, a session is as good as it was."""
     ticket = s3.issue(mine, f"{mine}/b1/", Right.WRITE)
     opened = s3.opened(mine, ticket)
     assert isinstance(opened.store, S3Access)

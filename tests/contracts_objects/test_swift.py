@@ -15,16 +15,16 @@ from temporalio.client import ActivityFailureError, Client
 from activities.objects import open_tickets
 from activities.openstack.connection import Connections
 from activities.openstack.objects import SwiftContainers
+from contract.domain.errors import BadRequest, TicketRefused
+from contract.keys.keyring import MasterKeyring
+from contract.keys.sealing import SecretBox
+from contract.names import CLOUD
+from contract.ports.tickets import KeyRotation, Right, SwiftAccess, Ticket, TicketContent, TicketOrder
+from contract.wire.codec import data_converter
 from guest_worker.objects import open_store
 from tests.contracts_objects.stores import CONTAINER, Request, SwiftStore
 from tests.contracts_objects.test_tickets import REFUSED
 from tests.stack import RunningStack
-from workflows.codec import data_converter
-from workflows.domain.errors import BadRequest, TicketRefused
-from workflows.keyring import MasterKeyring
-from workflows.names import CLOUD
-from workflows.ports.tickets import KeyRotation, Right, SwiftAccess, Ticket, TicketContent, TicketOrder
-from workflows.sealing import SecretBox
 
 THEIRS = b"what another instance stored"
 
@@ -155,7 +155,7 @@ def target(swift: SwiftStore, theirs: UUID) -> str:
 
 
 def require_nothing_stolen(swift: SwiftStore, mine: UUID, target: str) -> None:
-    """Nothing below the thief's prefix shows what is another's, to the thief or to the owner; and that is unchanged."""
+    """Nothing below the attacker's prefix shows what is another's, to the attacker or to the owner; and that is unchanged."""
     reading = swift.opened(mine, swift.issue(mine, f"{mine}/b1/", Right.READ))
     for name in {*swift.keys(mine), f"{mine}/b1/stolen"}:
         assert THEIRS not in swift.steal(reading, Request("GET", swift.path_of(name))).body

@@ -9,15 +9,15 @@ from uuid import UUID
 
 import pytest
 
+from contract.domain.errors import BadRequest, NotFound, TicketRefused, Unsupported
+from contract.keys.sealing import NotOurs
+from contract.ports.tickets import Right, S3Access, SwiftAccess, TicketContent
 from guest_worker.objects import ObjectStore, S3Objects, open_store
 from tests.contracts_objects.stores import CONTAINER, Request, Store
-from workflows.domain.errors import BadRequest, NotFound, TicketRefused, Unsupported
-from workflows.ports.tickets import Right, S3Access, SwiftAccess, TicketContent
-from workflows.sealing import NotOurs
 
 REFUSED = (400, 401, 403, 404, 405, 409, 411, 412)
 OURS = b"what the owner wrote"
-FORGED = b"what the thief wrote"
+FORGED = b"what the attacker wrote"
 ELSEWHERE = ["{mine}/b2/1", "{mine}/b1-evil/1", "{mine}/b1", "{theirs}/b1/1"]
 TRICKS = ["../b2/1", "%2e%2e/b2/1", "..%2fb2%2f1", "x/../../b2/1", "./../b2/1", "%2e%2e%2fb2%2f1", "..%252fb2/1",
           "../../{theirs}/b1/1", "%2e%2e/%2e%2e/{theirs}/b1/1", "/../b2/1", "..;/b2/1", "..%5cb2%5c1"]  # fmt: skip
@@ -25,7 +25,7 @@ TRICKS = ["../b2/1", "%2e%2e/b2/1", "..%2fb2%2f1", "x/../../b2/1", "./../b2/1", 
 
 @pytest.fixture
 def objects(store: Store, mine: UUID, theirs: UUID) -> dict[str, bytes]:
-    """Objects around the prefix that the thief has a ticket for, and one in it."""
+    """Objects around the prefix that the attacker has a ticket for, and one in it."""
     names = [each.format(mine=mine, theirs=theirs) for each in ELSEWHERE] + [f"{mine}/b1/1"]
     made = {name: OURS + name.encode() for name in names}
     for name, data in made.items():
@@ -124,7 +124,7 @@ def test_a_path_that_turns_round_reaches_nothing(
     assert OURS not in got.body
     for method in ("PUT", "DELETE"):
         store.steal(content(store, mine, Right.WRITE), Request(method, path, FORGED if method == "PUT" else b""))
-    # an object of that very name, inside the prefix, is the thief's own affair
+    # an object of that very name, inside the prefix, is the attacker's own affair
     left = {name: store.look(name) for name in objects}
     assert left == objects
 
@@ -152,11 +152,11 @@ def test_a_ticket_to_read_writes_nothing_and_one_to_write_reads_nothing(
 def test_neither_container_nor_account_is_reached(
     store: Store, mine: UUID, theirs: UUID, objects: dict[str, bytes], method: str
 ) -> None:
-    places = {store.path_of(f"{each}/x").partition(f"/{each}/")[0] for each in (mine, theirs)}
-    places |= {each.rpartition("/")[0] or "/" for each in places}
+    paths = {store.path_of(f"{each}/x").partition(f"/{each}/")[0] for each in (mine, theirs)}
+    paths |= {each.rpartition("/")[0] or "/" for each in paths}
     for right in Right:
         stolen = content(store, mine, right)
-        for place in places | {f"{each}/" for each in places}:
+        for place in paths | {f"{each}/" for each in paths}:
             for query in ({}, {"prefix": ""}, {"prefix": f"{mine}/"}, {"delimiter": "/"}, {"prefix": f"{theirs}/b1/"}):
                 answer = store.steal(stolen, Request(method, place, query=query))
                 for key in objects:

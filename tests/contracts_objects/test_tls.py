@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from contract.keys.keyring import MasterKeyring
+from contract.keys.sealing import SecretBox
+from contract.ports.tickets import Right, S3Access, SwiftAccess, Ticket, TicketContent
 from guest_worker.objects import ObjectStore, open_store
-from workflows.keyring import MasterKeyring
-from workflows.ports.tickets import Right, S3Access, SwiftAccess, Ticket, TicketContent
-from workflows.sealing import SecretBox
 
 ME = uuid4()
 BOX = SecretBox(MasterKeyring.of(b"m" * 32), ME)

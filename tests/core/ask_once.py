@@ -4,7 +4,7 @@ from uuid import UUID
 
 from temporalio import workflow
 
-from workflows.ports.guest import Health, Watching
+from contract.ports.guest import Health, Watching
 from workflows.steps import GuestOf, Patience, Steps, ask_guest
 
 ONCE = Patience(attempts=1, attempt_seconds=5, pickup_seconds=5)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from contract.keys.keyring import MasterKeyring
 from tests.temporal import TemporalServer, temporal_server
-from workflows.keyring import MasterKeyring
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,9 @@ from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from workflows.answers import ORIGIN, from_guest
-from workflows.domain.errors import GuestProtocolError
-from workflows.ports.guest import DatabaseList, Health
+from contract.domain.errors import GuestProtocolError
+from contract.ports.guest import DatabaseList, Health
+from contract.wire.answers import ORIGIN, from_guest
 from workflows.steps import MAX_REASON, sentence
 
 INSTANCE = uuid4()

@@ -13,12 +13,12 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, FailureError
 from temporalio.worker import Worker
 
+from contract.domain.errors import innermost
+from contract.domain.instance import OperatingStatus
+from contract.names import guest_queue
+from contract.ports.guest import Health
 from tests.core.ask_once import AskOnce
 from tests.temporal import TemporalServer
-from workflows.domain.errors import innermost
-from workflows.domain.instance import OperatingStatus
-from workflows.names import guest_queue
-from workflows.ports.guest import Health
 
 
 def wrong_shape() -> Any:

@@ -9,11 +9,8 @@ from uuid import uuid4
 import pytest
 from temporalio.converter import ActivitySerializationContext
 
-from tests.elsewhere import REPOSITORY
-from tests.temporal import own_keyring
-from workflows.codec import data_converter
-from workflows.enrolment import is_ticket, ticket_for
-from workflows.keyring import (
+from contract.keys.enrolment import is_ticket, ticket_for
+from contract.keys.keyring import (
     GuestsKeyring,
     MasterKeyring,
     NotOurs,
@@ -24,8 +21,11 @@ from workflows.keyring import (
     parse,
     render,
 )
-from workflows.names import control_key_id, guest_key_id, guest_queue
-from workflows.sealing import SecretBox
+from contract.keys.sealing import SecretBox
+from contract.names import control_key_id, guest_key_id, guest_queue
+from contract.wire.codec import data_converter
+from tests.driver_process import REPOSITORY
+from tests.temporal import own_keyring
 
 MASTER = MasterKeyring.of(b"m" * 32)
 GUEST, OTHER = uuid4(), uuid4()
@@ -125,7 +125,7 @@ def keys(folder: Path, *words: str, fails: bool = False) -> str:
     """The documented command."""
     environment = {**os.environ, "COFFER_MASTER_KEY_FILE": str(folder / "master.key"),
                    "COFFER_GUEST_KEY_FILE": str(folder / "guests.key")}  # fmt: skip
-    done = subprocess.run([sys.executable, "-m", "workflows.keys", *words], cwd=REPOSITORY, env=environment,
+    done = subprocess.run([sys.executable, "-m", "contract.keys", *words], cwd=REPOSITORY, env=environment,
                           capture_output=True, text=True)  # fmt: skip
     assert (done.returncode != 0) == fails, done.stdout + done.stderr
     return done.stdout + done.stderr

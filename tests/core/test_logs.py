@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflows.logs import CONTINUED, LineFormatter
+from contract.logs import CONTINUED, LineFormatter
 
 FORGED = "2026-11-26 13:00:00,000 WARNING records.guests SECURITY a second enrolment for instance 4b876cfa"
 OURS = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ [\w.]+ ")

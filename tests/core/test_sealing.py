@@ -8,14 +8,14 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.converter import ActivitySerializationContext, DataConverter, WorkflowSerializationContext
 from temporalio.exceptions import ApplicationError
 
+from contract.domain.accounts import Sealed
+from contract.domain.errors import BadRequest
+from contract.domain.instance import Flavor
+from contract.keys.keyring import MasterKeyring, NotOurs
+from contract.keys.sealing import SecretBox
+from contract.names import call_id, guest_key_id, guest_queue
+from contract.wire.codec import ORIGIN, CofferPayloadConverter, ForgivingFailures, data_converter
 from tests.temporal import own_keyring
-from workflows.codec import ORIGIN, CofferPayloadConverter, ForgivingFailures, data_converter
-from workflows.domain.accounts import Sealed
-from workflows.domain.errors import BadRequest
-from workflows.domain.instance import Flavor
-from workflows.keyring import MasterKeyring, NotOurs
-from workflows.names import call_id, guest_key_id, guest_queue
-from workflows.sealing import SecretBox
 
 MASTER = MasterKeyring.of(b"m" * 32)
 GUEST = uuid4()

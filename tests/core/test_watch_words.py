@@ -2,9 +2,9 @@
 
 import pytest
 
-from workflows.domain.instance import OperatingStatus, ServerState
+from contract.domain.instance import OperatingStatus, ServerState
+from contract.ports.guest import Health
 from workflows.instance.watch import why_silent
-from workflows.ports.guest import Health
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 
 from deploy.processes import base_environment
 from deploy.settings import HERE
+from tests.localcloud.processes import runs
 from tests.stack import RunningStack
 from tests.temporal import free_port
 
@@ -36,7 +37,7 @@ class Lab:
         self._made: list[str] = []
 
     def boot(self, image: str = "quiet", **more: Any) -> str:
-        """Build a server and wait until its init says that it booted; return its id."""
+        """Build a server and wait until its init says that it booted, and its processes run; return its id."""
         compute = self.conn.compute
         server = compute.create_server(
             name=f"of-a-test-{uuid4()}", flavor_id=compute.find_flavor("m1.tiny").id,
@@ -45,6 +46,7 @@ class Lab:
         self._made.append(server.id)
         self.wait(server.id, "ACTIVE")
         until("booted", lambda: "init: booted" in self.console(server.id))
+        until("its processes run", lambda: runs(server.id))
         return str(server.id)
 
     def wait(self, server_id: str, status: str) -> None:

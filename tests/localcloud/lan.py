@@ -27,6 +27,7 @@ from localcloud.cloud import Cloud, awake
 from localcloud.identity import Caller
 from localcloud.links import tag_of
 from localcloud.settings import Settings
+from tests.temporal import share
 
 T = TypeVar("T")
 ENDPOINT = ("169.254.169.253", 7236)
@@ -66,7 +67,7 @@ class Lan:
         password.write_text("unused")
         self.settings = Settings(state=self.state, images=folder, password_file=password, unprivileged=False,
                                  endpoints=f"{ENDPOINT[0]}:{ENDPOINT[1]}=127.0.0.1:{self._listen()}")  # fmt: skip
-        self.ranges = list(choose(str(folder)).subnets(new_prefix=24))
+        self.ranges = list(choose(str(folder), share()).subnets(new_prefix=24))
         self.cloud = Cloud(self.settings)
         self.cloud.identity.caller_of = _caller  # type: ignore[method-assign]
         self._agents: list[Agent] = []
@@ -110,6 +111,14 @@ class Lan:
         network = self.make("network", project, name=f"n{number}", **more)
         self.make("subnet", project, network_id=network["id"], ip_version=4, cidr=str(self.ranges[number]))
         return str(network["id"])
+
+    def router(self, network: str, outside: str, project: str = "one") -> str:
+        """A router between a network and an external one."""
+        router = self.make("router", project, external_gateway_info={"network_id": outside})
+        for subnet in self.call("GET", f"/networks/{network}", project=project).json()["network"]["subnets"]:
+            path = f"/routers/{router['id']}/add_router_interface"
+            assert self.call("PUT", path, {"subnet_id": subnet}, project).is_success
+        return str(router["id"])
 
     def group(self, *rules: dict[str, Any], project: str = "one") -> str:
         """A security group with rules for what may come in."""

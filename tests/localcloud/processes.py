@@ -17,9 +17,19 @@ def of_user(uid: int) -> list[tuple[int, str]]:
     return [(pid, args) for owner, pid, args in listed() if owner == uid]
 
 
+def running(uid: int) -> list[tuple[int, str]]:
+    """The same, but for those that the server's init has forked and that have not become what they are to be yet."""
+    return [each for each in of_user(uid) if "/init.py" not in each[1]]
+
+
 def of_server(server_id: str) -> list[tuple[int, int, str]]:
     """Processes that were started with a server's marker in their environment; a process may have dropped it."""
     return [each for each in listed() if _marked(each[1], server_id)]
+
+
+def runs(server_id: str) -> bool:
+    """Whether a process of a server's image runs: its init says that it booted before it starts them."""
+    return any(uid != 0 and "/init.py" not in args for uid, _, args in of_server(server_id))
 
 
 def guest_user(server_id: str) -> int:

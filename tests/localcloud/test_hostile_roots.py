@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.localcloud.conftest import Lab, until
-from tests.localcloud.processes import as_guest, guest_user, of_user
+from tests.localcloud.processes import as_guest, guest_user, of_user, running
 from tests.localcloud.test_below import picture
 from tests.localcloud.test_servers import _start_the_host, _stop_the_host
 from tests.stack import RunningStack
@@ -64,7 +64,7 @@ def test_starting_again_walks_into_no_trap(lab: Lab, outside: Path) -> None:
         lab.wait(server, "SHUTOFF")
         lab.conn.compute.start_server(server)
         lab.wait(server, "ACTIVE")
-    assert until("it runs", lambda: of_user(user))
+    assert until("it runs", lambda: running(user))
 
 
 def test_a_restart_of_the_host_walks_into_no_trap(lab: Lab, stack: RunningStack, outside: Path) -> None:

@@ -3,7 +3,6 @@
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.localcloud.conftest import until
 from tests.localcloud.lan import ENDPOINT, Agent, Lan, address, needs_root, running_lan
 
 pytestmark = needs_root
@@ -202,6 +202,13 @@ def test_a_floating_ip_leads_to_its_port_by_the_client_s_own_address(
 ) -> None:
     port, _ = target
     outside = lan.network(3, "admin", **{"router:external": True})
+    refused = lan.call("POST", "/floatingips", {"floatingip": {"floating_network_id": outside, "port_id": port["id"]}})
+    assert (refused.status_code, refused.json()["NeutronError"]["type"]) == (
+        404,
+        "ExternalGatewayForFloatingIPNotFound",
+    )
+    router = lan.router(network, outside)
+    assert lan.call("DELETE", f"/routers/{router}").status_code == 409
     floating = lan.make("floatingip", floating_network_id=outside, port_id=port["id"])
     where = floating["floating_ip_address"]
     assert (floating["status"], floating["fixed_ip_address"]) == ("ACTIVE", address(port))
@@ -369,9 +376,9 @@ def test_a_server_sends_with_no_address_but_its_own(lan: Lan, network: str, targ
     assert thieves("udp", he, 1000) == me  # ARP is done, the honest way
     agent("sniff", "eth0")
     host("sniff", bridge)
-    for _, (to, source, kind, payload) in frames.items():
+    for to, source, kind, payload in reversed(frames.values()):
         thieves("send_frame", "eth0", (to + source + bytes.fromhex(kind) + payload).hex())
-    time.sleep(0.5)
+    until("the last one, which is honest, arrives", lambda: agent("sniffed", b"WORD00".hex()))
     arrived = {name for number, name in enumerate(frames) if agent("sniffed", f"WORD{number:02}".encode().hex())}
     assert arrived == {"honest"}
     seen = {name for number, name in enumerate(frames) if host("sniffed", f"WORD{number:02}".encode().hex())}

@@ -14,7 +14,7 @@ import pytest
 from openstack import exceptions as said
 
 from tests.localcloud.conftest import Lab, answers, until
-from tests.localcloud.processes import guest_user, of_server, of_user
+from tests.localcloud.processes import guest_user, of_server, of_user, running
 from tests.stack import RunningStack
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="without root, servers have no users and no namespaces")
@@ -86,12 +86,12 @@ def test_a_server_is_stopped_started_and_rebooted(lab: Lab) -> None:
     lab.wait(server, "ACTIVE")
     until_booted(lab, server, 2)
     for number, kind in enumerate(("SOFT", "HARD"), start=3):
-        before = until("it runs", lambda: of_user(user))
+        before = until("it runs", lambda: running(user))
         compute.reboot_server(server, kind)
         assert compute.get_server(server).status in ("REBOOT", "ACTIVE")
         until_booted(lab, server, number)
         lab.wait(server, "ACTIVE")
-        after = until("it runs", lambda: of_user(user))
+        after = until("it runs", lambda: running(user))
         assert len(after) == 1
         assert after[0][0] != before[0][0]
 
@@ -137,8 +137,8 @@ def test_a_process_that_dies_is_started_again_by_the_server_s_init(lab: Lab) -> 
     user = guest_user(server)
     ((pid, _),) = of_user(user)
     os.kill(pid, signal.SIGKILL)
-    until("another one runs", lambda: [each for each, _ in of_user(user)] not in ([], [pid]))
-    assert "nothing ended with status -9" in lab.console(server)
+    until("another one runs", lambda: [each for each, _ in running(user)] not in ([], [pid]))
+    until("it is told", lambda: "nothing ended with status -9" in lab.console(server))
     assert lab.conn.compute.get_server(server).status == "ACTIVE"
 
 
@@ -152,7 +152,7 @@ def test_a_server_whose_init_dies_is_shown_as_shut_off_and_starts_again(lab: Lab
     until("the namespace took all with it", lambda: of_user(user) == [])
     lab.conn.compute.start_server(server)
     lab.wait(server, "ACTIVE")
-    until("it runs", lambda: of_user(user))
+    until("it runs", lambda: running(user))
 
 
 # -- the fence -------------------------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def test_after_a_restart_of_the_host_those_servers_run_that_ran(lab: Lab, stack:
     _start_the_host(stack)
     assert lab.conn.compute.get_server(runs).status in ("ACTIVE", "SHUTOFF")
     lab.wait(runs, "ACTIVE")
-    ((after, args),) = until("it runs again", lambda: of_user(users[0]))
+    ((after, args),) = until("it runs again", lambda: running(users[0]))
     assert (after != before, args) == (True, "/bin/sleep infinity")
     assert lab.conn.compute.get_server(stopped).status == "SHUTOFF"
     assert of_user(users[1]) == []

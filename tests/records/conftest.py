@@ -18,7 +18,7 @@ from records.__main__ import alembic_config
 from records.engine import AsyncEngine, connect
 from records.reads import Reader
 from records.settings import RecordsSettings
-from tests.records.desk import Desk, seed_catalogue
+from tests.records.runbook_driver import Driver, seed_catalogue
 from tests.temporal import free_port
 
 
@@ -58,13 +58,15 @@ def postgresql() -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="coffer-records-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)  # the server may run as another user
-        settings = StackSettings(home=folder / "home", open_home=folder / "open", records_port=free_port())
+        settings = StackSettings(
+            home=folder / "home", open_home=folder / "open", records_port=free_port(), wait_for_disk=False
+        )
         make_secrets(settings)
         postgres.prepare(settings)
         user = settings.records_user
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                [*postgres.command(settings), "-c", "fsync=off"], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                postgres.command(settings), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 cwd="/", user=user, group=user, extra_groups=[] if user else None, start_new_session=True,
             )  # fmt: skip
         try:
@@ -116,10 +118,10 @@ async def engine(url: str) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture
-async def desk(engine: AsyncEngine) -> Desk:
+async def driver(engine: AsyncEngine) -> Driver:
     """The records' verbs, a catalogue, and nobody whose run has ended."""
     await seed_catalogue(engine)
-    return Desk(engine)
+    return Driver(engine)
 
 
 @pytest.fixture

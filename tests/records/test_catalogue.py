@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 import yaml
 
-from records.catalogue import find_version, read_catalogue, seed
+from contract.domain.datastores import DATASTORES
+from contract.domain.errors import BadRequest, NotFound
+from contract.domain.instance import DatastoreVersion, InstanceSpec
+from records.datastores import find_version, read_catalogue, seed
 from records.engine import AsyncEngine
 from records.reads import Reader
 from records.views import DatastoreView, VersionView
-from workflows.domain.errors import BadRequest, NotFound
-from workflows.domain.instance import DatastoreVersion, InstanceSpec
 
 FIFTEEN = {"name": "15", "image": "pg-15", "image_tags": ["a", "b"], "default": True}
 SIXTEEN = {"name": "16", "image": "pg-16"}
@@ -92,7 +93,7 @@ async def test_an_unknown_manager_is_refused_and_nothing_changes(
     seeded: AsyncEngine, reader: Reader, tmp_path: Path
 ) -> None:
     before = await reader.list_datastores(inactive=True)
-    with pytest.raises(ValueError, match="no such engine: oracle; there are mariadb, postgresql"):
+    with pytest.raises(ValueError, match=f"no such engine: oracle; there are {', '.join(sorted(DATASTORES))}"):
         await seed_with(seeded, written(tmp_path, FIFTEEN, manager="oracle"))
     assert await reader.list_datastores(inactive=True) == before
 

@@ -7,12 +7,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from contract.domain.instance import InstanceStatus
+from contract.domain.operation import OperationKind, OperationState
+from contract.ports.records import QuotaChange
 from records.reads import Reader, Scope
 from records.views import Page
-from tests.records.desk import Desk
-from workflows.domain.instance import InstanceStatus
-from workflows.domain.operation import OperationKind, OperationState
-from workflows.ports.records import QuotaChange
+from tests.records.runbook_driver import Driver
 
 
 @dataclass
@@ -20,20 +20,20 @@ class Project:
     """A project without quota, and its instances."""
 
     id: str
-    desk: Desk
+    driver: Driver
     reader: Reader
 
     async def created(self, name: str = "db") -> UUID:
         """One more instance."""
-        return (await self.desk.created(self.id, name=name)).instance_id
+        return (await self.driver.created(self.id, name=name)).instance_id
 
     async def deleted(self, instance_id: UUID) -> None:
         """One instance less."""
-        [row] = await self.desk.sql("SELECT project_id FROM instances WHERE id = :id", id=instance_id)
+        [row] = await self.driver.sql("SELECT project_id FROM instances WHERE id = :id", id=instance_id)
         assert row["project_id"] == self.id
-        caller = (await self.desk.creation(self.id)).caller
-        deletion = await self.desk.records.admit(self.desk.request(OperationKind.DELETE, instance_id, caller))
-        await self.desk.done(deletion, OperationKind.DELETE, deleted=True)
+        caller = (await self.driver.creation(self.id)).caller
+        deletion = await self.driver.records.admit(self.driver.request(OperationKind.DELETE, instance_id, caller))
+        await self.driver.done(deletion, OperationKind.DELETE, deleted=True)
 
     async def pages(self, limit: int, *, deleted: bool = False) -> list[Page]:
         """All pages, each asked for with the last one's marker."""
@@ -46,10 +46,10 @@ class Project:
 
 
 @pytest.fixture
-async def project(desk: Desk, reader: Reader) -> Project:
+async def project(driver: Driver, reader: Reader) -> Project:
     """A project of the test's own."""
-    made = Project(f"p-{uuid4()}", desk, reader)
-    await desk.records.set_quotas(QuotaChange(project_id=made.id, limits={"instances": -1, "volumes": -1}))
+    made = Project(f"p-{uuid4()}", driver, reader)
+    await driver.records.set_quotas(QuotaChange(project_id=made.id, limits={"instances": -1, "volumes": -1}))
     return made
 
 
@@ -92,7 +92,9 @@ async def test_pages_lose_and_repeat_nothing_while_others_are_inserted(project: 
 
     inserting = asyncio.create_task(insert())
     try:
-        for _ in range(5):
+        for number in range(100):
+            if number >= 5 and len(between) > 5:  # on a slow machine the pages come before the inserts
+                break
             seen: list[UUID] = []
             marker: UUID | None = None
             for _ in range(100):
@@ -113,7 +115,7 @@ async def test_pages_lose_and_repeat_nothing_while_others_are_inserted(project: 
 
 
 async def _all(project: Project) -> set[UUID]:
-    rows = await project.desk.sql("SELECT id FROM instances WHERE project_id = :p", p=project.id)
+    rows = await project.driver.sql("SELECT id FROM instances WHERE project_id = :p", p=project.id)
     return {each["id"] for each in rows}
 
 
@@ -127,7 +129,7 @@ async def test_a_page_after_an_instance_that_was_deleted_meanwhile_is_whole(proj
 
 async def test_a_project_sees_its_own_and_an_administrator_everybodys(project: Project, reader: Reader) -> None:
     mine = await project.created()
-    other = (await project.desk.created()).instance_id
+    other = (await project.driver.created()).instance_id
     assert ids(await project.pages(10)) == [mine]
     assert {mine, other} <= set(ids([await reader.list_instances(Scope(None), 10_000)]))
     assert await reader.get_instance(str(other), Scope(project.id)) is None
@@ -150,7 +152,7 @@ async def test_deleted_ones_are_seen_only_where_they_are_asked_for(project: Proj
 async def test_an_instance_is_found_by_its_name_where_that_is_unique(project: Project, reader: Reader) -> None:
     one = await project.created("one")
     two = [await project.created("two") for _ in range(2)]
-    await project.desk.created(name="one")  # of another project
+    await project.driver.created(name="one")  # of another project
     found = await reader.get_instance("one", Scope(project.id))
     assert found is not None
     assert found.id == one
@@ -172,15 +174,15 @@ async def test_an_instance_is_seen_with_the_names_of_its_datastore(project: Proj
 
 
 async def test_operations_come_with_their_steps_in_order(project: Project, reader: Reader) -> None:
-    desk, creation = project.desk, await project.desk.creation(project.id)
-    admission = await desk.records.admit(creation)
+    driver, creation = project.driver, await project.driver.creation(project.id)
+    admission = await driver.records.admit(creation)
     names = [f"step {number}" for number in range(12, 0, -1)]  # neither by name nor by number of letters
     for ended, begins in zip([None, *names], [*names, None], strict=True):
-        await desk.note(admission, ended=ended, begins=begins)
-    await desk.done(admission, OperationKind.CREATE)
-    restart = await desk.records.admit(desk.request(OperationKind.RESTART, creation.instance_id, creation.caller))
-    await desk.note(restart, begins="stop datastore")
-    await desk.note(restart, ended="stop datastore", begins="start datastore")
+        await driver.note(admission, ended=ended, begins=begins)
+    await driver.done(admission, OperationKind.CREATE)
+    restart = await driver.records.admit(driver.request(OperationKind.RESTART, creation.instance_id, creation.caller))
+    await driver.note(restart, begins="stop datastore")
+    await driver.note(restart, ended="stop datastore", begins="start datastore")
 
     newest, oldest = await reader.list_operations(creation.instance_id)
     assert (newest.kind, newest.state, oldest.kind, oldest.state) == ("restart", "RUNNING", "create", "DONE")
@@ -191,19 +193,18 @@ async def test_operations_come_with_their_steps_in_order(project: Project, reade
         ("start datastore", None),
     ]
     assert [each.started for each in oldest.steps] == sorted(each.started for each in oldest.steps)
-    assert await reader.get_operation(restart.operation_id) == newest
-    assert await reader.get_operation(uuid4()) is None
+    assert await reader.get_operation(restart.operation_id, creation.instance_id) == newest
+    assert await reader.get_operation(uuid4(), creation.instance_id) is None
+    assert await reader.get_operation(restart.operation_id, uuid4()) is None
     assert await reader.list_operations(creation.instance_id, limit=1) == [newest]
     assert await reader.list_operations(uuid4()) == []
 
 
 async def test_the_operation_that_runs_on_a_group_is_named(project: Project, reader: Reader) -> None:
     instance_id = await project.created()
-    assert await reader.open_operation(instance_id) is None
-    caller = (await project.desk.creation(project.id)).caller
-    restart = await project.desk.records.admit(project.desk.request(OperationKind.RESTART, instance_id, caller))
-    running = await reader.open_operation(instance_id)
-    assert running is not None
-    assert (running.id, running.kind) == (restart.operation_id, "restart")
-    await project.desk.close(restart, OperationState.FAILED, status=InstanceStatus.ERROR, reason="no")
-    assert await reader.open_operation(instance_id) is None
+    assert await reader.running_kind(instance_id) is None
+    caller = (await project.driver.creation(project.id)).caller
+    restart = await project.driver.records.admit(project.driver.request(OperationKind.RESTART, instance_id, caller))
+    assert await reader.running_kind(instance_id) == "restart"
+    await project.driver.close(restart, OperationState.FAILED, status=InstanceStatus.ERROR, reason="no")
+    assert await reader.running_kind(instance_id) is None

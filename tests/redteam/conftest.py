@@ -1,4 +1,4 @@
-"""One field for all attacks: a stolen guest and a victim, made once."""
+"""One scenario for all attacks: a stolen guest and a victim, made once."""
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -6,17 +6,17 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 
-from tests.redteam.field import Field, Thief, Victim
+from contract.names import watch_id
 from tests.redteam.newcomers import Newcomer
 from tests.redteam.report import Report
+from tests.redteam.scenario import Attacker, Scenario, Victim
 from tests.runbooks.world import World
-from workflows.names import watch_id
 
 REPORT = Report()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def whole_field(whole_world: World) -> AsyncIterator[Field]:
+async def whole_field(whole_world: World) -> AsyncIterator[Scenario]:
     """Two instances made by the runbook; the guest of the second is then stolen: its worker stopped, its disk read."""
     whole_world.faults.clear()
     await whole_world.created()
@@ -26,60 +26,60 @@ async def whole_field(whole_world: World) -> AsyncIterator[Field]:
     await stolen.faint()
     # its watch would go on asking the stolen guest: cases want a queue with nothing in it but what they put there
     await whole_world.client.get_workflow_handle(watch_id(stolen.instance_id)).terminate("the guest is stolen")
-    thief = Thief.of(whole_world, stolen)
-    yield Field(whole_world, thief, victim, REPORT)
-    await thief.close()
+    attacker = Attacker.of(whole_world, stolen)
+    yield Scenario(whole_world, attacker, victim, REPORT)
+    await attacker.close()
     whole_world.faults.clear()
     await whole_world.end_guests()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def field(whole_field: Field, request: pytest.FixtureRequest) -> AsyncIterator[Field]:
-    """The field, for one case; its name in the table is the test's. The thief connects anew."""
+async def scenario(whole_field: Scenario, request: pytest.FixtureRequest) -> AsyncIterator[Scenario]:
+    """The scenario, for one case; its name in the table is the test's. The attacker connects again."""
     whole_field.report.case = request.node.name.removeprefix("test_").replace("_", " ")
     whole_field.world.faults.clear()
-    case = replace(whole_field, thief=whole_field.thief.reconnected())
+    case = replace(whole_field, attacker=whole_field.attacker.reconnected())
     yield case
-    await case.thief.close()
+    await case.attacker.close()
     whole_field.world.faults.clear()
 
 
 @pytest.fixture
-def thief(field: Field) -> Thief:
+def attacker(scenario: Scenario) -> Attacker:
     """Who attacks."""
-    return field.thief
+    return scenario.attacker
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def newcomer(field: Field) -> AsyncIterator[Newcomer]:
+async def newcomer(scenario: Scenario) -> AsyncIterator[Newcomer]:
     """An instance whose guest has not enrolled yet."""
-    newcomer = await Newcomer.expected(field.world)
+    newcomer = await Newcomer.expected(scenario.world)
     yield newcomer
     await newcomer.leave()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def other(newcomer: Newcomer) -> Thief:
+async def other(newcomer: Newcomer) -> Attacker:
     """Another guest, honest, whose part the test plays: nobody else polls its queue."""
     return await newcomer.enrol()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def deleted(deleted_guest: Thief) -> AsyncIterator[Thief]:
+async def deleted(deleted_guest: Attacker) -> AsyncIterator[Attacker]:
     """Whoever knows all of a deleted instance, on a new connection."""
-    thief = deleted_guest.reconnected()
-    yield thief
-    await thief.close()
+    attacker = deleted_guest.reconnected()
+    yield attacker
+    await attacker.close()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def deleted_guest(whole_field: Field) -> AsyncIterator[Thief]:
+async def deleted_guest(whole_field: Scenario) -> AsyncIterator[Attacker]:
     """What can be known of an instance that the runbook has deleted: its guest's disk was read before."""
     world = whole_field.world
     world.faults.clear()
     await world.created()
     guest = world.guests.pop()
-    gone = Thief.of(world, guest)
+    gone = Attacker.of(world, guest)
     await world.delete(guest.instance_id)
     await world.ended(guest.instance_id)
     await guest.end()

@@ -6,9 +6,9 @@ import ssl
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Protocol
 
-from tests.redteam.puppet import varint
-from tests.runbooks.world import World
+from tests.redteam.raw_requests import varint
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
 END_STREAM, END_HEADERS = 1, 4
@@ -16,9 +16,16 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 CANCEL = struct.pack("!I", 8)
 
 
-def tls(world: World) -> ssl.SSLContext:
-    """As a guest trusts the gateway."""
-    return trusting(world.gateway.ca)
+class Listener(Protocol):
+    """A gateway: where it listens, and what guests believe it by."""
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+
+    @property
+    def ca(self) -> str:
+        """CA certificates (PEM)."""
 
 
 def trusting(ca: str) -> ssl.SSLContext:
@@ -100,9 +107,11 @@ class Connection:
 
 
 @asynccontextmanager
-async def connected(world: World) -> AsyncIterator[Connection]:
-    """A connection over which the preface was said."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", world.gateway.settings.gateway_port, ssl=tls(world))
+async def connected(gateway: Listener, source: str | None = None) -> AsyncIterator[Connection]:
+    """A connection over which the preface was said; `source`: the address that it comes from."""
+    host, _, port = gateway.address.rpartition(":")
+    local = (source, 0) if source else None
+    reader, writer = await asyncio.open_connection(host, int(port), ssl=trusting(gateway.ca), local_addr=local)
     connection = Connection(reader, writer)
     try:
         await connection.send(PREFACE, frame(SETTINGS, 0, 0))

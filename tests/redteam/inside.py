@@ -13,9 +13,9 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.client import ActivityExecutionStatus, ActivityHandle
 
-from tests.redteam.field import Got, Thief
+from contract.names import lock_id
+from tests.redteam.scenario import Attacker, Got
 from tests.runbooks.world import World
-from workflows.names import lock_id
 
 
 async def pollers(world: World, queue: str) -> set[str]:
@@ -25,7 +25,7 @@ async def pollers(world: World, queue: str) -> set[str]:
     return {each.identity for each in (await world.client.workflow_service.describe_task_queue(request)).pollers}
 
 
-async def polling(guest: Thief) -> "asyncio.Task[Got]":
+async def polling(guest: Attacker) -> "asyncio.Task[Got]":
     """A long poll of a guest's, begun; of one that has never polled before."""
     task = asyncio.create_task(guest.call("PollActivityTaskQueue", b"", seconds=60))
     for _ in range(100):

@@ -8,13 +8,13 @@ from uuid import UUID, uuid4
 
 import grpc
 
-from guest_worker.identity import Known
-from tests.redteam.field import Got, Thief, open_channel
+from contract.domain.guest import Credentials, Enrolment, Renewal
+from contract.keys.enrolment import new_token, ticket_for
+from contract.names import RECORDS, lock_id
+from contract.ports.identities import GuestExpectation
+from guest_worker.identity import StoredIdentity
+from tests.redteam.scenario import Attacker, Got, open_channel
 from tests.runbooks.world import World
-from workflows.domain.guest import Credentials, Enrolment, Renewal
-from workflows.enrolment import new_token, ticket_for
-from workflows.names import RECORDS, lock_id
-from workflows.ports.identities import GuestExpectation
 
 INSTANCE = """
 INSERT INTO instances (id, group_id, project_id, name, status, datastore_version_id, flavor_id, flavor, volume_gib, region,
@@ -23,9 +23,9 @@ SELECT %s, %s, project_id, 'newcomer', status, datastore_version_id, flavor_id, 
 FROM instances LIMIT 1
 """
 OPERATION = """
-INSERT INTO operations (id, kind, instance_id, group_id, project_id, user_id, request_id, state, fence, workflow_id, run_id,
+INSERT INTO operations (id, kind, group_id, project_id, user_id, request_id, state, fence, workflow_id, run_id,
                         first_execution_run_id)
-VALUES (%s, 'CREATE', %s, %s, 'p', 'u', 'r', 'RUNNING', %s, %s, '', '')
+VALUES (%s, 'CREATE', %s, 'p', 'u', 'r', 'RUNNING', %s, %s, '', '')
 """
 
 
@@ -36,7 +36,7 @@ class Newcomer:
     world: World
     instance_id: UUID = field(default_factory=uuid4)
     generation: int = 0
-    guests: list[Thief] = field(default_factory=list)
+    guests: list[Attacker] = field(default_factory=list)
 
     @classmethod
     async def expected(cls, world: World) -> "Newcomer":
@@ -56,10 +56,11 @@ class Newcomer:
         return known_by(self.world, self.instance_id, column)
 
     async def build(self) -> None:
-        """Another operation builds the server anew: a guest of the next generation is expected."""
+        """Another operation builds the server again: a guest of the next generation is expected."""
         operation_id, fence = uuid4(), self.generation + 1
-        self.sql("UPDATE operations SET state = 'DONE' WHERE instance_id = %s", self.instance_id)
-        self.sql(OPERATION, operation_id, self.instance_id, self.instance_id, fence, lock_id(self.instance_id))
+        self.sql("UPDATE operations SET state = 'DONE' WHERE group_id = %s", self.instance_id)
+        self.sql(OPERATION, operation_id, self.instance_id, fence, lock_id(self.instance_id))
+        self.sql("INSERT INTO operation_members VALUES (%s, %s)", operation_id, self.instance_id)
         expectation = GuestExpectation(instance_id=self.instance_id, operation_id=operation_id, fence=fence)
         self.generation = await self._ask_records("expect_guest", expectation)
 
@@ -86,17 +87,17 @@ class Newcomer:
         said = {"instance_id": self.instance_id, "generation": self.generation, "ticket": self.ticket, **other}
         return Enrolment(**said).model_dump_json().encode()
 
-    async def enrol(self, token: str | None = None) -> Thief:
+    async def enrol(self, token: str | None = None) -> Attacker:
         """The guest enrols, and all it has is ours."""
-        known = Known(generation=self.generation, token=token or self.new_token())
-        guest = Thief(known, self.instance_id, self.world, open_channel(self.world))
+        known = StoredIdentity(generation=self.generation, token=token or self.new_token())
+        guest = Attacker(known, self.instance_id, self.world, open_channel(self.world))
         self.guests.append(guest)
         got = await guest.identify("Enrol", self.enrolment())
         assert got.code is grpc.StatusCode.OK, got
         guest.known = known.model_copy(update={"credentials": credentials(got)})
         return guest
 
-    async def used(self, guest: Thief) -> None:
+    async def used(self, guest: Attacker) -> None:
         """Its guest makes its first call, and the records have noted that."""
         assert (await guest.call("GetSystemInfo", b"")).code is grpc.StatusCode.OK
         for _ in range(100):
@@ -105,7 +106,7 @@ class Newcomer:
             await asyncio.sleep(0.1)
         raise AssertionError("the first call was not noted")
 
-    async def renew(self, guest: Thief) -> str:
+    async def renew(self, guest: Attacker) -> str:
         """Its guest changes its token; return the old one."""
         old, new = guest.known.token, self.new_token()
         got = await guest.identify("Renew", renewal(new))
@@ -121,7 +122,7 @@ class Newcomer:
             "UPDATE guest_identities SET revoked = now(), token_hash = NULL WHERE instance_id = %s", self.instance_id
         )
         self.sql("UPDATE instances SET deleted = true WHERE id = %s", self.instance_id)
-        self.sql("UPDATE operations SET state = 'DONE' WHERE instance_id = %s", self.instance_id)
+        self.sql("UPDATE operations SET state = 'DONE' WHERE group_id = %s", self.instance_id)
 
 
 def renewal(token: str) -> bytes:

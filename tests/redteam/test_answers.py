@@ -7,102 +7,95 @@ import pytest
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.workflowservice.v1 import RespondActivityTaskCompletedRequest
 
-from tests.redteam.field import Field, Thief, clear
-from tests.redteam.puppet import (
-    Making,
+from contract.domain.accounts import UserName
+from contract.names import control_key_id, guest_key_id
+from tests.redteam.raw_requests import (
+    RawRequest,
     Task,
-    Word,
-    always,
     application,
-    asked,
     canceled,
     completed,
-    end_of,
     failed,
     groups,
     heartbeat,
     json,
     many,
     piece,
-    refusals,
-    restarts,
-    say,
     seal,
     sealed_json,
-    several,
 )
-from workflows.domain.accounts import UserName
-from workflows.names import control_key_id, guest_key_id
+from tests.redteam.scenario import Attacker, Scenario, clear
+from tests.redteam.stolen_calls import Making, always, asked, end_of, refusals, restarts, say, several
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 GOOD = b'{"databases": ["app"]}'
 
 
-def _sealed(thief: Thief, **how: Any) -> Payload:
-    return seal(thief, json(GOOD), **how)
+def _sealed(attacker: Attacker, **how: Any) -> Payload:
+    return seal(attacker, json(GOOD), **how)
 
 
 def named(name: str, direction: str = "up") -> Making:
     """Sealed with the stolen key, under another key's name."""
 
-    async def making(thief: Thief, task: Task) -> Word:
-        return completed(task, many([_sealed(thief, named=name, direction=direction)]))
+    async def making(attacker: Attacker, task: Task) -> RawRequest:
+        return completed(task, many([_sealed(attacker, named=name, direction=direction)]))
 
     return making
 
 
-async def own_key_downwards(thief: Thief, task: Task) -> Word:
-    return completed(task, many([_sealed(thief, direction="down")]))
+async def own_key_downwards(attacker: Attacker, task: Task) -> RawRequest:
+    return completed(task, many([_sealed(attacker, direction="down")]))
 
 
-async def unknown_epoch(thief: Thief, task: Task) -> Word:
-    return completed(task, many([_sealed(thief, named=guest_key_id(thief.instance_id, 99))]))
+async def unknown_epoch(attacker: Attacker, task: Task) -> RawRequest:
+    return completed(task, many([_sealed(attacker, named=guest_key_id(attacker.instance_id, 99))]))
 
 
-async def epoch_spelt_otherwise(thief: Thief, task: Task) -> Word:
-    return completed(task, many([_sealed(thief, named=f"i:{thief.instance_id}:01")]))
+async def epoch_spelt_otherwise(attacker: Attacker, task: Task) -> RawRequest:
+    return completed(task, many([_sealed(attacker, named=f"i:{attacker.instance_id}:01")]))
 
 
-async def key_of_before_the_gateway(thief: Thief, task: Task) -> Word:
-    return completed(task, many([_sealed(thief, named=f"g:{thief.instance_id}:1")]))
+async def key_of_before_the_gateway(attacker: Attacker, task: Task) -> RawRequest:
+    return completed(task, many([_sealed(attacker, named=f"g:{attacker.instance_id}:1")]))
 
 
-async def victims_name(thief: Thief, task: Task) -> Word:
-    (victim,) = [each.instance_id for each in thief.world.guests if each.instance_id != thief.instance_id]
-    return completed(task, many([_sealed(thief, named=guest_key_id(victim, thief.keyring.current))]))
+async def victims_name(attacker: Attacker, task: Task) -> RawRequest:
+    (victim,) = [each.instance_id for each in attacker.world.guests if each.instance_id != attacker.instance_id]
+    return completed(task, many([_sealed(attacker, named=guest_key_id(victim, attacker.keyring.current))]))
 
 
-async def victims_heartbeat(thief: Thief, task: Task) -> Word:
-    word = RespondActivityTaskCompletedRequest.FromString((await victims_name(thief, task)).body)
-    return heartbeat(task, word.result)
+async def victims_heartbeat(attacker: Attacker, task: Task) -> RawRequest:
+    raw = RespondActivityTaskCompletedRequest.FromString((await victims_name(attacker, task)).body)
+    return heartbeat(task, raw.result)
 
 
-async def more_than_a_seal(thief: Thief, task: Task) -> Word:
-    payload = _sealed(thief)
+async def more_than_a_seal(attacker: Attacker, task: Task) -> RawRequest:
+    payload = _sealed(attacker)
     payload.metadata["coffer-origin"] = b"c:1/down"
     return completed(task, many([payload]))
 
 
-async def payloads_elsewhere(thief: Thief, task: Task) -> Word:
-    payload = _sealed(thief)
+async def payloads_elsewhere(attacker: Attacker, task: Task) -> RawRequest:
+    payload = _sealed(attacker)
     payload.external_payloads.add(size_bytes=10**9)
     return completed(task, many([payload]))
 
 
-async def cut_seal(thief: Thief, task: Task) -> Word:
-    payload = _sealed(thief)
+async def cut_seal(attacker: Attacker, task: Task) -> RawRequest:
+    payload = _sealed(attacker)
     payload.data = payload.data[:20]
     return completed(task, many([payload]))
 
 
-async def seal_of_no_length(thief: Thief, task: Task) -> Word:
-    payload = _sealed(thief)
+async def seal_of_no_length(attacker: Attacker, task: Task) -> RawRequest:
+    payload = _sealed(attacker)
     payload.data = b""
     return completed(task, many([payload]))
 
 
-async def seal_without_encoding(thief: Thief, task: Task) -> Word:
-    payload = _sealed(thief)
+async def seal_without_encoding(attacker: Attacker, task: Task) -> RawRequest:
+    payload = _sealed(attacker)
     del payload.metadata["encoding"]
     payload.metadata["other"] = b"binary/encrypted"
     return completed(task, many([payload]))
@@ -111,24 +104,24 @@ async def seal_without_encoding(thief: Thief, task: Task) -> Word:
 def large(size: int) -> Making:
     """A sealed answer of so many bytes."""
 
-    async def making(thief: Thief, task: Task) -> Word:
-        return completed(task, sealed_json(thief, b'"' + b"x" * size + b'"'))
+    async def making(attacker: Attacker, task: Task) -> RawRequest:
+        return completed(task, sealed_json(attacker, b'"' + b"x" * size + b'"'))
 
     return making
 
 
 def behind_the_token(garbage: bytes) -> Making:
     """A request of a good token, and then this."""
-    return always(lambda task: Word("RespondActivityTaskCompleted", piece(1, task.task_token) + garbage))
+    return always(lambda task: RawRequest("RespondActivityTaskCompleted", piece(1, task.task_token) + garbage))
 
 
-async def groups_behind_an_answer(thief: Thief, task: Task) -> Word:
-    word = completed(task, sealed_json(thief, GOOD))
-    return Word(word.rpc, word.body + groups(200))
+async def groups_behind_an_answer(attacker: Attacker, task: Task) -> RawRequest:
+    raw = completed(task, sealed_json(attacker, GOOD))
+    return RawRequest(raw.rpc, raw.body + groups(200))
 
 
-async def two_good_payloads(thief: Thief, task: Task) -> Word:
-    return completed(task, many([_sealed(thief), _sealed(thief)]))
+async def two_good_payloads(attacker: Attacker, task: Task) -> RawRequest:
+    return completed(task, many([_sealed(attacker), _sealed(attacker)]))
 
 
 REFUSED: dict[str, dict[str, Making]] = {
@@ -177,55 +170,55 @@ REFUSED: dict[str, dict[str, Making]] = {
 
 
 @pytest.mark.parametrize("group", REFUSED)
-async def test_answering_with(field: Field, thief: Thief, group: str) -> None:
-    await several(field, refusals(thief, REFUSED[group]))
+async def test_answering_with(scenario: Scenario, attacker: Attacker, group: str) -> None:
+    await several(scenario, refusals(attacker, REFUSED[group]))
 
 
-async def test_answering_steps_of_an_operation_with(field: Field, thief: Thief) -> None:
+async def test_answering_steps_of_an_operation_with(scenario: Scenario, attacker: Attacker) -> None:
     """The operation of the stolen instance ends as failed, soon; it is nobody else's concern."""
     chosen = {
         name: REFUSED["payloads"][name] for name in ("no result", "a result without a payload", "two good payloads")
     }
     chosen["a payload in clear"] = REFUSED["seals"]["a payload in clear"]
-    await several(field, restarts(field, thief, chosen, "GuestProtocolError"))
+    await several(scenario, restarts(scenario, attacker, chosen, "GuestProtocolError"))
 
 
-async def test_reflecting_what_it_was_asked(field: Field, thief: Thief) -> None:
+async def test_reflecting_what_it_was_asked(scenario: Scenario, attacker: Attacker) -> None:
     """The question is sealed with the guest's own key, and by the control plane: it is no answer of the guest's."""
-    async with field.attack() as loot, asked(thief, "get_user", UserName(name="amy")) as (task, call):
-        await say(thief, completed(task, task.input))
-        loot.got = f"its own call: {await end_of(thief, call)}"
-        assert loot.got.endswith("GuestProtocolError")
+    async with scenario.attack() as outcome, asked(attacker, "get_user", UserName(name="amy")) as (task, call):
+        await say(attacker, completed(task, task.input))
+        outcome.got = f"its own call: {await end_of(attacker, call)}"
+        assert outcome.got.endswith("GuestProtocolError")
 
 
-async def test_answering_more_than_grpc_lets_in(field: Field, thief: Thief) -> None:
+async def test_answering_more_than_grpc_lets_in(scenario: Scenario, attacker: Attacker) -> None:
     """3 MB are not read at all, so nobody knows of which task they are: as if the guest had said nothing."""
-    async with field.attack() as loot, asked(thief, "list_databases", seconds=2) as (task, call):
-        got = await say(thief, await large(3 * 2**20)(thief, task))
+    async with scenario.attack() as outcome, asked(attacker, "list_databases", seconds=2) as (task, call):
+        got = await say(attacker, await large(3 * 2**20)(attacker, task))
         assert got.code is grpc.StatusCode.RESOURCE_EXHAUSTED
-        loot.got = f"{got.code.name}; its own call: {await end_of(thief, call)}"
-        assert loot.got.endswith("TimeoutError")
+        outcome.got = f"{got.code.name}; its own call: {await end_of(attacker, call)}"
+        assert outcome.got.endswith("TimeoutError")
 
 
-async def test_answering_with_fields_that_nobody_knows(field: Field, thief: Thief) -> None:
+async def test_answering_with_fields_that_nobody_knows(scenario: Scenario, attacker: Attacker) -> None:
     """They are dropped, at every level; the answer itself is the guest's own, and counts."""
-    async with field.attack() as loot, asked(thief, "list_databases") as (task, call):
-        result = sealed_json(thief, GOOD).SerializeToString() + piece(77, b"unknown")
+    async with scenario.attack() as outcome, asked(attacker, "list_databases") as (task, call):
+        result = sealed_json(attacker, GOOD).SerializeToString() + piece(77, b"unknown")
         body = piece(1, task.task_token) + piece(2, result) + piece(99, clear().SerializeToString())
-        got = await say(thief, Word("RespondActivityTaskCompleted", body))
+        got = await say(attacker, RawRequest("RespondActivityTaskCompleted", body))
         assert got.code is grpc.StatusCode.OK
-        loot.got = f"its own call: {await end_of(thief, call)}"
-        assert "app" in loot.got
+        outcome.got = f"its own call: {await end_of(attacker, call)}"
+        assert "app" in outcome.got
 
 
-async def test_naming_two_tasks_in_one_answer(field: Field, thief: Thief) -> None:
+async def test_naming_two_tasks_in_one_answer(scenario: Scenario, attacker: Attacker) -> None:
     """Whichever a decoder takes, gateway and Temporal must take the same: the gateway passes on one alone."""
-    async with field.attack() as loot, asked(thief, "list_databases") as (task, call):
-        result = piece(2, sealed_json(thief, GOOD).SerializeToString())
+    async with scenario.attack() as outcome, asked(attacker, "list_databases") as (task, call):
+        result = piece(2, sealed_json(attacker, GOOD).SerializeToString())
         good, bad = piece(1, task.task_token), piece(1, task.task_token[:37] + b"another task")
-        denied = await say(thief, Word("RespondActivityTaskCompleted", good + result + bad))
+        denied = await say(attacker, RawRequest("RespondActivityTaskCompleted", good + result + bad))
         assert denied.code is grpc.StatusCode.PERMISSION_DENIED
-        taken = await say(thief, Word("RespondActivityTaskCompleted", bad + result + good))
+        taken = await say(attacker, RawRequest("RespondActivityTaskCompleted", bad + result + good))
         assert taken.code is grpc.StatusCode.OK
-        loot.got = f"{denied.code.name}, and with the good one last: {await end_of(thief, call)}"
-        assert "app" in loot.got
+        outcome.got = f"{denied.code.name}, and with the good one last: {await end_of(attacker, call)}"
+        assert "app" in outcome.got

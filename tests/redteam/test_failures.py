@@ -18,32 +18,37 @@ from temporalio.api.failure.v1 import (
     TimeoutFailureInfo,
 )
 
-from tests.redteam.field import Field, Thief, clear
-from tests.redteam.puppet import (
-    Making,
+from tests.redteam.raw_requests import (
+    RawRequest,
     Task,
-    Word,
-    always,
     application,
-    asked,
     causes,
-    end_of,
     failed,
     groups,
-    heal,
-    honest,
     json,
     many,
     piece,
-    puppet,
+    seal,
+    sealed_json,
+)
+from tests.redteam.scenario import Attacker, Scenario, clear
+from tests.redteam.stolen_calls import (
+    NO_FAILURE,
+    Making,
+    always,
+    asked,
+    end_of,
+    heal,
+    honest,
+    once_well,
     refusals,
     restart,
     restarts,
     say,
-    seal,
-    sealed_json,
     several,
+    stolen_worker,
 )
+from workflows.steps import GUEST_ERRORS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 TOP = application("EngineFailed").SerializeToString()
@@ -58,20 +63,20 @@ def deep(depth: int) -> bytes:
 def twice(first: bytes, second: bytes) -> Making:
     """A request of two failures, which decoders merge."""
 
-    def word(task: Task) -> Word:
+    def raw(task: Task) -> RawRequest:
         one = failed(task, first)
-        return Word(one.rpc, one.body + piece(2, second))
+        return RawRequest(one.rpc, one.body + piece(2, second))
 
-    return always(word)
+    return always(raw)
 
 
-async def attributes_in_clear(thief: Thief, task: Task) -> Word:
+async def attributes_in_clear(attacker: Attacker, task: Task) -> RawRequest:
     failure = application("EngineFailed")
     failure.encoded_attributes.CopyFrom(clear(b'{"message": "clear"}').payloads[0])
     return failed(task, failure)
 
 
-async def details_in_clear_of_a_cause(thief: Thief, task: Task) -> Word:
+async def details_in_clear_of_a_cause(attacker: Attacker, task: Task) -> RawRequest:
     failure = application("EngineFailed")
     failure.cause.CopyFrom(application("Other"))
     failure.cause.application_failure_info.details.CopyFrom(clear())
@@ -80,7 +85,7 @@ async def details_in_clear_of_a_cause(thief: Thief, task: Task) -> Word:
 
 def kind(**info: object) -> Making:
     """A failure of another kind than a guest can have."""
-    return always(lambda task: failed(task, Failure(message="of the thief", **info)))  # type: ignore[arg-type]
+    return always(lambda task: failed(task, Failure(message="of the attacker", **info)))  # type: ignore[arg-type]
 
 
 REFUSED: dict[str, dict[str, Making]] = {
@@ -105,7 +110,7 @@ REFUSED: dict[str, dict[str, Making]] = {
     },
     "kinds": {
         "no kind at all": kind(),
-        "nothing at all": always(lambda task: Word("RespondActivityTaskFailed", piece(1, task.task_token))),
+        "nothing at all": always(lambda task: RawRequest("RespondActivityTaskFailed", piece(1, task.task_token))),
         "a cancel": kind(canceled_failure_info=CanceledFailureInfo()),
         "a timeout": kind(timeout_failure_info=TimeoutFailureInfo(timeout_type=TimeoutType.TIMEOUT_TYPE_HEARTBEAT)),
         "a termination": kind(terminated_failure_info=TerminatedFailureInfo()),
@@ -120,17 +125,17 @@ REFUSED: dict[str, dict[str, Making]] = {
 
 
 @pytest.mark.parametrize("group", REFUSED)
-async def test_failing_with(field: Field, thief: Thief, group: str) -> None:
+async def test_failing_with(scenario: Scenario, attacker: Attacker, group: str) -> None:
     """Nothing of it reaches a worker of the control plane: its operation hears that the guest spoke nonsense."""
-    await several(field, refusals(thief, REFUSED[group]))
+    await several(scenario, refusals(attacker, REFUSED[group]))
 
 
-async def test_stopping_workers_of_the_control_plane_with(field: Field, thief: Thief) -> None:
+async def test_stopping_workers_of_the_control_plane_with(scenario: Scenario, attacker: Attacker) -> None:
     """Such a failure in a history stops each worker that reads it, one after the other; none comes so far."""
     chosen = {
         name: REFUSED["causes"][name] for name in ("95 causes", "96 causes", "150 causes", "a deep cause beside many")
     }
-    await several(field, restarts(field, thief, chosen, "GuestProtocolError"))
+    await several(scenario, restarts(scenario, attacker, chosen, "GuestProtocolError"))
 
 
 def _long(name: str) -> Failure:
@@ -139,21 +144,21 @@ def _long(name: str) -> Failure:
     return failure
 
 
-async def undecodable_details(thief: Thief, task: Task) -> Word:
-    return failed(task, application("EngineFailed", details=sealed_json(thief, b"[" * 20_000)))
+async def undecodable_details(attacker: Attacker, task: Task) -> RawRequest:
+    return failed(task, application("EngineFailed", details=sealed_json(attacker, b"[" * 20_000)))
 
 
-async def details_of_another_encoding(thief: Thief, task: Task) -> Word:
-    strange = seal(thief, Payload(metadata={"encoding": b"no/such"}, data=b"?"))
+async def details_of_another_encoding(attacker: Attacker, task: Task) -> RawRequest:
+    strange = seal(attacker, Payload(metadata={"encoding": b"no/such"}, data=b"?"))
     return failed(task, application("EngineFailed", details=many([strange])))
 
 
 def attributes(text: bytes) -> Making:
     """Attributes sealed as an honest guest's, with this in them."""
 
-    async def making(thief: Thief, task: Task) -> Word:
+    async def making(attacker: Attacker, task: Task) -> RawRequest:
         failure = application("EngineFailed")
-        failure.encoded_attributes.CopyFrom(seal(thief, json(text)))
+        failure.encoded_attributes.CopyFrom(seal(attacker, json(text)))
         return failed(task, failure)
 
     return making
@@ -186,64 +191,79 @@ FORWARDED: dict[str, Making] = {
 }
 
 
-async def test_failing_a_step_with(field: Field, thief: Thief) -> None:
+async def test_failing_a_step_with(scenario: Scenario, attacker: Attacker) -> None:
     """The gateway lets it pass; the runbook of the stolen instance bears it, and ends as failed."""
-    await several(field, restarts(field, thief, FORWARDED))
+    await several(scenario, restarts(scenario, attacker, FORWARDED))
 
 
-async def in_ten_years(thief: Thief, task: Task) -> Word:
+async def in_ten_years(attacker: Attacker, task: Task) -> RawRequest:
     if task.attempt > 1:
-        return await honest(thief, task)
+        return await honest(attacker, task)
     category = ApplicationErrorCategory.APPLICATION_ERROR_CATEGORY_BENIGN
     return failed(task, application("EngineFailed", non_retryable=False, next_retry_delay=TEN_YEARS, category=category))
 
 
-async def test_asking_to_be_tried_again_in_ten_years(field: Field, thief: Thief) -> None:
+async def test_asking_to_be_tried_again_in_ten_years(scenario: Scenario, attacker: Attacker) -> None:
     """How soon a step is tried again is the runbook's to say: else its operation, and its lock, would stand for ever."""
-    async with field.attack() as loot, puppet(thief, in_ten_years) as working:
-        end = await restart(field, thief)
-        loot.got = f"its own restart: {end}; tried again after {working.times[1] - working.times[0]:.1f} s"
-        assert end == "no failure"
-        assert working.seen == ["stop_datastore"] * 2 + ["start_datastore"] * 2
+    async with scenario.attack() as outcome, stolen_worker(attacker, once_well(in_ten_years)) as working:
+        end = await restart(scenario, attacker)
+        assert end == NO_FAILURE
+        assert working.seen == ["get_health"] + ["stop_datastore"] * 2 + ["start_datastore"] * 2
+        outcome.got = f"its own restart: {end}; tried again after {working.times[2] - working.times[1]:.1f} s"
 
 
-async def test_failing_as_often_as_it_is_asked(field: Field, thief: Thief) -> None:
+async def test_failing_as_often_as_it_is_asked(scenario: Scenario, attacker: Attacker) -> None:
     """So often as the API asks, and no more."""
     again = always(lambda task: failed(task, application("EngineFailed", non_retryable=False)))
-    async with field.attack() as loot, asked(thief, "list_databases", attempts=3) as (task, call):
-        await say(thief, await again(thief, task))
-        async with puppet(thief, again) as working:
-            end = await end_of(thief, call)
-        loot.got = f"its own call: {end} after {1 + len(working.seen)} attempts"
+    async with scenario.attack() as outcome, asked(attacker, "list_databases", attempts=3) as (task, call):
+        await say(attacker, await again(attacker, task))
+        async with stolen_worker(attacker, again) as working:
+            end = await end_of(attacker, call)
+        outcome.got = f"its own call: {end} after {1 + len(working.seen)} attempts"
         assert (end, len(working.seen)) == ("EngineFailed", 2)
 
 
-async def test_the_sdks_own_words_in_clear(field: Field, thief: Thief) -> None:
+async def test_the_sdks_own_words_in_clear(scenario: Scenario, attacker: Attacker) -> None:
     """What an honest SDK says without sealing it has no payload: it must pass."""
-    async with field.attack() as loot, asked(thief, "list_databases") as (task, call):
-        got = await say(thief, failed(task, application("WorkerShutdown")))
+    async with scenario.attack() as outcome, asked(attacker, "list_databases") as (task, call):
+        got = await say(attacker, failed(task, application("WorkerShutdown")))
         assert got.code is grpc.StatusCode.OK
-        loot.got = f"its own call: {await end_of(thief, call)}"
-        assert loot.got.endswith("WorkerShutdown")
+        outcome.got = f"its own call: {await end_of(attacker, call)}"
+        assert outcome.got.endswith("WorkerShutdown")
 
 
-async def test_failing_a_step_in_the_name_of(field: Field, thief: Thief) -> None:
-    """Errors of ours that are not a guest's to raise count as nonsense."""
-    names = ("QuotaExceeded", "Expired", "NotYet", "GuestProtocolError")
-    makings = {name: always(lambda task, name=name: failed(task, application(name))) for name in names}  # type: ignore[misc]
-    await several(field, restarts(field, thief, makings, "GuestProtocolError"))
+def named(*names: str) -> dict[str, Making]:
+    """Failures with these names."""
+    return {name: always(lambda task, name=name: failed(task, application(name))) for name in names}  # type: ignore[misc]
 
 
-async def test_claiming_that_the_fence_is_lost(field: Field, thief: Thief) -> None:
+async def test_failing_a_step_in_the_name_of(scenario: Scenario, attacker: Attacker) -> None:
+    """Errors of ours that are not a guest's to raise count as nonsense; the fence is the records' alone."""
+    names = ("QuotaExceeded", "Refused", "TicketRefused", "ResourceFailed", "FenceLost", "GuestProtocolError")
+    await several(scenario, restarts(scenario, attacker, named(*names), "GuestProtocolError"))
+
+
+async def test_failing_a_step_as_guests_may(scenario: Scenario, attacker: Attacker) -> None:
+    """Whatever it is called, the operation has failed, and was not refused: it was admitted."""
+    makings = named(*sorted(GUEST_ERRORS - {"FenceLost"}))
+    cases = {
+        name: case
+        for name, making in makings.items()
+        for case in restarts(scenario, attacker, {name: making}, name).values()
+    }
+    await several(scenario, cases)
+
+
+async def test_claiming_that_the_fence_is_lost(scenario: Scenario, attacker: Attacker) -> None:
     """Only the records are believed in that: the run ends as failed, and closes its operation."""
-    async with field.attack() as loot:
-        async with puppet(thief, always(lambda task: failed(task, application("FenceLost")))):
-            end = await restart(field, thief)
-        assert end == "EngineFailed"
-        assert field.world.open_operations(thief.instance_id) == 0
-        heal(field, thief)
-        async with puppet(thief, in_ten_years):
-            again = await restart(field, thief)
-        loot.got = f"its own restart: {end}; the next one: {again}"
-        assert again == "no failure"
-        assert field.world.open_operations(thief.instance_id) == 0
+    async with scenario.attack() as outcome:
+        async with stolen_worker(attacker, once_well(always(lambda task: failed(task, application("FenceLost"))))):
+            end = await restart(scenario, attacker)
+        assert end == "GuestProtocolError"
+        assert scenario.world.open_operations(attacker.instance_id) == 0
+        heal(scenario, attacker)
+        async with stolen_worker(attacker, honest):
+            again = await restart(scenario, attacker)
+        outcome.got = f"its own restart: {end}; the next one: {again}"
+        assert again == NO_FAILURE
+        assert scenario.world.open_operations(attacker.instance_id) == 0

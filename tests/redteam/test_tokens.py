@@ -18,13 +18,13 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import ActivityHandle
 from temporalio.common import RawValue, RetryPolicy
 
+from contract.names import call_id, guest_queue
+from contract.ports.guest import DatabaseList
+from contract.wire.answers import from_guest
 from gateway.tokens import HEAD, MAC_BYTES
-from tests.redteam.field import Field, Got, Thief, ask
 from tests.redteam.inside import forged, is_open
 from tests.redteam.newcomers import Newcomer
-from workflows.answers import from_guest
-from workflows.names import call_id, guest_queue
-from workflows.ports.guest import DatabaseList
+from tests.redteam.scenario import Attacker, Got, Scenario, ask
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -34,7 +34,7 @@ MAC = slice(HEAD.size, HEAD.size + MAC_BYTES)
 RAW = HEAD.size + MAC_BYTES
 
 
-async def answer(guest: Thief, token: bytes, verb: str = COMPLETED) -> Got:
+async def answer(guest: Attacker, token: bytes, verb: str = COMPLETED) -> Got:
     """Say something of a task, sealed as the guest seals."""
     kind = getattr(workflowservice.v1, f"{verb}Request")
     request: Message = kind(task_token=token, namespace="coffer")
@@ -43,13 +43,13 @@ async def answer(guest: Thief, token: bytes, verb: str = COMPLETED) -> Got:
     return await guest.call(verb, request)
 
 
-async def in_hand(guest: Thief) -> tuple[bytes, "ActivityHandle[RawValue]"]:
+async def in_hand(guest: Attacker) -> tuple[bytes, "ActivityHandle[RawValue]"]:
     """A task of a guest's own, that it has taken."""
     handle = await ask(guest.world, guest.instance_id, "list_databases")
     return (await guest.poll()).task_token, handle
 
 
-async def answered(guest: Thief, handle: "ActivityHandle[RawValue]") -> tuple[str, ...]:
+async def answered(guest: Attacker, handle: "ActivityHandle[RawValue]") -> tuple[str, ...]:
     """What came of a task."""
     return from_guest(await handle.result(), guest.instance_id, DatabaseList).databases
 
@@ -59,10 +59,10 @@ def flipped(token: bytes, place: int) -> bytes:
     return token[:place] + bytes([token[place] ^ 1]) + token[place + 1 :]
 
 
-async def refuse(thief: Thief, *tokens: bytes) -> Got:
+async def refuse(attacker: Attacker, *tokens: bytes) -> Got:
     """None of these opens anything."""
     for each in tokens:
-        got = await answer(thief, each)
+        got = await answer(attacker, each)
         assert got.code is grpc.StatusCode.PERMISSION_DENIED, each[:60]
     return got
 
@@ -71,67 +71,71 @@ async def refuse(thief: Thief, *tokens: bytes) -> Got:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-async def test_another_guests_task(field: Field, thief: Thief, other: Thief, verb: str) -> None:
-    """The thief has the very token that the gateway gave to the other; the other's answer is the one that counts."""
-    async with field.attack() as loot:
+async def test_another_guests_task(scenario: Scenario, attacker: Attacker, other: Attacker, verb: str) -> None:
+    """The attacker has the very token that the gateway gave to the other; the other's answer is the one that counts."""
+    async with scenario.attack() as outcome:
         token, handle = await in_hand(other)
-        got = await answer(thief, token, verb)
+        got = await answer(attacker, token, verb)
         assert got.code is grpc.StatusCode.PERMISSION_DENIED
         await answer(other, token)
         assert await answered(other, handle) == ("answered",)
-        loot.got = str(got)
+        outcome.got = str(got)
 
 
-async def test_another_guests_unwrapped_task(field: Field, thief: Thief, other: Thief) -> None:
-    async with field.attack() as loot:
+async def test_another_guests_unwrapped_task(scenario: Scenario, attacker: Attacker, other: Attacker) -> None:
+    async with scenario.attack() as outcome:
         token, handle = await in_hand(other)
-        got = await refuse(thief, token[RAW:])
+        got = await refuse(attacker, token[RAW:])
         assert await is_open(handle)
-        loot.got = str(got)
+        outcome.got = str(got)
 
 
-async def test_another_guests_task_behind_ones_own_seal(field: Field, thief: Thief, other: Thief) -> None:
-    """Head and HMAC of the thief's own token before the other's."""
-    async with field.attack() as loot, thief.task() as (task, _):
+async def test_another_guests_task_behind_ones_own_seal(
+    scenario: Scenario, attacker: Attacker, other: Attacker
+) -> None:
+    """Head and HMAC of the attacker's own token before the other's."""
+    async with scenario.attack() as outcome, attacker.task() as (task, _):
         token, handle = await in_hand(other)
-        got = await refuse(thief, task.task_token[:RAW] + token[RAW:], token[:RAW] + task.task_token[RAW:])
+        got = await refuse(attacker, task.task_token[:RAW] + token[RAW:], token[:RAW] + task.task_token[RAW:])
         assert await is_open(handle)
-        loot.got = str(got)
+        outcome.got = str(got)
 
 
-async def test_a_forged_token_of_the_victims_step(field: Field, thief: Thief) -> None:
+async def test_a_forged_token_of_the_victims_step(scenario: Scenario, attacker: Attacker) -> None:
     """Made of what is no secret, it is good at Temporal itself: a heartbeat shows it. The step is the operation's own."""
-    async with field.attack() as loot:
-        token = await forged(field.world, field.victim.instance_id)
+    async with scenario.attack() as outcome:
+        token = await forged(scenario.world, scenario.victim.instance_id)
         heartbeat = RecordActivityTaskHeartbeatRequest(namespace="coffer", task_token=token)
-        await field.world.client.workflow_service.record_activity_task_heartbeat(heartbeat)
+        await scenario.world.client.workflow_service.record_activity_task_heartbeat(heartbeat)
         for each in VERBS:
-            got = await answer(thief, token, each)
+            got = await answer(attacker, token, each)
             assert got.code is grpc.StatusCode.PERMISSION_DENIED, each
-        loot.got = str(got)
+        outcome.got = str(got)
 
 
-async def test_a_forged_token_behind_a_guessed_seal(field: Field, thief: Thief) -> None:
+async def test_a_forged_token_behind_a_guessed_seal(scenario: Scenario, attacker: Attacker) -> None:
     """The keys that a guest has are no keys of task tokens."""
-    async with field.attack() as loot:
-        token, epoch = await forged(field.world, field.victim.instance_id), thief.keyring.current
+    async with scenario.attack() as outcome:
+        token, epoch = await forged(scenario.world, scenario.victim.instance_id), attacker.keyring.current
         head = HEAD.pack(1, epoch)
-        own = thief.keyring.mac(f"i:{thief.instance_id}:{epoch}", head + f"{thief.instance_id}/1/".encode() + token)
-        got = await refuse(thief, head + own + token, head + bytes(MAC_BYTES) + token)
-        loot.got = str(got)
+        own = attacker.keyring.mac(
+            f"i:{attacker.instance_id}:{epoch}", head + f"{attacker.instance_id}/1/".encode() + token
+        )
+        got = await refuse(attacker, head + own + token, head + bytes(MAC_BYTES) + token)
+        outcome.got = str(got)
 
 
-async def test_two_tokens_in_one_answer(field: Field, thief: Thief, other: Thief) -> None:
+async def test_two_tokens_in_one_answer(scenario: Scenario, attacker: Attacker, other: Attacker) -> None:
     """Of a field that comes twice the last counts, for the gateway's check as for what is passed on."""
-    async with field.attack() as loot, thief.task() as (task, _):
+    async with scenario.attack() as outcome, attacker.task() as (task, _):
         token, handle = await in_hand(other)
         own, others = (RespondActivityTaskCompletedRequest(task_token=each).SerializeToString()
                        for each in (task.task_token, token))  # fmt: skip
-        got = await thief.call(COMPLETED, own + others)
+        got = await attacker.call(COMPLETED, own + others)
         assert got.code is grpc.StatusCode.PERMISSION_DENIED
-        await thief.call(COMPLETED, others + own)
+        await attacker.call(COMPLETED, others + own)
         assert await is_open(handle)
-        loot.got = str(got)
+        outcome.got = str(got)
 
 
 # -- bent ------------------------------------------------------------------------------------------------------------
@@ -150,46 +154,48 @@ BENT: dict[str, Callable[[bytes], list[bytes]]] = {
 
 
 @pytest.mark.parametrize("bend", BENT.values(), ids=BENT)
-async def test_ones_own_token_bent(field: Field, thief: Thief, bend: Callable[[bytes], list[bytes]]) -> None:
-    async with field.attack() as loot, thief.task() as (task, handle):
-        got = await refuse(thief, *bend(task.task_token))
+async def test_ones_own_token_bent(
+    scenario: Scenario, attacker: Attacker, bend: Callable[[bytes], list[bytes]]
+) -> None:
+    async with scenario.attack() as outcome, attacker.task() as (task, handle):
+        got = await refuse(attacker, *bend(task.task_token))
         assert await is_open(handle)
-        loot.got = str(got)
+        outcome.got = str(got)
 
 
-async def test_an_answer_that_cannot_be_read(field: Field, thief: Thief) -> None:
+async def test_an_answer_that_cannot_be_read(scenario: Scenario, attacker: Attacker) -> None:
     """Groups, endless numbers and lengths beyond the end, where the token should be."""
-    async with field.attack() as loot:
+    async with scenario.attack() as outcome:
         for each in (b"\x0b\x0b\x0b", b"\x0a\xff", b"\x0a" + b"\xff" * 11, b"\x0a\x7fshort", b"\x02\x00"):
-            got = await thief.call(COMPLETED, each)
+            got = await attacker.call(COMPLETED, each)
             assert got.code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.PERMISSION_DENIED), each
-        loot.got = str(got)
+        outcome.got = str(got)
 
 
 # -- of yesterday ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_token_after_its_task_is_done(field: Field, thief: Thief) -> None:
-    async with field.attack() as loot, thief.task() as (task, handle):
-        assert (await answer(thief, task.task_token)).code is grpc.StatusCode.OK
-        got = await answer(thief, task.task_token, "RespondActivityTaskFailed")
+async def test_a_token_after_its_task_is_done(scenario: Scenario, attacker: Attacker) -> None:
+    async with scenario.attack() as outcome, attacker.task() as (task, handle):
+        assert (await answer(attacker, task.task_token)).code is grpc.StatusCode.OK
+        got = await answer(attacker, task.task_token, "RespondActivityTaskFailed")
         assert got.code is grpc.StatusCode.NOT_FOUND
-        assert await answered(thief, handle) == ("answered",)
-        loot.got = str(got)
+        assert await answered(attacker, handle) == ("answered",)
+        outcome.got = str(got)
 
 
-async def test_a_token_of_an_earlier_attempt(field: Field, thief: Thief) -> None:
+async def test_a_token_of_an_earlier_attempt(scenario: Scenario, attacker: Attacker) -> None:
     """The attempt has failed and the next is in somebody's hand: it alone may answer."""
-    async with field.attack() as loot:
-        handle = await retried(thief)
-        first = await thief.poll()
-        await thief.call("RespondActivityTaskFailed", failed(first))
-        second = await thief.poll()
-        got = await answer(thief, first.task_token)
+    async with scenario.attack() as outcome:
+        handle = await retried(attacker)
+        first = await attacker.poll()
+        await attacker.call("RespondActivityTaskFailed", failed(first))
+        second = await attacker.poll()
+        got = await answer(attacker, first.task_token)
         assert got.code is grpc.StatusCode.NOT_FOUND
-        await answer(thief, second.task_token)
-        assert (second.attempt, await answered(thief, handle)) == (2, ("answered",))
-        loot.got = str(got)
+        await answer(attacker, second.task_token)
+        assert (second.attempt, await answered(attacker, handle)) == (2, ("answered",))
+        outcome.got = str(got)
 
 
 def failed(task: PollActivityTaskQueueResponse) -> RespondActivityTaskFailedRequest:
@@ -198,7 +204,7 @@ def failed(task: PollActivityTaskQueueResponse) -> RespondActivityTaskFailedRequ
     return RespondActivityTaskFailedRequest(task_token=task.task_token, namespace="coffer", failure=failure)
 
 
-async def retried(guest: Thief) -> "ActivityHandle[RawValue]":
+async def retried(guest: Attacker) -> "ActivityHandle[RawValue]":
     """A short call that is tried again."""
     return await guest.world.client.start_activity(
         "list_databases", id=call_id(guest.instance_id, f"req-{uuid4()}"), task_queue=guest_queue(guest.instance_id),
@@ -207,29 +213,29 @@ async def retried(guest: Thief) -> "ActivityHandle[RawValue]":
     )  # fmt: skip
 
 
-async def test_a_token_of_a_task_that_was_ended(field: Field, thief: Thief) -> None:
-    async with field.attack() as loot, thief.task() as (task, handle):
+async def test_a_token_of_a_task_that_was_ended(scenario: Scenario, attacker: Attacker) -> None:
+    async with scenario.attack() as outcome, attacker.task() as (task, handle):
         await handle.terminate()
-        got = await answer(thief, task.task_token)
+        got = await answer(attacker, task.task_token)
         assert got.code is grpc.StatusCode.NOT_FOUND
-        loot.got = str(got)
+        outcome.got = str(got)
 
 
 async def test_a_task_goes_on_when_its_guest_has_changed_its_token(
-    field: Field, newcomer: Newcomer, other: Thief
+    scenario: Scenario, newcomer: Newcomer, other: Attacker
 ) -> None:
     """No attack: a guest that is honest must not lose its work by being careful."""
-    async with field.attack() as loot:
+    async with scenario.attack() as outcome:
         token, handle = await in_hand(other)
         await newcomer.renew(other)
         await answer(other, token)
         assert await answered(other, handle) == ("answered",)
-        loot.got = "the answer to its own task"
+        outcome.got = "the answer to its own task"
 
 
-async def test_a_task_of_an_older_generation(field: Field, newcomer: Newcomer, other: Thief) -> None:
-    """The server was built anew: neither its old guest nor the new one answers what the old one took."""
-    async with field.attack() as loot:
+async def test_a_task_of_an_older_generation(scenario: Scenario, newcomer: Newcomer, other: Attacker) -> None:
+    """The server was rebuilt: neither its old guest nor the new one answers what the old one took."""
+    async with scenario.attack() as outcome:
         token, handle = await in_hand(other)
         await newcomer.build()
         newer = await newcomer.enrol()
@@ -237,4 +243,4 @@ async def test_a_task_of_an_older_generation(field: Field, newcomer: Newcomer, o
         assert (await answer(other, token)).code is grpc.StatusCode.UNAUTHENTICATED
         assert await is_open(handle)
         await handle.terminate()
-        loot.got = str(got)
+        outcome.got = str(got)

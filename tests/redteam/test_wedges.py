@@ -13,28 +13,12 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 
-from tests.redteam.field import Field, Thief
-from tests.redteam.puppet import (
-    NO_FAILURE,
-    Making,
-    Task,
-    Word,
-    application,
-    asked,
-    completed,
-    end_of,
-    failed,
-    heartbeat,
-    honest,
-    puppet,
-    restarts,
-    say,
-    sealed_json,
-    several,
-)
+from contract.names import RUNBOOKS, watch_id
+from contract.ports.guest import UserList
+from tests.redteam.raw_requests import RawRequest, Task, application, completed, failed, heartbeat, sealed_json
+from tests.redteam.scenario import Attacker, Scenario
+from tests.redteam.stolen_calls import NO_FAILURE, Making, asked, end_of, honest, restarts, say, several, stolen_worker
 from workflows.instance.watch import WatchInstance, WatchOrder
-from workflows.names import RUNBOOKS, watch_id
-from workflows.ports.guest import UserList
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -60,29 +44,29 @@ ANSWERS = {
 def at_start(text: bytes) -> Making:
     """An honest guest, but for its answer to the start."""
 
-    async def making(thief: Thief, task: Task) -> Word:
+    async def making(attacker: Attacker, task: Task) -> RawRequest:
         if task.activity_type.name == "start_datastore":
-            return completed(task, sealed_json(thief, text))
-        return await honest(thief, task)
+            return completed(task, sealed_json(attacker, text))
+        return await honest(attacker, task)
 
     return making
 
 
 @pytest.mark.parametrize("wanted", ["GuestProtocolError", NO_FAILURE], ids=["nonsense", "oddities"])
-async def test_under_its_own_seal(field: Field, thief: Thief, wanted: str) -> None:
+async def test_under_its_own_seal(scenario: Scenario, attacker: Attacker, wanted: str) -> None:
     """What is no answer fails; what is one, however strange, goes nowhere that could not hold it."""
     makings = {name: at_start(text) for name, (text, end) in ANSWERS.items() if end == wanted}
-    await several(field, restarts(field, thief, makings, wanted))
+    await several(scenario, restarts(scenario, attacker, makings, wanted))
 
 
-async def test_telling_the_api_of(field: Field, thief: Thief) -> None:
+async def test_telling_the_api_of(scenario: Scenario, attacker: Attacker) -> None:
     """What the API asks for a tenant comes back as what the port promises, or not at all."""
     crowd = b", ".join(b'{"name": "user%d", "host": "%%"}' % number for number in range(1500))
 
     async def case(text: bytes, wanted: str) -> str:
-        async with asked(thief, "list_users") as (task, call):
-            await say(thief, completed(task, sealed_json(thief, text)))
-            end = await end_of(thief, call, UserList)
+        async with asked(attacker, "list_users") as (task, call):
+            await say(attacker, completed(task, sealed_json(attacker, text)))
+            end = await end_of(attacker, call, UserList)
             assert wanted in end, end
             return f"its own call: {end[:30]}"
 
@@ -93,18 +77,18 @@ async def test_telling_the_api_of(field: Field, thief: Thief) -> None:
         "users that are none": (b'{"users": [1, null, {}]}', "GuestProtocolError"),
         "JSON that nests deep": (DEEP, "GuestProtocolError"),
     }
-    await several(field, {name: partial(case, *each) for name, each in lists.items()})
+    await several(scenario, {name: partial(case, *each) for name, each in lists.items()})
 
 
 # -- the watch ---------------------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
-async def watched(field: Field, thief: Thief) -> AsyncIterator["WorkflowHandle[Any, Any]"]:
+async def watched(scenario: Scenario, attacker: Attacker) -> AsyncIterator["WorkflowHandle[Any, Any]"]:
     """The stolen instance is watched, as any instance is."""
-    order = WatchOrder(instance_id=thief.instance_id)
-    handle = await field.world.client.start_workflow(
-        WatchInstance.run, order, id=watch_id(thief.instance_id), task_queue=RUNBOOKS
+    order = WatchOrder(instance_id=attacker.instance_id)
+    handle = await scenario.world.client.start_workflow(
+        WatchInstance.run, order, id=watch_id(attacker.instance_id), task_queue=RUNBOOKS
     )
     try:
         yield handle
@@ -120,17 +104,21 @@ async def events_of(handle: "WorkflowHandle[Any, Any]") -> Counter[int]:
 NEWS = (b'{"operating_status": "HEALTHY"}', b'{"operating_status": "RESTARTING"}')
 
 
-async def test_having_news_all_the_time(field: Field, thief: Thief) -> None:
+async def test_having_news_all_the_time(scenario: Scenario, attacker: Attacker) -> None:
     """Some changes in a row are an engine that goes down and comes up; then the watch takes breath."""
     news = cycle(NEWS)
 
-    async def making(thief: Thief, task: Task) -> Word:
-        return completed(task, sealed_json(thief, next(news)))
+    async def making(attacker: Attacker, task: Task) -> RawRequest:
+        return completed(task, sealed_json(attacker, next(news)))
 
-    async with field.attack() as loot, watched(field, thief) as watch, puppet(thief, making) as working:
+    async with (
+        scenario.attack() as outcome,
+        watched(scenario, attacker) as watch,
+        stolen_worker(attacker, making) as working,
+    ):
         await asyncio.sleep(5)
         events = sum((await events_of(watch)).values())
-        loot.got = f"{len(working.seen)} questions and {events} events in 5 s"
+        outcome.got = f"{len(working.seen)} questions and {events} events in 5 s"
         assert len(working.seen) <= 10
         assert events < 150
 
@@ -146,14 +134,14 @@ HEALTHS = {
 }
 
 
-async def test_telling_the_watch_of(field: Field, thief: Thief) -> None:
+async def test_telling_the_watch_of(scenario: Scenario, attacker: Attacker) -> None:
     """Nothing that the records could not hold comes to them; the watch asks again, later."""
 
     async def case(text: bytes) -> str:
-        async def making(thief: Thief, task: Task) -> Word:
-            return completed(task, sealed_json(thief, text))
+        async def making(attacker: Attacker, task: Task) -> RawRequest:
+            return completed(task, sealed_json(attacker, text))
 
-        async with watched(field, thief) as watch, puppet(thief, making) as working:
+        async with watched(scenario, attacker) as watch, stolen_worker(attacker, making) as working:
             for _ in range(100):
                 events = await events_of(watch)
                 if events[EventType.EVENT_TYPE_TIMER_STARTED]:
@@ -163,7 +151,7 @@ async def test_telling_the_watch_of(field: Field, thief: Thief) -> None:
             assert len(working.seen) == 1
             return f"{sum(events.values())} events, and it is asked again later"
 
-    await several(field, {name: partial(case, text) for name, text in HEALTHS.items()})
+    await several(scenario, {name: partial(case, text) for name, text in HEALTHS.items()})
 
 
 # -- when it speaks ----------------------------------------------------------------------------------------------------
@@ -171,51 +159,51 @@ async def test_telling_the_watch_of(field: Field, thief: Thief) -> None:
 GOOD = b'{"databases": ["app"]}'
 
 
-async def test_never_answering(field: Field, thief: Thief) -> None:
-    async with field.attack() as loot, asked(thief, "list_databases", seconds=2) as (_, call):
-        loot.got = f"its own call: {await end_of(thief, call)}"
-        assert loot.got.endswith("TimeoutError")
+async def test_never_answering(scenario: Scenario, attacker: Attacker) -> None:
+    async with scenario.attack() as outcome, asked(attacker, "list_databases", seconds=2) as (_, call):
+        outcome.got = f"its own call: {await end_of(attacker, call)}"
+        assert outcome.got.endswith("TimeoutError")
 
 
-async def test_answering_twice(field: Field, thief: Thief) -> None:
-    async with field.attack() as loot, asked(thief, "list_databases") as (task, call):
-        await say(thief, completed(task, sealed_json(thief, GOOD)))
-        again = await say(thief, completed(task, sealed_json(thief, b'{"databases": ["other"]}')))
+async def test_answering_twice(scenario: Scenario, attacker: Attacker) -> None:
+    async with scenario.attack() as outcome, asked(attacker, "list_databases") as (task, call):
+        await say(attacker, completed(task, sealed_json(attacker, GOOD)))
+        again = await say(attacker, completed(task, sealed_json(attacker, b'{"databases": ["other"]}')))
         assert again.code is grpc.StatusCode.NOT_FOUND
-        loot.got = f"{again}; its own call: {await end_of(thief, call)}"
-        assert "'app'" in loot.got
+        outcome.got = f"{again}; its own call: {await end_of(attacker, call)}"
+        assert "'app'" in outcome.got
 
 
-async def test_answering_when_nobody_waits_any_more(field: Field, thief: Thief) -> None:
-    async with field.attack() as loot, asked(thief, "list_databases", seconds=2) as (task, call):
-        end = await end_of(thief, call)
-        late = await say(thief, completed(task, sealed_json(thief, GOOD)))
-        loot.got = f"its own call: {end}; {late}"
+async def test_answering_when_nobody_waits_any_more(scenario: Scenario, attacker: Attacker) -> None:
+    async with scenario.attack() as outcome, asked(attacker, "list_databases", seconds=2) as (task, call):
+        end = await end_of(attacker, call)
+        late = await say(attacker, completed(task, sealed_json(attacker, GOOD)))
+        outcome.got = f"its own call: {end}; {late}"
         assert (end, late.code) == ("TimeoutError", grpc.StatusCode.NOT_FOUND)
 
 
-async def test_answering_an_attempt_that_is_over(field: Field, thief: Thief) -> None:
+async def test_answering_an_attempt_that_is_over(scenario: Scenario, attacker: Attacker) -> None:
     """The token of the first attempt is good for the first attempt alone."""
-    async with field.attack() as loot, asked(thief, "list_databases", attempts=2) as (task, call):
-        await say(thief, failed(task, application("EngineFailed", non_retryable=False)))
-        second = await thief.poll()
-        late = await say(thief, completed(task, sealed_json(thief, b'{"databases": ["late"]}')))
-        await say(thief, completed(second, sealed_json(thief, GOOD)))
-        loot.got = f"{late}; its own call: {await end_of(thief, call)}"
+    async with scenario.attack() as outcome, asked(attacker, "list_databases", attempts=2) as (task, call):
+        await say(attacker, failed(task, application("EngineFailed", non_retryable=False)))
+        second = await attacker.poll()
+        late = await say(attacker, completed(task, sealed_json(attacker, b'{"databases": ["late"]}')))
+        await say(attacker, completed(second, sealed_json(attacker, GOOD)))
+        outcome.got = f"{late}; its own call: {await end_of(attacker, call)}"
         assert late.code is grpc.StatusCode.NOT_FOUND
-        assert "'app'" in loot.got
+        assert "'app'" in outcome.got
 
 
-async def test_heartbeating_for_ever(field: Field, thief: Thief) -> None:
+async def test_heartbeating_for_ever(scenario: Scenario, attacker: Attacker) -> None:
     """A heartbeat does not lengthen a step."""
-    async with field.attack() as loot, asked(thief, "list_databases", seconds=2) as (task, call):
+    async with scenario.attack() as outcome, asked(attacker, "list_databases", seconds=2) as (task, call):
         beats = 0
         for _ in range(40):
-            got = await say(thief, heartbeat(task, None))
+            got = await say(attacker, heartbeat(task, None))
             if got.code is not grpc.StatusCode.OK:
                 break
             beats += 1
             await asyncio.sleep(0.1)
-        loot.got = f"{beats} heartbeats, then {got.code.name}; its own call: {await end_of(thief, call)}"
+        outcome.got = f"{beats} heartbeats, then {got.code.name}; its own call: {await end_of(attacker, call)}"
         assert got.code is grpc.StatusCode.NOT_FOUND
-        assert loot.got.endswith("TimeoutError")
+        assert outcome.got.endswith("TimeoutError")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from workflows.keyring import MasterKeyring
+from contract.keys.keyring import MasterKeyring
 
 HISTORIES = Path(__file__).parent / "histories"
 KEYRING = MasterKeyring.of(b"h" * 32)  # no secret: what the recorded payloads are sealed with

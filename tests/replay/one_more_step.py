@@ -2,10 +2,11 @@
 
 from temporalio import workflow
 
-from workflows.domain.instance import InstanceSpec
-from workflows.domain.operation import CreateOrder
+from contract.domain.instance import InstanceSpec
+from contract.domain.operation import CreateOrder
+from contract.domain.resources import ResourceKind
+from contract.ports.cloud import ResourceOrder, Volumes
 from workflows.instance.create import CreateInstance
-from workflows.ports.cloud import ResourceOrder, Volumes
 
 
 @workflow.defn(name="CreateInstance")
@@ -27,5 +28,5 @@ class LongerCreation(CreateInstance):
 
     async def furnish(self, order: ResourceOrder, spec: InstanceSpec, volume_id: str) -> None:
         """One more step, then as ever."""
-        await self.cloud(Volumes.require_volume_available, order.instance_id)
+        await self.member.cloud(Volumes.require_volume_available, self.member.part(ResourceKind.VOLUME))
         await super().furnish(order, spec, volume_id)

@@ -8,9 +8,9 @@ from uuid import UUID, uuid4
 
 from temporalio import activity
 
-from workflows.domain.accounts import Grant, RootAccount, User, UserChange, UserName
-from workflows.domain.errors import FenceLost, NotYet, Refused
-from workflows.domain.instance import (
+from contract.domain.accounts import Grant, RootAccount, User, UserChange, UserName
+from contract.domain.errors import FenceLost, NotYet, Refused
+from contract.domain.instance import (
     Address,
     CloudOffer,
     DatastoreVersion,
@@ -23,34 +23,65 @@ from workflows.domain.instance import (
     OperatingStatus,
     ServerState,
 )
-from workflows.domain.operation import Admission, AdmissionRequest, Close, OperationKind, StepNote
-from workflows.ports.cloud import Cloud, FloatingIpOrder, OfferRequest, Port, ResourceOrder, ServerOrder
-from workflows.ports.guest import (
+from contract.domain.operation import (
+    Admission,
+    AdmissionRequest,
+    AdmittedMember,
+    CloseOperation,
+    OperationKind,
+    StepsNote,
+)
+from contract.domain.resources import Belongings, Part, Resource, ResourceKind
+from contract.keys.sealing import SecretBox
+from contract.ports.cloud import (
+    Attached,
+    FlavorChange,
+    FlavorRequest,
+    FloatingIpOrder,
+    Networks,
+    NewVolume,
+    OfferRequest,
+    Offers,
+    Port,
+    ResourceOrder,
+    ServerOrder,
+    Servers,
+    Volumes,
+)
+from contract.ports.guest import (
+    FIRST_DATABASES,
+    FIRST_USERS,
+    Accounts,
+    CallGate,
     DatabaseList,
     DatabaseName,
+    DatabasesAfter,
     EngineOrder,
     Fenced,
     FirstAccounts,
-    Guest,
+    GateOrder,
     GuestInfo,
     Health,
     LastKnown,
+    Lifecycle,
     NewDatabases,
     NewUsers,
     PasswordChanges,
     RootOrder,
     UserList,
+    UsersAfter,
     UserToDelete,
     VolumeOrder,
     VolumeReport,
+    Watching,
 )
-from workflows.ports.identities import EnrolmentNote, GuestExpectation, Identities, TokenChange, TokenUse
-from workflows.ports.records import Records, RootNote, SweepOrder, Sweeps, Watches
-from workflows.sealing import SecretBox
+from contract.ports.identities import EnrolmentNote, GuestExpectation, Identities, TokenChange, TokenUse
+from contract.ports.records import Records, RootNote, SweepOrder, Sweeps, Watches
 
 VERSION = DatastoreVersion(id=UUID(int=15), name="15", number="15", datastore_id=UUID(int=1), datastore="postgresql",
                            manager="postgresql", image="postgresql-15")  # fmt: skip
 FLAVOR = Flavor(id="1", name="m1.tiny", ram_mib=512, vcpus=1)
+LARGER = Flavor(id="2", name="m1.small", ram_mib=1024, vcpus=1)
 HEALTHY = Health(operating_status=OperatingStatus.HEALTHY, volume_used_bytes=1, volume_total_bytes=2**30)
 
 
@@ -106,7 +137,7 @@ class Held:
         self._go_on.set()
 
 
-class PlainCloud(Cloud):
+class PlainCloud(Offers, Networks, Volumes, Servers):
     """An OpenStack that has everything."""
 
     def __init__(self, script: Script) -> None:
@@ -133,29 +164,29 @@ class PlainCloud(Cloud):
         return Address(address="203.0.113.5", type="public")
 
     @activity.defn
-    def delete_floating_ips_of(self, instance_id: UUID) -> None:
+    def delete_floating_ips_of(self, belongings: Belongings) -> None:
         self._script.play()
 
     @activity.defn
-    def delete_ports_of(self, instance_id: UUID) -> None:
+    def delete_ports_of(self, belongings: Belongings) -> None:
         self._script.play()
 
     @activity.defn
-    def delete_security_groups_of(self, instance_id: UUID) -> None:
+    def delete_security_groups_of(self, belongings: Belongings) -> None:
         self._script.play()
 
     @activity.defn
-    def create_volume(self, order: ResourceOrder) -> str:
-        self._script.play()
-        return "volume"
-
-    @activity.defn
-    def require_volume_available(self, instance_id: UUID) -> str:
+    def create_volume(self, order: NewVolume) -> str:
         self._script.play()
         return "volume"
 
     @activity.defn
-    def delete_volumes_of(self, instance_id: UUID) -> None:
+    def require_volume_available(self, part: Part) -> str:
+        self._script.play()
+        return "volume"
+
+    @activity.defn
+    def delete_volumes_of(self, belongings: Belongings) -> None:
         self._script.play()
 
     @activity.defn
@@ -169,21 +200,43 @@ class PlainCloud(Cloud):
         return "server"
 
     @activity.defn
-    def require_server_active(self, instance_id: UUID) -> str:
+    def require_server_active(self, part: Part) -> str:
         self._script.play()
         return "server"
 
     @activity.defn
-    def get_server_state(self, instance_id: UUID) -> ServerState:
+    def check_flavor(self, request: FlavorRequest) -> Flavor:
+        self._script.play()
+        return LARGER
+
+    @activity.defn
+    def resize_server(self, change: FlavorChange) -> None:
+        self._script.play()
+
+    @activity.defn
+    def require_server_resized(self, change: FlavorChange) -> None:
+        self._script.play()
+
+    @activity.defn
+    def require_resize_confirmed(self, server_id: str) -> None:
+        self._script.play()
+
+    @activity.defn
+    def require_resize_settled(self, server_id: str) -> Flavor:
+        self._script.play()
+        return FLAVOR
+
+    @activity.defn
+    def get_server_state(self, attached: Attached) -> ServerState:
         self._script.play()
         return ServerState(status="ACTIVE", volume_status="in-use")
 
     @activity.defn
-    def delete_servers_of(self, instance_id: UUID) -> None:
+    def delete_servers_of(self, belongings: Belongings) -> None:
         self._script.play()
 
     @activity.defn
-    def delete_server_groups_of(self, instance_id: UUID) -> None:
+    def delete_server_groups_of(self, belongings: Belongings) -> None:
         self._script.play()
 
 
@@ -204,7 +257,7 @@ class PlainRecords(Records, Identities, Watches, Sweeps):
     @activity.defn
     async def admit(self, request: AdmissionRequest) -> Admission:
         self._script.play()
-        instance_id = request.instance_id
+        instance_id = request.members[0].instance_id
         if self._open.get(instance_id) != request.operation_id:
             self._fences[instance_id] = self._fences.get(instance_id, 0) + 1
             self._open[instance_id] = request.operation_id
@@ -217,12 +270,13 @@ class PlainRecords(Records, Identities, Watches, Sweeps):
             flavor=FLAVOR,
             volume_gib=1,
             status=InstanceStatus.BUILD if request.kind is OperationKind.CREATE else InstanceStatus.ACTIVE,
+            resources=(Resource(kind=ResourceKind.SERVER, id="server"),),
         )
+        interrupted = self.interrupted if request.kind is OperationKind.SETTLE else None
         return Admission(
             operation_id=request.operation_id,
             fence=self._fences[instance_id],
-            instance=facts,
-            interrupted=self.interrupted if request.kind is OperationKind.SETTLE else None,
+            members=(AdmittedMember(instance=facts, interrupted=interrupted),),
         )
 
     def _require_open(self, operation_id: UUID) -> None:
@@ -230,12 +284,12 @@ class PlainRecords(Records, Identities, Watches, Sweeps):
             raise FenceLost(f"operation {operation_id} is closed; a newer one has taken over")
 
     @activity.defn
-    async def note_step(self, note: StepNote) -> None:
+    async def note_steps(self, note: StepsNote) -> None:
         self._script.play()
         self._require_open(note.operation_id)
 
     @activity.defn
-    async def close(self, close: Close) -> None:
+    async def close(self, close: CloseOperation) -> None:
         self._script.play()
         self._require_open(close.operation_id)
 
@@ -290,7 +344,7 @@ class PlainRecords(Records, Identities, Watches, Sweeps):
         self._script.play()
 
 
-class PlainGuest(Guest):
+class PlainGuest(Lifecycle, Watching, Accounts, CallGate):
     """A guest whose engine does as it is told."""
 
     def __init__(self, script: Script, box: SecretBox) -> None:
@@ -298,7 +352,7 @@ class PlainGuest(Guest):
         self._box = box
 
     @activity.defn
-    def prepare_volume(self, order: VolumeOrder) -> VolumeReport:
+    async def prepare_volume(self, order: VolumeOrder) -> VolumeReport:
         self._script.play()
         return VolumeReport(total_bytes=2**30, used_bytes=1)
 
@@ -314,6 +368,14 @@ class PlainGuest(Guest):
     def start_datastore(self, order: Fenced) -> GuestInfo:
         self._script.play()
         return GuestInfo(guest_version="0", engine_version="15")
+
+    @activity.defn
+    def close_gate(self, order: GateOrder) -> None:
+        self._script.play()
+
+    @activity.defn
+    def open_gate(self, order: Fenced) -> None:
+        self._script.play()
 
     @activity.defn
     def stop_datastore(self, order: Fenced) -> None:
@@ -345,7 +407,7 @@ class PlainGuest(Guest):
     # -- short calls: no runbook asks for these ------------------------------------------------------------------------
 
     @activity.defn
-    def list_databases(self) -> DatabaseList:
+    def list_databases(self, page: DatabasesAfter = FIRST_DATABASES) -> DatabaseList:
         raise _nobody_asks()
 
     @activity.defn
@@ -357,7 +419,7 @@ class PlainGuest(Guest):
         raise _nobody_asks()
 
     @activity.defn
-    def list_users(self) -> UserList:
+    def list_users(self, page: UsersAfter = FIRST_USERS) -> UserList:
         raise _nobody_asks()
 
     @activity.defn
@@ -386,10 +448,6 @@ class PlainGuest(Guest):
 
     @activity.defn
     def revoke_access(self, grant: Grant) -> None:
-        raise _nobody_asks()
-
-    @activity.defn
-    def renew_token(self) -> None:
         raise _nobody_asks()
 
 

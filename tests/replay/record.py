@@ -31,40 +31,42 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.converter import DataConverter, PayloadConverter
 from temporalio.worker import Worker
 
-from deploy.temporal import NAMESPACE
-from tests.replay.kept import HISTORIES, KEYRING
-from tests.replay.ports import Held, PlainCloud, PlainGuest, PlainRecords, Script
-from tests.temporal import TemporalServer, own_keyring, temporal_server
-from workflows.catalogue import RUNBOOKS
-from workflows.codec import ForgivingFailures, data_converter
-from workflows.domain.accounts import NewDatabase, NewUser
-from workflows.domain.errors import EngineFailed, QuotaExceeded, ResourceFailed
-from workflows.domain.instance import Access, InstanceSpec, Locality
-from workflows.domain.operation import (
+from contract.domain.accounts import NewDatabase, NewUser
+from contract.domain.errors import EngineFailed, QuotaExceeded, ResourceFailed
+from contract.domain.instance import Access, InstanceSpec, Locality
+from contract.domain.operation import (
     Caller,
     CreateOrder,
     DeleteOrder,
     OperationKind,
     Order,
+    ResizeFlavorOrder,
     RestartOrder,
     SettleOrder,
 )
+from contract.keys.sealing import SecretBox
+from contract.names import CLOUD, RECORDS, guest_queue, lock_id, root_id, watch_id
+from contract.names import RUNBOOKS as RUNBOOKS_QUEUE
+from contract.ports.cloud import Networks, Offers, Servers, Volumes
+from contract.ports.identities import Identities
+from contract.ports.records import Records, SweepOrder, Sweeps, Watches
+from contract.ports.registration import verbs
+from contract.process import leave
+from contract.wire.codec import ForgivingFailures, data_converter
+from deploy.temporal import NAMESPACE
+from tests.replay.kept import HISTORIES, KEYRING
+from tests.replay.ports import Held, PlainCloud, PlainGuest, PlainRecords, Script
+from tests.temporal import TemporalServer, own_keyring, temporal_server
+from workflows.catalogue import RUNBOOKS
 from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
+from workflows.instance.resize_flavor import ResizeFlavor
 from workflows.instance.restart import RestartInstance
 from workflows.instance.root import DisableRoot, EnableRoot, RootRequest
 from workflows.instance.settle import SettleInstance
 from workflows.instance.watch import WatchInstance, WatchOrder
-from workflows.names import CLOUD, RECORDS, guest_queue, lock_id, root_id, watch_id
-from workflows.names import RUNBOOKS as RUNBOOKS_QUEUE
-from workflows.ports.cloud import Cloud
-from workflows.ports.guest import Guest
-from workflows.ports.identities import Identities
-from workflows.ports.records import Records, SweepOrder, Sweeps, Watches
-from workflows.process import leave
-from workflows.registration import verbs
 from workflows.runbook import Runbook
-from workflows.sealing import SecretBox
+from workflows.sandbox import sandbox
 from workflows.sweep import Sweep
 
 CALLER = Caller(project_id="project", user_id="amy", request_id="req-1")
@@ -110,7 +112,7 @@ class Stage:
         client = await connect(self.server, data_converter(own))
         guest = PlainGuest(self.script, SecretBox(own, instance_id))
         async with Worker(
-            client, task_queue=guest_queue(instance_id), activities=verbs(Guest, guest),
+            client, task_queue=guest_queue(instance_id), activities=verbs(PlainGuest, guest),
             activity_executor=self.threads,
         ):  # fmt: skip
             yield instance_id
@@ -175,6 +177,11 @@ def creation(instance_id: UUID, **more: Any) -> CreateOrder:
 def restart(instance_id: UUID) -> RestartOrder:
     """An order to restart."""
     return RestartOrder(instance_id=instance_id, operation_id=uuid4(), caller=CALLER)
+
+
+def resize(instance_id: UUID) -> ResizeFlavorOrder:
+    """An order for another flavor."""
+    return ResizeFlavorOrder(instance_id=instance_id, operation_id=uuid4(), caller=CALLER, flavor="m1.small")
 
 
 async def create(stage: Stage) -> None:
@@ -252,6 +259,14 @@ async def restarts(stage: Stage) -> None:
         await stage.keep("restart-failed", await stage.operate(RestartInstance, restart(instance_id)), "failed")
 
 
+async def resizes(stage: Stage) -> None:
+    """A resize; and one that is reverted because the engine does not start on the new flavor."""
+    async with stage.guest() as instance_id:
+        await stage.keep("resize-flavor", await stage.operate(ResizeFlavor, resize(instance_id)), "completed")
+        stage.script.refuse("start_datastore", EngineFailed("the engine does not start"))
+        await stage.keep("resize-flavor-reverted", await stage.operate(ResizeFlavor, resize(instance_id)), "failed")
+
+
 async def restart_that_makes_way(stage: Stage) -> None:
     """Nobody answers for the guest: one restart is cancelled, and one deleted."""
     instance_id = uuid4()
@@ -266,12 +281,11 @@ async def restart_that_makes_way(stage: Stage) -> None:
 
 async def settle(stage: Stage) -> None:
     """What is declared for each kind of interrupted operation."""
-    for kind in (OperationKind.CREATE, OperationKind.DELETE, OperationKind.RESTART):
+    for kind in (OperationKind.CREATE, OperationKind.DELETE, OperationKind.RESTART, OperationKind.RESIZE_FLAVOR):
         async with stage.guest() as instance_id:
             stage.records.interrupted = kind
-            order = SettleOrder(
-                instance_id=instance_id, caller=CALLER
-            )  # as the sweep has it: without an operation's id
+            # as the sweep has it: without an operation's id
+            order = SettleOrder(instance_ids=(instance_id,), caller=CALLER)
             handle = await stage.start(SettleInstance, order, lock_id(instance_id))
             await stage.keep(f"settle-{kind.value}", handle, "completed")
 
@@ -314,6 +328,7 @@ SCENES = (
     create_that_hangs,
     delete,
     restarts,
+    resizes,
     restart_that_makes_way,
     settle,
     root,
@@ -332,10 +347,11 @@ async def record(server: TemporalServer, folder: Path) -> None:
     cloud, records = PlainCloud(script), PlainRecords(script)
     threads = ThreadPoolExecutor(8)
     asked = [*verbs(Records, records), *verbs(Identities, records), *verbs(Watches, records), *verbs(Sweeps, records)]
+    asked_of_cloud = [each for port in (Offers, Networks, Volumes, Servers) for each in verbs(port, cloud)]
     async with AsyncExitStack() as stack:
         for worker in (
-            Worker(client, task_queue=RUNBOOKS_QUEUE, workflows=list(RUNBOOKS)),
-            Worker(client, task_queue=CLOUD, activities=verbs(Cloud, cloud), activity_executor=threads),
+            Worker(client, task_queue=RUNBOOKS_QUEUE, workflows=list(RUNBOOKS), workflow_runner=sandbox()),
+            Worker(client, task_queue=CLOUD, activities=asked_of_cloud, activity_executor=threads),
             Worker(client, task_queue=RECORDS, activities=asked),
         ):
             await stack.enter_async_context(worker)

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from temporalio.client import WorkflowFailureError
 
+from contract.names import lock_id, watch_id
 from tests.runbooks.world import PROJECT, REFUSAL, World
-from workflows.names import lock_id, watch_id
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -28,18 +28,17 @@ CLOUD = (
 GUEST = (
     "prepare_volume",
     "initialise_datastore",
-    "configure_datastore",
     "start_datastore",
     "create_first_accounts",
 )
 STEPS = (*CLOUD, *GUEST, "start_watch")
 BEFORE = ("check_order", "admit")
-RECORDS = ("note_step", "close")
+RECORDS = ("note_steps", "close")
 
 
 def everything() -> dict[str, Any]:
     """An order that needs every step."""
-    from workflows.domain.instance import Access, Locality
+    from contract.domain.instance import Access, Locality
 
     return {"locality": Locality.ANTI_AFFINITY, "access": Access(is_public=True)}
 
@@ -153,7 +152,7 @@ async def test_lose_the_answer_of_a_step_and_nothing_is_made_twice(world: World,
     await nothing_is_left(world, instance_id)
 
 
-@pytest.mark.parametrize("step", (*STEPS, "note_step", "close"))
+@pytest.mark.parametrize("step", (*STEPS, "note_steps", "close"))
 async def test_delete_it_at_a_step_and_nothing_is_left(world: World, step: str) -> None:
     order = world.order(**everything())
     asked: list[asyncio.Task[None]] = []

@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from temporalio.client import WorkflowFailureError
 
+from contract.names import lock_id
 from tests.runbooks.test_create import nothing_is_left
 from tests.runbooks.world import World
-from workflows.names import lock_id
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -59,12 +59,15 @@ async def test_refuse_a_step_of_a_deletion_and_deleting_again_works(world: World
     await nothing_is_left(world, instance_id)
 
 
-@pytest.mark.parametrize("step", (*TEARDOWN, "admit", "note_step", "close"))
+@pytest.mark.parametrize("step", (*TEARDOWN, "admit", "note_steps", "close"))
 async def test_lose_the_answer_of_a_step_of_a_deletion(world: World, step: str) -> None:
     instance_id = await world.created()
+    if step == "note_steps":
+        world.slow("delete_servers_of")
     world.faults.lose.add(step)
     await world.delete(instance_id)
     await world.ended(instance_id)
+    assert step not in world.faults.lose
     assert world.instance(instance_id)["deleted"] is True
     await nothing_is_left(world, instance_id)
 
@@ -129,11 +132,14 @@ async def test_refuse_a_step_of_a_restart_and_the_operation_has_failed_not_the_i
     await answers(world, 1)
 
 
-@pytest.mark.parametrize("step", (*RESTART, "admit", "note_step", "close"))
+@pytest.mark.parametrize("step", (*RESTART, "admit", "note_steps", "close"))
 async def test_lose_the_answer_of_a_step_of_a_restart(world: World, step: str) -> None:
     instance_id = await with_a_row(world)
+    if step == "note_steps":
+        world.slow("stop_datastore")
     world.faults.lose.add(step)
     await (await world.restart(instance_id)).result()
+    assert step not in world.faults.lose
     assert world.instance(instance_id) == {"status": "ACTIVE", "fault": None, "deleted": False}
     await answers(world, 1)
 

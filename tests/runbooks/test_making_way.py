@@ -6,16 +6,17 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
 
+from contract.domain.errors import innermost
+from contract.domain.operation import Caller, DeleteOrder
+from contract.names import RUNBOOKS, lock_id
 from tests.runbooks.test_create import everything, nothing_is_left
 from tests.runbooks.world import PROJECT, World
-from workflows.domain.errors import innermost
-from workflows.domain.operation import Caller, DeleteOrder
-from workflows.names import lock_id
+from workflows.instance.create import CreateInstance
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SECONDS = 10
-RESTART = ("get_health", "stop_datastore", "start_datastore", "note_step", "close")
+RESTART = ("get_health", "stop_datastore", "start_datastore", "note_steps", "close")
 SLOW = ("create_security_group", "create_volume", "create_server", "require_server_active", "prepare_volume",
         "initialise_datastore")  # fmt: skip
 
@@ -38,6 +39,8 @@ async def gone(world: World, instance_id: Any) -> None:
 async def test_delete_at_a_step_of_a_restart_that_hangs(world: World, step: str) -> None:
     instance_id = await world.created()
     await world.end_watch(instance_id)
+    if step == "note_steps":
+        world.slow("stop_datastore")
     async with world.held(step) as held:
         await world.restart(instance_id)
         await held.arrived()
@@ -70,10 +73,10 @@ async def test_cancel_a_creation_at_a_step_that_hangs(world: World) -> None:
     async with world.held("create_server") as held:
         run = await world.start(order)
         await held.arrived()
+        await world.notes(order.instance_id, lambda last: last == "create server")
         began = clock()
         await run.cancel()
-        while world.steps(order.instance_id)[-1] == "create server":  # noqa: ASYNC110 - the records tell nobody
-            await asyncio.sleep(0.1)
+        await world.notes(order.instance_id, lambda last: last != "create server")
         assert clock() - began < SECONDS
     with pytest.raises(WorkflowFailureError):
         await run.result()
@@ -123,6 +126,29 @@ async def test_delete_while_an_interrupted_restart_is_put_right(world: World, st
         await asyncio.wait_for(world.delete(instance_id), SECONDS)
         assert await asyncio.wait_for(world.taken_over(instance_id, began), SECONDS) < SECONDS
     await gone(world, instance_id)
+
+
+@pytest.mark.parametrize("working", ["restart", "delete"])
+async def test_a_deletion_is_of_its_own_member_alone(world: World, working: str) -> None:
+    """Two instances of one group: while one is worked on, the other is not deleted, and neither is the first instead."""
+    first = await world.created()
+    order = world.order().model_copy(update={"group_id": first})
+    world.guest(order.instance_id)
+    await world.client.execute_workflow(CreateInstance.run, order, id=lock_id(first), task_queue=RUNBOOKS)
+    deletion = DeleteOrder(instance_id=order.instance_id, group_id=first, caller=Caller(project_id=PROJECT))
+    async with world.held("stop_datastore" if working == "restart" else "delete_servers_of") as held:
+        await (world.restart(first) if working == "restart" else world.delete(first))
+        await held.arrived()
+        with pytest.raises(WorkflowUpdateFailedError) as refused:
+            await world.delete_under(lock_id(first), deletion)
+        assert "on another instance of its group" in str(innermost(refused.value.cause))
+    await world.ended(first)
+    assert world.instance(first)["deleted"] is (working == "delete")
+    assert world.instance(order.instance_id) == {"status": "ACTIVE", "fault": None, "deleted": False}
+    await world.delete_under(lock_id(first), deletion)
+    await world.ended(first)
+    assert world.instance(order.instance_id)["deleted"] is True
+    await nothing_is_left(world, order.instance_id)
 
 
 async def test_deletions_at_once_during_a_restart_are_one(world: World) -> None:

@@ -1,6 +1,7 @@
 """The races that were reproduced on a real server: each test fails without its repair."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -9,15 +10,15 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.testing import ActivityEnvironment
 
 from activities.records import PostgresRecords, RunQuestions
+from contract.domain.errors import FenceLost
+from contract.domain.instance import InstanceStatus
+from contract.domain.operation import Caller, CloseOperation, MemberEnd, OperationState, RestartOrder, Step, StepsNote
+from contract.names import RUNBOOKS, lock_id
+from contract.ports.records import SweepOrder
 from records.settings import RecordsSettings
 from tests.runbooks.test_create import nothing_is_left
 from tests.runbooks.world import PROJECT, World
-from workflows.domain.errors import FenceLost
-from workflows.domain.instance import InstanceStatus
-from workflows.domain.operation import Caller, Close, OperationState, RestartOrder, StepNote
 from workflows.instance.restart import RestartInstance
-from workflows.names import RUNBOOKS, lock_id
-from workflows.ports.records import SweepOrder
 from workflows.sweep import Sweep
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -56,10 +57,10 @@ async def test_a_terminated_run_is_settled_and_its_zombie_writes_nothing(world: 
     by_id = {each.id: each.state for each in await world.reader.list_operations(instance_id)}
     assert by_id[stale[0].id] == "INTERRUPTED"
     assert world.instance(instance_id)["status"] == "ACTIVE"
-    guest = world.guests[0].guest
-    assert guest is not None
-    assert guest.keeper.wanted
-    assert guest.keeper.datastore.answers()
+    services = world.guests[0].services
+    assert services is not None
+    assert services.supervisor.wanted
+    assert services.datastore.answers()
 
 
 async def test_records_refuse_an_older_fence(world: World) -> None:
@@ -69,11 +70,16 @@ async def test_records_refuse_an_older_fence(world: World) -> None:
     assert (newest.kind, creation.kind) == ("restart", "create")
     records = PostgresRecords(world.engine, RunQuestions(world.client), RecordsSettings().default_quotas())
     environment = ActivityEnvironment()
-    note: Any = StepNote(operation_id=creation.id, fence=1, begins="late")
+    late_step = Step(number=99, name="late", began=datetime.now(UTC))
+    note: Any = StepsNote(operation_id=creation.id, fence=1, steps=(late_step,))
     with pytest.raises(FenceLost):
-        await environment.run(records.note_step, note)
-    late = Close(
-        operation_id=creation.id, fence=1, state=OperationState.FAILED, status=InstanceStatus.ERROR, reason="late"
+        await environment.run(records.note_steps, note)
+    late = CloseOperation(
+        operation_id=creation.id,
+        fence=1,
+        state=OperationState.FAILED,
+        reason="late",
+        ends=(MemberEnd(instance_id=instance_id, status=InstanceStatus.ERROR),),
     )
     with pytest.raises(ApplicationError):
         await environment.run(records.close, late)
@@ -86,7 +92,7 @@ async def test_the_sweep_settles_a_terminated_creation(world: World) -> None:
         run = await world.start(order)
         await step.arrived()
         await run.terminate("the test")
-    world.stack.sql("UPDATE operations SET created = created - interval '1 minute' WHERE instance_id = %s",
+    world.stack.sql("UPDATE operations SET created = created - interval '1 minute' WHERE group_id = %s",
                     order.instance_id, database=world.database)  # fmt: skip
     sweep = await world.client.start_workflow(
         Sweep.run, SweepOrder(verb="settle_stale_operations"), id=f"sweep/{uuid4()}", task_queue=RUNBOOKS
@@ -119,8 +125,6 @@ async def test_an_attempt_that_takes_effect_later_leaves_no_second_server(world:
 
 
 async def test_nobody_waits_any_more_and_nothing_is_touched(world: World) -> None:
-    from datetime import UTC, datetime, timedelta
-
     order = world.order().model_copy(update={"expires_at": datetime.now(UTC) - timedelta(seconds=1)})
     handle = await world.start(order)
     assert "refused: nobody waits" in await handle.result()

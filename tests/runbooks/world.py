@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+from temporalio import activity
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
@@ -23,26 +24,29 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from activities.records import RunQuestions
 from activities.settings import ActivitySettings
-from activities.worker import Means, build_workers
+from activities.worker import Services, build_workers
+from contract.domain.accounts import NewDatabase, NewUser
+from contract.domain.instance import InstanceSpec
+from contract.domain.operation import Caller, CreateOrder, DeleteOrder, ResizeFlavorOrder, RestartOrder, SettleOrder
+from contract.keys.sealing import SecretBox
+from contract.names import RUNBOOKS as RUNBOOKS_QUEUE
+from contract.names import lock_id, watch_id
 from records.engine import AsyncEngine
 from records.reads import Reader
 from records.settings import RecordsSettings
-from tests.gateway import TestGateway
+from tests.gateway_process import TestGateway
 from tests.guests import TestGuest
 from tests.stack import RunningStack
 from tests.temporal import TemporalServer
 from workflows.catalogue import RUNBOOKS
-from workflows.domain.accounts import NewDatabase, NewUser
-from workflows.domain.instance import InstanceSpec
-from workflows.domain.operation import Caller, CreateOrder, DeleteOrder, RestartOrder, SettleOrder
 from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
+from workflows.instance.resize_flavor import ResizeFlavor
 from workflows.instance.restart import RestartInstance
 from workflows.instance.settle import SettleInstance
-from workflows.names import RUNBOOKS as RUNBOOKS_QUEUE
-from workflows.names import lock_id, watch_id
 from workflows.runbook import Runbook
-from workflows.sealing import SecretBox
+from workflows.sandbox import sandbox
+from workflows.step_log import BEHIND_SECONDS
 
 PROJECT = "p-of-the-test"
 PATIENCE = 180.0  # seconds: many tests at once on two cores
@@ -51,7 +55,10 @@ REFUSAL = "the test refuses this step"
 
 @dataclass
 class Faults:
-    """What is to go wrong at which step; and which steps were done, in order."""
+    """What is to go wrong at which step; and which steps were done, in order.
+
+    A step of a guest may be named with the instance: `stop_datastore of <instance id>`.
+    """
 
     refuse: set[str] = field(default_factory=set)
     lose: set[str] = field(default_factory=set)
@@ -97,20 +104,26 @@ class _Faulty(ActivityInboundInterceptor):
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - the SDK's name
         """Refuse, or do it and lose the answer, once each; or do something else first."""
-        name = input.fn.__name__
+        name = self._told(input.fn.__name__)
         if name in self._faults.refuse:
             self._faults.refuse.discard(name)
             raise ApplicationError(REFUSAL, type="Refused", non_retryable=True)
         if name in self._faults.at:
             await self._faults.at.pop(name)()
         answer = await super().execute_activity(input)
-        self._faults.done.append(name)
+        self._faults.done.append(input.fn.__name__)
         if name == "create_server":
             self._faults.boot(input.args[0].resources.instance_id)
         if name in self._faults.lose:
             self._faults.lose.discard(name)
             raise ConnectionError("the test loses this answer")
         return answer
+
+    def _told(self, name: str) -> str:
+        """The step with its instance, where something is to go wrong at just that."""
+        of_guest = f"{name} of {activity.info().task_queue.removeprefix('guest/')}"
+        told = {*self._faults.refuse, *self._faults.lose, *self._faults.at}
+        return of_guest if of_guest in told else name
 
 
 class Held:
@@ -198,6 +211,14 @@ class World:
             RestartInstance.run, order, id=lock_id(instance_id), task_queue=RUNBOOKS_QUEUE
         )
 
+    async def resize(self, instance_id: UUID, flavor: str = "m1.small") -> "WorkflowHandle[Any, Any]":
+        """Start a change of flavor."""
+        caller = Caller(project_id=PROJECT)
+        order = ResizeFlavorOrder(instance_id=instance_id, operation_id=uuid4(), caller=caller, flavor=flavor)
+        return await self.client.start_workflow(
+            ResizeFlavor.run, order, id=lock_id(instance_id), task_queue=RUNBOOKS_QUEUE
+        )
+
     async def delete(self, instance_id: UUID, seconds: float = 60, project: str = PROJECT) -> None:
         """Ask for a deletion as the API does, and return when it is admitted; nobody waits longer than so many seconds."""
         order = DeleteOrder(instance_id=instance_id, operation_id=uuid4(), caller=Caller(project_id=project),
@@ -218,7 +239,7 @@ class World:
 
     async def settle(self, instance_id: UUID) -> None:
         """Put right what an operation left behind, as the sweep does."""
-        order = SettleOrder(instance_id=instance_id, caller=Caller(project_id=PROJECT, is_admin=True))
+        order = SettleOrder(instance_ids=(instance_id,), caller=Caller(project_id=PROJECT, is_admin=True))
         await self.client.start_workflow(SettleInstance.run, order, id=lock_id(instance_id), task_queue=RUNBOOKS_QUEUE)
 
     async def refusal(self, run: "WorkflowHandle[Any, Any]") -> BaseException | None:
@@ -251,11 +272,26 @@ class World:
                               database=self.database)  # fmt: skip
         return dict(zip(("status", "fault", "deleted"), rows[0], strict=True)) if rows else {}
 
+    def seen(self, instance_id: UUID) -> tuple[Any, ...]:
+        """What its watch last reported, and why."""
+        statement = "SELECT operating_status, operating_status_reason FROM instances WHERE id = %s"
+        return self.stack.sql(statement, instance_id, database=self.database)[0]
+
     def steps(self, instance_id: UUID) -> list[str]:
         """The steps that the instance's operations have begun."""
         statement = ("SELECT name FROM operation_steps JOIN operations ON id = operation_id WHERE instance_id = %s"
                      " ORDER BY fence, number")  # fmt: skip
         return [str(row[0]) for row in self.stack.sql(statement, instance_id, database=self.database)]
+
+    async def notes(self, instance_id: UUID, so: Callable[[str | None], bool]) -> None:
+        """Wait until it is so of the last step that was noted."""
+        async with asyncio.timeout(30):
+            while not so(next(iter(self.steps(instance_id)[-1:]), None)):  # noqa: ASYNC110 - the records tell nobody
+                await asyncio.sleep(0.1)
+
+    def slow(self, step: str) -> None:
+        """Have a step take so long that it is noted before it ends."""
+        self.faults.at[step] = lambda: asyncio.sleep(2 * BEHIND_SECONDS)
 
     def charges(self, instance_id: UUID) -> int:
         """Rows of quota that the instance is charged with."""
@@ -264,8 +300,9 @@ class World:
 
     def open_operations(self, instance_id: UUID) -> int:
         """Operations that the records hold for open."""
-        return int(self.stack.sql("SELECT count(*) FROM operations WHERE instance_id = %s AND state = 'RUNNING'",
-                                  instance_id, database=self.database)[0][0])  # fmt: skip
+        statement = ("SELECT count(*) FROM operations JOIN operation_members ON operation_id = id"
+                     " WHERE instance_id = %s AND state = 'RUNNING'")  # fmt: skip
+        return int(self.stack.sql(statement, instance_id, database=self.database)[0][0])
 
     async def belongings(self, instance_id: UUID) -> list[str]:
         """What OpenStack has of the instance."""
@@ -285,10 +322,17 @@ class World:
         await self.client.get_workflow_handle(watch_id(instance_id)).terminate("the test")
 
     async def end_guests(self) -> None:
-        """After each test: its guests, whatever state they are in."""
+        """After each test: its guests, whatever state they are in, and their servers, which count in the cloud's quota."""
         await self.faults.booted()
         while self.guests:
-            await self.guests.pop().end()
+            guest = self.guests.pop()
+            await guest.end()
+            await asyncio.to_thread(self._delete_servers, guest.instance_id)
+
+    def _delete_servers(self, instance_id: UUID) -> None:
+        compute = self.stack.cloud("coffer").compute
+        for each in compute.servers(details=False, name=f"^coffer-{instance_id}"):
+            compute.delete_server(each, ignore_missing=True)
 
 
 @asynccontextmanager
@@ -297,10 +341,10 @@ async def workers(world: World) -> AsyncIterator[None]:
     settings = ActivitySettings(cloud="coffer", guest_gateway=world.gateway.address,
                                 guest_gateway_ca=world.gateway.settings.gateway_ca, default_network="databases",
                                 external_network="public")  # fmt: skip
-    means = Means(world.client, world.engine, world.server.keyring, settings, RecordsSettings())
-    runbooks = Worker(world.client, task_queue=RUNBOOKS_QUEUE, workflows=list(RUNBOOKS))
+    services = Services(world.client, world.engine, world.server.keyring, settings, RecordsSettings())
+    runbooks = Worker(world.client, task_queue=RUNBOOKS_QUEUE, workflows=list(RUNBOOKS), workflow_runner=sandbox())
     async with AsyncExitStack() as stack:
-        for each in (runbooks, *build_workers(means, (FaultLine(world.faults),))):
+        for each in (runbooks, *build_workers(services, (FaultLine(world.faults),))):
             each_worker: Worker = each
             await stack.enter_async_context(each_worker)
         yield

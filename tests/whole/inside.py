@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,17 @@ class Server:
         (found,) = stack.cloud("coffer").compute.servers(name=f"coffer-{instance_id}")
         (worker,) = [pid for pid, words in _processes(found.id) if words[1:3] == ["-m", "guest_worker"]]
         return cls(found.id, worker, stack.settings.open_home / "cloud/servers" / found.id / "root")
+
+    def engine(self, program: str) -> int:
+        """The engine's first process. It has not the environment of the guest; without namespaces its words name the server."""
+        space, apart = _namespace(self.worker), _namespace(self.worker) != _namespace(os.getpid())
+        for pid in sorted(int(each.name) for each in Path("/proc").glob("[0-9]*")):
+            with suppress(OSError):
+                words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+                ours = _namespace(pid) == space and (apart or self.id in " ".join(words))
+                if ours and words[0].rpartition("/")[2] == program:
+                    return pid
+        raise AssertionError(f"{program} does not run")
 
     def uid(self, name: str) -> int:
         """A user's id, as the server's own list has it."""
@@ -49,7 +61,7 @@ class Server:
         return done.stdout + done.stderr
 
     def ask_disk(self, user: str, question: dict[str, Any]) -> str:
-        """Ask the privileged process, with three files of the asker's."""
+        """Ask the privileged process, with three files of the caller's."""
         return self.python(user, ASK, json.dumps(question))
 
     def secrets(self) -> dict[str, str]:
@@ -58,8 +70,10 @@ class Server:
         known = json.loads((state / "identity.json").read_text())
         boot = json.loads((self.root / "etc/coffer/guest.json").read_text())
         keys = known["credentials"]["keys"]
-        return {"token": known["token"], "administrator": (state / "os_admin").read_text(), "ticket": boot["ticket"],
-                "key": str(next(iter(keys.values())) if isinstance(keys, dict) else keys)}  # fmt: skip
+        administrator = state / "os_admin"  # MySQL's has no password
+        return {"token": known["token"], "ticket": boot["ticket"],
+                "key": str(next(iter(keys.values())) if isinstance(keys, dict) else keys),
+                **({"administrator": administrator.read_text()} if administrator.exists() else {})}  # fmt: skip
 
 
 ASK = """
@@ -76,6 +90,10 @@ try:
 except OSError as error:
     print("error", error)
 """
+
+
+def _namespace(pid: int) -> Path:
+    return Path(f"/proc/{pid}/ns/pid").readlink()
 
 
 def _processes(server: str) -> list[tuple[int, list[str]]]:

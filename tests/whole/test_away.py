@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.api.conftest import order, wait_for
+from tests.contracts.engines import ENGINES
 from tests.stack import RunningStack
 from tests.whole.away import away
 
@@ -40,7 +41,7 @@ def demo(stack: RunningStack) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture(scope="module", params=["mariadb", "postgresql"])
+@pytest.fixture(scope="module", params=ENGINES)
 def path(request: pytest.FixtureRequest, stack: RunningStack, demo: httpx.Client) -> str:
     """An instance."""
     instance_id = order(demo, f"away-{request.param}", request.param)

@@ -20,7 +20,7 @@ import pytest
 
 from deploy.settings import StackSettings
 from deploy.supervisor import Supervisor, leftovers
-from tests.elsewhere import REPOSITORY
+from tests.driver_process import REPOSITORY
 from tests.temporal import free_port
 
 Connected = TypeVar("Connected")

@@ -36,7 +36,7 @@ def test_no_secret_is_in_histories_records_logs_or_arguments(stack: RunningStack
         token, cookie, shown = what_operators_see(stack, instance_id)
         planted |= what_the_guest_holds(stack)
         arguments = subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True).stdout
-        places = everything_written(stack) | {"process arguments": arguments.encode(), "opened histories": shown}
+        paths = everything_written(stack) | {"process arguments": arguments.encode(), "opened histories": shown}
         _ok(demo.delete(path))
         wait_until_gone(demo, instance_id)
     planted |= {"operator's token": token, "operator's cookie": cookie}
@@ -44,11 +44,11 @@ def test_no_secret_is_in_histories_records_logs_or_arguments(stack: RunningStack
         planted |= {f"{name} {each[:3]}": each for each in (stack.settings.secrets / name).read_text().split()
                     if len(each) >= 32}  # fmt: skip
     planted |= {f"account {name}": password(stack.settings, name) for name in ("admin", "demo", "coffer", "records")}
-    found = [f"{name} in {place}" for place, content in places.items() for name, secret in planted.items()
+    found = [f"{name} in {place}" for place, content in paths.items() for name, secret in planted.items()
              if secret.encode() in content]  # fmt: skip
     assert found == []
-    assert NAME.encode() not in places["Temporal's file"]  # payloads are sealed whole
-    assert NAME.encode() in places["opened histories"]
+    assert NAME.encode() not in paths["Temporal's file"]  # payloads are sealed whole
+    assert NAME.encode() in paths["opened histories"]
 
 
 def everything_written(stack: RunningStack) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.api.conftest import order, wait_for
-from tests.contracts.engines import DIALECTS
+from tests.contracts.engines import DIALECTS, ENGINES
 from tests.stack import RunningStack
 from tests.whole.inside import Server
 
@@ -21,7 +21,6 @@ HOMES = "/home"  # in the server
 CANARY = "VICTIM-CARD-4111"
 ROOT_PASSWORD = "Root-password-1"
 USERS = ("guest", "engine")
-ENGINES = ("mariadb", "postgresql")
 
 
 @dataclass
@@ -46,7 +45,7 @@ class Tenant:
             return f"refused: {error}"
 
     def shell(self, command: str) -> str:
-        """A command of the engine's OS user: PostgreSQL's superuser has it by SQL, for MariaDB we take it."""
+        """A command of the engine's OS user: PostgreSQL's superuser has it by SQL, for others we take it."""
         if self.engine == "postgresql":
             self.sql("CREATE TABLE IF NOT EXISTS said (line text); TRUNCATE said")
             quoted = f"({command}) 2>&1 | tr -d '\\000\\134'; true".replace("'", "''")
@@ -157,8 +156,8 @@ def test_a_server_s_user_finds_its_own_root_and_images_and_nothing_else(
     )
     found = json.loads(printed.splitlines()[-1])
     assert {name for name, _ in found["matches"]} == (set(own) if user == "guest" else set())
-    places = {place for place, _ in found["mounts"]}
-    assert places - {"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"} == {
+    paths = {place for place, _ in found["mounts"]}
+    assert paths - {"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"} == {
         "/", "/usr", "/etc/alternatives", "/etc/ssl/certs", "/images", "/dev", "/dev/shm", "/proc", "/var/lib/database",
     }  # fmt: skip
     shown = {place: options.split(",") for place, options in found["mounts"]}
@@ -268,6 +267,17 @@ FILES = ("/var/lib/guest/identity.json", "/var/lib/guest/os_admin", "/etc/coffer
          "/proc/{worker}/environ", "/proc/{worker}/mem", "/proc/1/environ", "/proc/{worker}/root/var/lib/guest/os_admin",
          "/proc/{worker}/cwd/var/lib/guest/identity.json")  # fmt: skip
 READS = {
+    "mysql": (
+        "LOAD DATA INFILE '{path}' INTO TABLE t",
+        "LOAD DATA INFILE '../../../..{path}' INTO TABLE t",
+        "LOAD DATA LOCAL INFILE '{path}' INTO TABLE t",
+        "LOAD DATA URL '{path}' INTO TABLE t",
+        "LOAD XML INFILE '{path}' INTO TABLE t",
+        "SELECT LOAD_FILE('{path}')",
+        "INSERT INTO t SELECT LOAD_FILE('{path}')",
+        "IMPORT TABLE FROM '{path}'",
+        "CREATE TABLESPACE s ADD DATAFILE '{path}'",
+    ),
     "mariadb": (
         "LOAD DATA INFILE '{path}' INTO TABLE t",
         "LOAD DATA INFILE '../../../..{path}' INTO TABLE t",
@@ -286,6 +296,22 @@ READS = {
     ),
 }
 WRITES = {
+    "mysql": (
+        "SELECT 'x' INTO OUTFILE '{path}'",
+        "SELECT 'x' INTO DUMPFILE '{path}'",
+        "SET GLOBAL general_log_file = '{path}', GLOBAL general_log = 1",
+        "SET GLOBAL slow_query_log_file = '{path}', GLOBAL slow_query_log = 1",
+        "CREATE TABLE elsewhere (n int) DATA DIRECTORY = '{folder}'",
+        "CREATE TABLESPACE planted ADD DATAFILE '{path}.ibd'",
+        "CREATE UNDO TABLESPACE undone ADD DATAFILE '{path}.ibu'",
+        "SET GLOBAL secure_file_priv = '/'",
+        "SET PERSIST_ONLY secure_file_priv = '/'",
+        "SET PERSIST_ONLY innodb_directories = '{folder}'",
+        "INSTALL PLUGIN clone SONAME 'mysql_clone.so'",
+        "CLONE LOCAL DATA DIRECTORY = '{path}'",
+        "INSTALL COMPONENT 'file://../../../../..{path}'",
+        "CREATE FUNCTION f RETURNS INTEGER SONAME '../../../../..{path}'",
+    ),
     "mariadb": (
         "SELECT 'x' INTO OUTFILE '{path}'",
         "SELECT 'x' INTO DUMPFILE '{path}'",
@@ -325,7 +351,7 @@ def test_root_writes_nothing_beyond_the_database(tenant: Tenant) -> None:
             tenant.sql(way.format(path=f"{folder}/planted", folder=folder))
     assert sorted(str(each) for each in tenant.server.root.rglob("*") if "tmp/" not in str(each)) == before
     for name in ("general_log", "slow_query_log"):
-        if tenant.engine == "mariadb":
+        if tenant.engine != "postgresql":
             tenant.sql(f"SET GLOBAL {name} = 0")
 
 
@@ -361,9 +387,10 @@ def test_the_engine_s_os_user_reaches_nothing_of_the_guest_worker(tenant: Tenant
 
 def test_the_engine_runs_as_its_own_user_and_the_guest_worker_as_its_own(tenant: Tenant) -> None:
     server = tenant.server
-    listed = server.run("guest", "/bin/ps", "-eo", "uid=,comm=").stdout.splitlines()
-    owners = {line.split()[1]: int(line.split()[0]) for line in listed}
-    assert owners[{"mariadb": "mariadbd", "postgresql": "postgres"}[tenant.engine]] == server.uid("engine")
+    program = {"mariadb": "mariadbd", "mysql": "mysqld", "postgresql": "postgres"}[tenant.engine]
+    listed = [line.split() for line in server.run("guest", "/bin/ps", "-eo", "uid=,args=").stdout.splitlines()]
+    owners = {uid for uid, *words in listed if program in {Path(each).name for each in words}}
+    assert owners == {str(server.uid("engine"))}
     assert Path(f"/proc/{server.worker}").stat().st_uid == server.uid("guest")
     assert server.uid("engine") != server.uid("guest")
 

@@ -5,15 +5,17 @@ import asyncio
 from temporalio import workflow
 from temporalio.exceptions import FailureError
 
-from workflows.domain.datastores import DATASTORES
-from workflows.domain.datastores.orders import check_spec
-from workflows.domain.instance import CloudOffer, InstanceSpec, InstanceStatus
-from workflows.domain.operation import CreateOrder, OperationKind, OperationState
-from workflows.instance.teardown import tear_down
-from workflows.names import CLOUD, RECORDS
-from workflows.ports.cloud import (
+from contract.domain.datastores import DATASTORES
+from contract.domain.datastores.orders import check_spec
+from contract.domain.errors import BadRequest
+from contract.domain.instance import CloudOffer, InstanceSpec, InstanceStatus
+from contract.domain.operation import CreateOrder, MemberRequest, OperationKind
+from contract.domain.resources import ResourceKind
+from contract.names import CLOUD, RECORDS
+from contract.ports.cloud import (
     FloatingIpOrder,
     Networks,
+    NewVolume,
     OfferRequest,
     Offers,
     Port,
@@ -22,10 +24,13 @@ from workflows.ports.cloud import (
     Servers,
     Volumes,
 )
-from workflows.ports.guest import EngineOrder, Fenced, FirstAccounts, Lifecycle, VolumeOrder
-from workflows.ports.records import Records
-from workflows.runbook import Runbook
-from workflows.steps import PROMPT, Steps, lost_fence, sentence
+from contract.ports.guest import EngineOrder, Fenced, FirstAccounts, Lifecycle, VolumeOrder
+from contract.ports.identities import GuestExpectation, Identities
+from contract.ports.records import Records, Watches
+from workflows.instance.teardown import tear_down
+from workflows.member import Member
+from workflows.runbook import End, Runbook
+from workflows.steps import PROMPT, VOLUME, Steps, lost_fence, sentence
 
 
 @workflow.defn
@@ -43,85 +48,103 @@ class CreateInstance(Runbook):
         return await self.operate(order, self.create)
 
     async def open(self, order: CreateOrder) -> None:
-        """Have the order checked before it is admitted."""
+        """Have the order checked before it is admitted. Passwords stay here: only the guest gets them."""
         self.lock(order)
-        self._spec, self._offer = await self.check(order)
-        self._order_of_resources = resources(order, self._spec, self._offer)
-        await self.admit(order, spec=self._spec, offer=self._offer)
+        self._spec = await self.check(order)
+        bare = self._spec.without_accounts()
+        offer = await self.offer(OfferRequest(project_id=order.caller.project_id, spec=bare))
+        self._order_of_resources = resources(order, bare, offer)
+        await self.admit(order, MemberRequest(instance_id=order.instance_id, spec=bare, offer=offer))
 
-    async def create(self) -> None:
-        """Build, and say so."""
-        self.steps.may_stop = True
+    async def create(self) -> End:
+        """Build."""
         await self.build(self._order_of_resources, self._spec)
-        self.steps.may_stop = False
-        await self.close(OperationState.DONE, InstanceStatus.ACTIVE)
+        return End(InstanceStatus.ACTIVE)
 
-    async def check(self, order: CreateOrder) -> tuple[InstanceSpec, CloudOffer]:
-        """Have the catalogue and OpenStack resolve what the order names, before anything is touched."""
+    async def check(self, order: CreateOrder) -> InstanceSpec:
+        """Have the catalogue resolve what the order names, and its engine look at the first databases and users."""
         spec = order.spec
         try:
-            version = await Steps().ask(RECORDS, PROMPT, Records.find_version, spec)
-            spec = spec.model_copy(update={"version": version})
-            check_spec(spec, DATASTORES[version.manager].of(version.number))
-            request = OfferRequest(project_id=order.caller.project_id, spec=spec)
-            offer = await Steps().ask(CLOUD, PROMPT, Offers.check_order, request)
+            if spec.version is None:
+                version = await Steps().ask(RECORDS, PROMPT, Records.find_version, spec.without_accounts())
+                spec = spec.model_copy(update={"version": version})
+            assert spec.version is not None  # noqa: S101 - just found
+            if spec.version.manager not in DATASTORES:
+                raise BadRequest(f"there is no datastore manager {spec.version.manager}")
+            check_spec(spec, DATASTORES[spec.version.manager].of(spec.version.number))
         except FailureError as error:
             self.refuse(error)
-        return spec, offer
+        return spec
+
+    async def offer(self, request: OfferRequest) -> CloudOffer:
+        """Have OpenStack resolve what the order names."""
+        try:
+            return await Steps().ask(CLOUD, PROMPT, Offers.check_order, request)
+        except FailureError as error:
+            self.refuse(error)
 
     async def build(self, order: ResourceOrder, spec: InstanceSpec) -> None:
         """The way from nothing to a database that serves."""
-        server_group_id = await self.cloud(Servers.create_server_group, order) if order.locality else None
-        await self.cloud(Networks.create_security_group, order)
-        port = await self.cloud(Networks.create_port, order)
-        await self.cloud(Volumes.create_volume, order)
-        volume_id = await self.cloud(Volumes.require_volume_available, order.instance_id)
-        self.learn(port_id=port.id, addresses=port.addresses, volume_id=volume_id)
-        server = ServerOrder(resources=order, port_id=port.id, volume_id=volume_id, server_group_id=server_group_id)
+        member = self.member
+        server_group_id = await member.cloud(Servers.create_server_group, order) if order.locality else None
+        await member.cloud(Networks.create_security_group, order)
+        port = await member.cloud(Networks.create_port, order)
+        member.learn(member.part(ResourceKind.PORT).found(port.id), addresses=port.addresses)
+        data = member.part(ResourceKind.VOLUME)
+        await member.cloud(Volumes.create_volume, NewVolume(
+            part=data, size_gib=order.volume_gib, volume_type=order.offer.volume_type,
+            availability_zone=order.availability_zone, description=order.name,
+        ))  # fmt: skip
+        volume_id = await member.cloud(Volumes.require_volume_available, data)
+        member.learn(data.found(volume_id))
+        part = member.part(ResourceKind.SERVER)
+        server = ServerOrder(
+            part=part, resources=order, port_id=port.id, volume_id=volume_id, server_group_id=server_group_id
+        )
         # before the server: its guest may knock as soon as it boots
-        generation = await self.expect_guest()
-        await self.cloud(Servers.create_server, server.model_copy(update={"generation": generation}))
-        server_id = await self.cloud(Servers.require_server_active, order.instance_id)
-        self.learn(server_id=server_id)
+        expectation = GuestExpectation(instance_id=member.id, operation_id=member.operation_id, fence=member.fence)
+        generation = await member.records(Identities.expect_guest, expectation)
+        await member.cloud(Servers.create_server, server.model_copy(update={"generation": generation}))
+        member.learn(part.found(await member.cloud(Servers.require_server_active, part)))
         if order.access.is_public:
             await self.publish(order, port)
         await self.furnish(order, spec, volume_id)
-        await self.start_watch()
+        await member.records(Watches.start_watch, member.id)
 
     async def publish(self, order: ResourceOrder, port: Port) -> None:
         """Give the database an address that is reached from outside."""
-        public = await self.cloud(
+        member = self.member
+        public = await member.cloud(
             Networks.create_floating_ip, FloatingIpOrder(instance_id=order.instance_id, port_id=port.id)
         )
-        self.learn(addresses=(*port.addresses, public))
+        member.learn(addresses=(*port.addresses, public))
 
     async def furnish(self, order: ResourceOrder, spec: InstanceSpec, volume_id: str) -> None:
         """What happens inside the server."""
-        engine = EngineOrder(fence=self.fence, memory_mib=order.offer.flavor.ram_mib)
-        await self.guest_at_boot(Lifecycle.prepare_volume, VolumeOrder(fence=self.fence, volume_id=volume_id))
-        await self.guest(Lifecycle.initialise_datastore, engine)
-        await self.guest(Lifecycle.configure_datastore, engine)
-        await self.guest(Lifecycle.start_datastore, Fenced(fence=self.fence))
+        member, engine = self.member, EngineOrder(memory_mib=order.offer.flavor.ram_mib)
+        await member.guest(Lifecycle.prepare_volume, VolumeOrder(volume_id=volume_id), VOLUME)
+        await member.guest(Lifecycle.initialise_datastore, engine)
+        await member.guest(Lifecycle.start_datastore, Fenced())
         if spec.databases or spec.users:
-            await self.guest(
-                Lifecycle.create_first_accounts,
-                FirstAccounts(fence=self.fence, databases=spec.databases, users=spec.users),
-            )
+            first = FirstAccounts(databases=spec.databases, users=spec.users)
+            await member.guest(Lifecycle.create_first_accounts, first)
 
-    async def give_up(self, error: BaseException) -> None:
-        """Tear down and say why."""
-        await self.close_failed(error, InstanceStatus.ERROR, await self.undo(error))
-
-    async def undo(self, error: BaseException) -> str:
-        """Leave nothing behind, or say what is left."""
+    async def give_up(self, error: BaseException) -> End:
+        """Leave nothing behind and say why, or say what is left."""
         reason = "the creation was cancelled" if isinstance(error, asyncio.CancelledError) else sentence(error)
         try:
-            await tear_down(self)
+            await tear_down(self.member)
         except FailureError as left:
             if lost_fence(left):
                 raise
-            return f"{reason}; not everything could be deleted: {sentence(left)}; delete the instance"
-        return reason
+            reason = f"{reason}; not everything could be deleted: {sentence(left)}; delete the instance"
+        return End(InstanceStatus.ERROR, reason)
+
+    @staticmethod
+    async def settle(member: Member) -> End:
+        """Leave nothing behind."""
+        await tear_down(member)
+        return End(InstanceStatus.ERROR, "the creation was interrupted; delete the instance and create it again")
 
 
 def resources(order: CreateOrder, spec: InstanceSpec, offer: CloudOffer) -> ResourceOrder:
@@ -133,7 +156,7 @@ def resources(order: CreateOrder, spec: InstanceSpec, offer: CloudOffer) -> Reso
         name=spec.name,
         manager=spec.version.manager,
         datastore_version=spec.version.number,
-        database_port=DATASTORES[spec.version.manager].port,
+        ports=DATASTORES[spec.version.manager].of(spec.version.number).ports,
         offer=offer,
         volume_gib=spec.volume_gib,
         access=spec.access,

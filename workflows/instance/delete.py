@@ -2,10 +2,11 @@
 
 from temporalio import workflow
 
-from workflows.domain.instance import InstanceStatus
-from workflows.domain.operation import Admission, DeleteOrder, OperationKind, OperationState
+from contract.domain.instance import InstanceStatus
+from contract.domain.operation import Admission, DeleteOrder, OperationKind
 from workflows.instance.teardown import tear_down
-from workflows.runbook import Runbook
+from workflows.member import Member
+from workflows.runbook import End, Runbook
 from workflows.steps import sentence
 
 
@@ -24,15 +25,20 @@ class DeleteInstance(Runbook):
         self.steps.quiet_at = order.quiet_at
         return await self.operate(order, self.delete_all)
 
-    async def delete_all(self) -> None:
-        """Tear down, and say so."""
-        await tear_down(self)
-        await self.close(OperationState.DONE, None, deleted=True)
+    async def delete_all(self) -> End:
+        """Tear down."""
+        return await self.settle(self.member)
 
-    async def give_up(self, error: BaseException) -> None:
+    @staticmethod
+    async def settle(member: Member) -> End:
+        """Complete it."""
+        await tear_down(member)
+        return End(None, deleted=True)
+
+    async def give_up(self, error: BaseException) -> End:
         """Say what is left."""
         reason = f"not everything could be deleted: {sentence(error)}; delete the instance again"
-        await self.close_failed(error, InstanceStatus.ERROR, reason)
+        return End(InstanceStatus.ERROR, reason)
 
     async def accept_deletion(self, order: DeleteOrder) -> Admission:
         """Answer with the deletion that runs; where it has failed, begin a new one."""

@@ -1,23 +1,21 @@
 """Runbook: restart the database engine of one instance."""
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, FailureError
-from temporalio.exceptions import TimeoutError as StepTimedOut
 
-from workflows.domain.errors import EngineFailed, innermost
-from workflows.domain.instance import InstanceStatus
-from workflows.domain.operation import OperationKind, OperationState, RestartOrder
-from workflows.ports.guest import Fenced, Lifecycle
-from workflows.runbook import Runbook
-from workflows.steps import lost_fence
+from contract.domain.instance import InstanceStatus
+from contract.domain.operation import OperationKind, RestartOrder
+from contract.ports.guest import Fenced, Lifecycle
+from contract.ports.records import Watches
+from workflows.member import Member
+from workflows.runbook import End, Runbook
 
 
 @workflow.defn
 class RestartInstance(Runbook):
     """End with the engine running on its data.
 
-    The stop is the point of no return: a cancel before it leaves everything as it was, after it the engine is started.
-    A failure leaves the guest told to start the engine.
+    The stop is the point of no return: a cancel before it leaves everything as it was; after it, and whatever becomes of
+    the stop, the engine is started.
     """
 
     kind = OperationKind.RESTART
@@ -26,26 +24,19 @@ class RestartInstance(Runbook):
     async def run(self, order: RestartOrder) -> str | None:
         return await self.operate(order, self.restart)
 
-    async def restart(self) -> None:
-        """Stop and start; whatever becomes of the stop, the start is asked for."""
-        self.steps.may_stop = True
-        await self.require_guest()
-        self.steps.may_stop = False
-        told = Fenced(fence=self.fence)
+    async def restart(self) -> End:
+        """Stop and start."""
+        await self.member.require_guest()
+        self.steps.point_of_no_return()
         try:
-            await self.guest(Lifecycle.stop_datastore, told)
-        except FailureError as error:
-            if not lost_fence(error):
-                await self.guest(Lifecycle.start_datastore, told)
-            raise
-        await self.guest(Lifecycle.start_datastore, told)
-        await self.close(OperationState.DONE, InstanceStatus.ACTIVE)
+            await self.member.guest(Lifecycle.stop_datastore, Fenced())
+        finally:
+            await self.member.guest(Lifecycle.start_datastore, Fenced())
+        return End(InstanceStatus.ACTIVE)
 
-    async def require_guest(self) -> None:
-        """A guest that is away is told before anything was stopped."""
-        try:
-            await self.health()
-        except ActivityError as error:
-            if not isinstance(innermost(error), StepTimedOut):
-                raise
-            raise EngineFailed("the guest does not answer; nothing was stopped") from None
+    @staticmethod
+    async def settle(member: Member) -> End:
+        """The engine is to run."""
+        await member.guest(Lifecycle.start_datastore, Fenced())
+        await member.records(Watches.start_watch, member.id)
+        return End(InstanceStatus.ACTIVE)

@@ -6,13 +6,13 @@ from uuid import UUID
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError, FailureError
 
-from workflows.domain.accounts import Expiring, RootAccount, Sealed
-from workflows.domain.errors import REFUSALS, Expired, Refused, innermost
-from workflows.domain.fact import Fact
-from workflows.domain.operation import Caller
-from workflows.names import RECORDS, root_id
-from workflows.ports.guest import Accounts, RootOrder
-from workflows.ports.records import Records, RootNote
+from contract.domain.accounts import Expiring, RootAccount, Sealed
+from contract.domain.errors import REFUSALS, Expired, Refused, innermost
+from contract.domain.fact import Fact
+from contract.domain.operation import Caller
+from contract.names import RECORDS, root_id
+from contract.ports.guest import Accounts, RootOrder
+from contract.ports.records import Records, RootNote
 from workflows.steps import CALL, SURE, GuestOf, Steps, ask_guest
 
 LONGEST = 8.0  # seconds

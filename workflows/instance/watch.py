@@ -6,12 +6,12 @@ from uuid import UUID
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, FailureError
 
-from workflows.domain.fact import Fact
-from workflows.domain.instance import HealthReport, OperatingStatus, ServerState
-from workflows.names import CLOUD, RECORDS, guest_queue
-from workflows.ports.cloud import Servers
-from workflows.ports.guest import Health, LastKnown, Watching
-from workflows.ports.records import Records
+from contract.domain.fact import Fact
+from contract.domain.instance import GuestState, HealthReport, OperatingStatus, ServerState
+from contract.names import CLOUD, RECORDS, guest_queue
+from contract.ports.cloud import Attached, Servers
+from contract.ports.guest import Health, LastKnown, Watching
+from contract.ports.records import Records
 from workflows.steps import LOOK, PING, SURE, WATCH, GuestOf, Steps, ask_guest
 
 ROUNDS = 50  # then continue as new: the history stays short
@@ -76,16 +76,21 @@ class WatchInstance:
     async def silence(self, instance_id: UUID, known: Health | None) -> Health | None:
         """Say why a guest may be silent: Nova and Cinder know what became of its server."""
         try:
-            if not (await self._steps.ask(RECORDS, LOOK, Records.get_guest_state, instance_id)).exists:
+            state = await self._steps.ask(RECORDS, LOOK, Records.get_guest_state, instance_id)
+            if not state.exists:
                 return None
+            reason = await self.why_silent(state)
         except FailureError:  # not known is not gone
-            pass
-        try:
-            reason = why_silent(await self._steps.ask(CLOUD, LOOK, Servers.get_server_state, instance_id))
-        except FailureError:
-            reason = "the guest does not answer, and Nova could not be asked about its server"
+            reason = "the guest does not answer, and nobody could say what became of its server"
         last = known or Health(operating_status=OperatingStatus.ERROR)
         return last.model_copy(update={"operating_status": OperatingStatus.ERROR, "reason": reason})
+
+    async def why_silent(self, state: GuestState) -> str:
+        """A sentence from what Nova and Cinder say."""
+        if state.server_id is None:
+            return why_silent(ServerState())
+        attached = Attached(server_id=state.server_id, volume_id=state.volume_id)
+        return why_silent(await self._steps.ask(CLOUD, LOOK, Servers.get_server_state, attached))
 
     async def report(self, instance_id: UUID, health: Health) -> None:
         """Have the records keep what was seen."""
@@ -101,6 +106,8 @@ def why_silent(found: ServerState) -> str:
         return "the server was deleted in Nova; only deleting the instance is left"
     if found.status == "SHUTOFF":
         return "the server was stopped in Nova (SHUTOFF); an operator must start it"
+    if found.status in ("RESIZE", "VERIFY_RESIZE", "REVERT_RESIZE"):
+        return f"the server is being resized in Nova ({found.status})"
     if found.status != "ACTIVE":
         return f"the server is {found.status} in Nova; an operator must look at it"
     if found.volume_status is None:

@@ -1,5 +1,1 @@
 """MariaDB."""
-
-from guest_worker.datastores.mariadb.driver import MariaDB
-
-__all__ = ["MariaDB"]

@@ -3,50 +3,64 @@
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
-from typing import Any
+from contextlib import nullcontext, suppress
+from typing import Any, ClassVar
 
-from guest_worker.datastores.base import Accounts, PlainUser
+from contract.domain.accounts import NewDatabase, User, UserName
+from contract.domain.datastores import hosts
+from contract.domain.datastores.base import Datastore as Facts
+from contract.domain.datastores.mariadb import KEPT, MARIADB
+from contract.domain.errors import AlreadyExists, BadRequest, Busy, EngineFailed, NotFound
+from guest_worker.datastores.base import FINAL_SECONDS, UNCHANGED, Accounts, PlainUser, after
 from guest_worker.datastores.mariadb import sql
+from guest_worker.datastores.mariadb.confinement import ROOT, Confinement
 from guest_worker.datastores.mariadb.definers import Definers
-from guest_worker.datastores.mariadb.engine import UNCHANGED, Engine, of_database
+from guest_worker.datastores.mariadb.engine import Engine, of_database
 from guest_worker.datastores.mariadb.grants import Grants
-from guest_worker.datastores.mariadb.session import Session, StatementRefused, TimedOut
-from workflows.domain.accounts import NewDatabase, User, UserName
-from workflows.domain.datastores import hosts
-from workflows.domain.datastores.mariadb import KEPT, MARIADB
-from workflows.domain.errors import AlreadyExists, BadRequest, Busy, EngineFailed, NotFound
+from guest_worker.datastores.mariadb.session import Row, Session, StatementRefused, TimedOut
 
 NO_SUCH_DATABASE = 1008
-DROP_SECONDS = 5  # for a database: sessions that hold its tables are ended meanwhile
-ROOT = UserName(name="root", host="%")
+DISABLED_ONLY = "Root is disabled, but what it left may still have its power; please disable it again"
+DROP_SECONDS = int(FINAL_SECONDS)  # for a database: sessions that hold its tables are ended meanwhile
 
 
 class MariaDBAccounts(Accounts):
-    """Users have hosts; grants are per database."""
+    """Users have hosts; grants are per database. MySQL's accounts are these, too; what differs is overridden."""
 
-    def __init__(self, session: Session) -> None:
-        self._engine = Engine(session)
-        self._grants = Grants(self._engine)
-        self._definers = Definers(self._engine, self._grants)
+    facts: ClassVar[Facts] = MARIADB
+    table: ClassVar[str] = "mysql.global_priv"  # of accounts
+    confinement: ClassVar[type[Confinement]] = Confinement
+
+    def __init__(self, engine: Engine, grants: Grants, definers: Definers) -> None:
+        self._engine = engine
+        self._grants = grants
+        self._definers = definers
+        self._confinement = self.confinement(engine, grants, definers)
+
+    @classmethod
+    def of(cls, session: Session) -> "MariaDBAccounts":
+        """Those that this session administers."""
+        engine = Engine(session)
+        grants = Grants(engine)
+        return cls(engine, grants, Definers(engine, grants))
 
     # -- databases ---------------------------------------------------------------------------------------------------
 
     def list_databases(self) -> tuple[str, ...]:
         """All but the engine's own."""
         rows = self._engine.rows("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA ORDER BY BINARY SCHEMA_NAME")
-        return tuple(name for (name,) in rows if name not in MARIADB.reserved_databases)
+        return tuple(name for (name,) in rows if name not in self.facts.reserved_databases)
 
     def check_database(self, database: NewDatabase) -> None:
         """Whether this engine has the character set and the collation, and one for the other."""
-        _checked(MARIADB.check_database, database)
+        _checked(self.facts.check_database, database)
         charset, collation = database.character_set, database.collate
         conditions = []
         if charset:
             alike = f"CHARACTER_SET_NAME = CONCAT({sql.text(charset)}, IF({sql.text(charset)} = 'utf8', 'mb3', ''))"
             conditions.append(alike)
         if collation:
-            conditions.append(_of_collation(collation))
+            conditions.append(self._of_collation(collation))
         if not conditions:
             return
         table = "information_schema.COLLATION_CHARACTER_SET_APPLICABILITY"
@@ -56,7 +70,7 @@ class MariaDBAccounts(Accounts):
 
     def create_database(self, database: NewDatabase) -> None:
         """Create it, or give the one that is there the character set and collation. No right on a former one counts."""
-        _checked(MARIADB.check_database, database)
+        _checked(self.facts.check_database, database)
         options = ""
         if database.character_set:
             options += f" CHARACTER SET = {sql.text(database.character_set)}"
@@ -68,6 +82,10 @@ class MariaDBAccounts(Accounts):
         elif options:
             self._engine.rows(f"ALTER DATABASE {sql.name(database.name)}{options}", of=of_database(database.name))
 
+    def _of_collation(self, collation: str) -> str:
+        """The collations of Unicode 14 go by a short name, too."""
+        return f"{sql.text(listed(collation))} IN (COLLATION_NAME, FULL_COLLATION_NAME)"
+
     def _forget(self, name: str) -> None:
         if self._grants.names(name):
             now = self._grants.read()
@@ -77,7 +95,7 @@ class MariaDBAccounts(Accounts):
     def delete_database(self, name: str) -> None:
         """End the sessions that hold it, drop it, and take back whatever was granted on it."""
         there = name in self.list_databases()
-        if name in MARIADB.reserved_databases or not (there or self._grants.names(name)):
+        if name in self.facts.reserved_databases or not (there or self._grants.names(name)):
             raise NotFound(f"Database {name} cannot be found on the instance.")
         if there:
             self._refuse_referenced(name)
@@ -100,9 +118,8 @@ class MariaDBAccounts(Accounts):
     def _drop(self, name: str) -> None:
         """Drop it while sessions that hold it are ended. New ones wait behind the drop, so they do not delay it."""
         before = self._tables(name)
-        statement = f"SET STATEMENT lock_wait_timeout = {DROP_SECONDS} FOR DROP DATABASE {sql.name(name)}"
         with ThreadPoolExecutor(1) as beside:
-            drop = beside.submit(self._engine.session.rows, statement)
+            drop = beside.submit(self._drop_waiting, name)
             while not wait([drop], 0.1).done:
                 with suppress(EngineFailed, Busy):  # then the drop is given up
                     self._engine.end([number for number, _ in self._engine.holders(of_database(name))], wait=0)
@@ -116,6 +133,11 @@ class MariaDBAccounts(Accounts):
             if error.code != NO_SUCH_DATABASE:
                 raise
 
+    def _drop_waiting(self, name: str) -> None:
+        self._engine.session.rows(
+            f"SET STATEMENT lock_wait_timeout = {DROP_SECONDS} FOR DROP DATABASE {sql.name(name)}"
+        )
+
     def _tables(self, name: str) -> int:
         schema = sql.text(name)
         return int(
@@ -127,25 +149,31 @@ class MariaDBAccounts(Accounts):
     def list_users(self) -> tuple[User, ...]:
         """All but the engine's own, with the databases that they may use, however they were given to them."""
         now = self._grants.read()
-        names = tuple(sorted(set(now.databases) - MARIADB.reserved_databases))
+        names = tuple(sorted(set(now.databases) - self.facts.reserved_databases))
         return tuple(
             User(name=each.name, host=each.host, databases=now.usable(each, names)) for each in self._tenants_users()
         )
 
     def _tenants_users(self) -> list[UserName]:
-        rows = self._engine.rows("SELECT User, Host FROM mysql.global_priv WHERE JSON_VALUE(Priv, '$.is_role') IS NULL")
         hidden = self._definers.hidden()
-        found = [UserName(name=name, host=host) for name, host in rows if name and not _is_reserved(name)]
+        found = [UserName(name=name, host=host) for name, host in self._users() if name and not self._is_reserved(name)]
         return sorted((each for each in found if each not in hidden), key=lambda each: (each.name, each.host))
+
+    def _users(self) -> list[Row]:
+        """All accounts but roles."""
+        return self._engine.rows("SELECT User, Host FROM mysql.global_priv WHERE JSON_VALUE(Priv, '$.is_role') IS NULL")
+
+    def _is_reserved(self, name: str) -> bool:
+        return name in self.facts.reserved_users or name.startswith(KEPT)
 
     def _exists(self, user: UserName) -> bool:
         where = f"User = {sql.text(user.name)} AND Host = {sql.text(user.host)}"
-        return bool(self._engine.rows(f"SELECT 1 FROM mysql.global_priv WHERE {where}"))
+        return bool(self._engine.rows(f"SELECT 1 FROM {self.table} WHERE {where}"))
 
     def _require(self, user: UserName) -> UserName:
         """The user as the engine keeps it; NotFound for the engine's own."""
         for each in dict.fromkeys((user, _canonical(user))):
-            if not _is_reserved(each.name) and self._exists(each) and each not in self._definers.hidden():
+            if not self._is_reserved(each.name) and self._exists(each) and each not in self._definers.hidden():
                 return each
         raise NotFound(f"User {user.name}@{user.host} cannot be found on the instance.")
 
@@ -155,7 +183,7 @@ class MariaDBAccounts(Accounts):
 
     def check_user(self, user: UserName) -> None:
         """Whether names and hosts are such as the engine has."""
-        _checked(MARIADB.check_user, user.name, user.host)
+        _checked(self.facts.check_user, user.name, user.host)
 
     def create_user(self, user: PlainUser) -> None:
         """Create it, or give the one that is there this password, and grant."""
@@ -174,9 +202,7 @@ class MariaDBAccounts(Accounts):
 
     def _create(self, user: UserName, secret: str) -> None:
         """Create an account. Sessions that would now be its own, and are another account's, must log in again."""
-        namesakes = self._engine.rows(
-            f"SELECT 1 FROM mysql.global_priv WHERE User IN ({sql.text(user.name)}, '') LIMIT 1"
-        )
+        namesakes = self._engine.rows(f"SELECT 1 FROM {self.table} WHERE User IN ({sql.text(user.name)}, '') LIMIT 1")
         order = self._engine.accounts_in_order() if namesakes else []
         self._engine.rows(f"CREATE USER {sql.account(user)} {secret}")
         self._end_taken_over(user, order)
@@ -232,7 +258,7 @@ class MariaDBAccounts(Accounts):
         self._engine.rows(f"ALTER USER {sql.account(self._require(user))} IDENTIFIED BY {sql.text(password)}")
 
     def credential(self, user: UserName) -> str | None:
-        """The statement by which the engine would make the user anew, with the hash of its password."""
+        """The statement by which the engine would recreate the user, with the hash of its password."""
         user = _canonical(user)
         if not self._exists(user):
             return None
@@ -245,6 +271,8 @@ class MariaDBAccounts(Accounts):
             self._engine.rows(f"ALTER USER {rest}")
         if head == "CREATE" and " ACCOUNT LOCK" not in rest:  # the engine does not say that an account is open
             self._engine.rows(f"ALTER USER {sql.account(_canonical(user))} ACCOUNT UNLOCK")
+        elif head == "CREATE" and user == ROOT:
+            self._confinement.confine(self.list_databases())
 
     # -- grants ------------------------------------------------------------------------------------------------------
 
@@ -272,8 +300,10 @@ class MariaDBAccounts(Accounts):
                 raise Busy(f"Access of user {user.name}@{user.host} to database {database} {elsewhere}: "
                            f"it must be taken back there; {UNCHANGED}.")  # fmt: skip
         self._definers.hand_over(user, database)
-        for right, _ in ways:
-            if right is not None:
+        rights = [right for right, _ in ways if right is not None]
+        for number, right in enumerate(rights):
+            gone = f"{number} of {len(rights)} grants are taken back already; please take the access back again"
+            with after(gone, Busy, EngineFailed) if number else nullcontext():
                 self._grants.withdraw(right, database, now)
         self._engine.end(self._engine.sessions_of(user, order))
 
@@ -284,24 +314,33 @@ class MariaDBAccounts(Accounts):
         root = sql.account(ROOT)
         if not self._exists(ROOT):
             self._engine.rows(f"CREATE USER IF NOT EXISTS {root} {_unknown_password()} ACCOUNT LOCK")
-        self._engine.rows(f"GRANT ALL PRIVILEGES ON *.* TO {root} WITH GRANT OPTION")
+        self._grant_everything(root)
         self._engine.rows(f"ALTER USER {root} IDENTIFIED BY {sql.text(password)} ACCOUNT UNLOCK")
         return ROOT.name
 
+    def _grant_everything(self, root: str) -> None:
+        self._engine.rows(f"GRANT ALL PRIVILEGES ON *.* TO {root} WITH GRANT OPTION")
+
     def disable_root(self) -> None:
-        """A password that nobody knows, as Trove does it; open sessions end."""
+        """A password that nobody knows, as Trove does it; nobody keeps more than rights on databases.
+
+        Open sessions of those who had more end, and whatever runs at that moment.
+        """
         if not self._exists(ROOT):
-            raise NotFound("Root user has never been enabled on the instance.")
+            if not self._confinement.is_needed():  # root may have renamed itself
+                raise NotFound("Root user has never been enabled on the instance.")
+            self._engine.rows(f"CREATE USER {sql.account(ROOT)} ACCOUNT LOCK")
         self._engine.rows(f"ALTER USER {sql.account(ROOT)} {_unknown_password()} ACCOUNT LOCK")
-        self._engine.end(self._engine.sessions_of(ROOT, self._engine.accounts_in_order()))
+        with after(DISABLED_ONLY, Busy, EngineFailed):
+            self._confinement.confine(self.list_databases())
+
+    def is_root_enabled(self) -> bool:
+        """Whether there is `root@%`, and it is not locked."""
+        return " ACCOUNT LOCK" not in (self.credential(ROOT) or " ACCOUNT LOCK")
 
 
 def _unknown_password() -> str:
     return f"IDENTIFIED BY {sql.text(secrets.token_urlsafe(32))}"
-
-
-def _is_reserved(name: str) -> bool:
-    return name in MARIADB.reserved_users or name.startswith(KEPT)
 
 
 def _canonical(user: UserName) -> UserName:
@@ -312,11 +351,10 @@ def _canonical(user: UserName) -> UserName:
         return user
 
 
-def _of_collation(collation: str) -> str:
-    """The collations of Unicode 14 go by a short name, too; those of utf8mb3 as `utf8_…`, which the engine lists as none."""
+def listed(collation: str) -> str:
+    """As the engine lists a collation; those of utf8mb3 go as `utf8_…`, too."""
     name = collation.lower()
-    name = f"utf8mb3_{name[5:]}" if name.startswith("utf8_") else name
-    return f"{sql.text(name)} IN (COLLATION_NAME, FULL_COLLATION_NAME)"
+    return f"utf8mb3_{name[5:]}" if name.startswith("utf8_") else name
 
 
 def _checked(check: Callable[..., Any], *values: Any) -> None:

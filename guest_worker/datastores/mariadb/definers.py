@@ -6,31 +6,32 @@ what the user made in that database is handed over. Nothing is ever handed to th
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
+from contract.domain.accounts import UserName
+from contract.domain.datastores.mariadb import KEPT
+from contract.domain.errors import Busy, EngineFailed
 from guest_worker.datastores.mariadb import sql
 from guest_worker.datastores.mariadb.engine import Engine, of_database
 from guest_worker.datastores.mariadb.grants import Grants
 from guest_worker.datastores.mariadb.session import Connection, StatementRefused
-from workflows.domain.accounts import UserName
-from workflows.domain.datastores.mariadb import KEPT
-from workflows.domain.errors import Busy, EngineFailed
 
 NO_PASSWORD = "*" + "0" * 40  # the hash of no password; marks the accounts that are left behind
 NOBODY = f"IDENTIFIED VIA mysql_native_password USING '{NO_PASSWORD}'"
 FOUND = {
-    "VIEW": "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.VIEWS",
-    "TRIGGER": "SELECT TRIGGER_SCHEMA, TRIGGER_NAME FROM information_schema.TRIGGERS",
-    "EVENT": "SELECT EVENT_SCHEMA, EVENT_NAME FROM information_schema.EVENTS",
-    "PROCEDURE": "SELECT db, name FROM mysql.proc",
-    "FUNCTION": "SELECT db, name FROM mysql.proc",
-    "PACKAGE": "SELECT db, name FROM mysql.proc",
-    "PACKAGE BODY": "SELECT db, name FROM mysql.proc",
+    "VIEW": "SELECT TABLE_SCHEMA, TABLE_NAME, DEFINER FROM information_schema.VIEWS",
+    "TRIGGER": "SELECT TRIGGER_SCHEMA, TRIGGER_NAME, DEFINER FROM information_schema.TRIGGERS",
+    "EVENT": "SELECT EVENT_SCHEMA, EVENT_NAME, DEFINER FROM information_schema.EVENTS",
+    "PROCEDURE": "SELECT db, name, DEFINER FROM mysql.proc",
+    "FUNCTION": "SELECT db, name, DEFINER FROM mysql.proc",
+    "PACKAGE": "SELECT db, name, DEFINER FROM mysql.proc",
+    "PACKAGE BODY": "SELECT db, name, DEFINER FROM mysql.proc",
 }
+ROUTINES = ("PROCEDURE", "FUNCTION", "PACKAGE", "PACKAGE BODY")
 
 
 @dataclass(frozen=True)
@@ -45,19 +46,31 @@ class Made:
 class Definers:
     """Who runs what."""
 
+    nobody: ClassVar[str] = NOBODY
+    found: ClassVar[Mapping[str, str]] = FOUND
+    kind: ClassVar[str] = "type"  # where it stands which kind of routine it is
+
     def __init__(self, engine: Engine, grants: Grants) -> None:
         self._engine = engine
         self._grants = grants
 
     def made_by(self, user: UserName, database: str | None = None) -> list[Made]:
         """All that runs as a user, in one database or in all."""
-        definer = sql.text(f"{user.name}@{user.host}")
+        found = self._where(f"DEFINER = {sql.text(f'{user.name}@{user.host}')}")
+        return [made for made, _ in found if database in (None, made.database)]
+
+    def named(self, *names: str) -> list[tuple[Made, UserName]]:
+        """All that runs as users of these names, whatever their hosts, and as whom."""
+        wanted = sql.listed(map(sql.text, names))
+        return self._where(f"LEFT(DEFINER, CHAR_LENGTH(DEFINER) - LOCATE('@', REVERSE(DEFINER))) IN ({wanted})")
+
+    def _where(self, condition: str) -> list[tuple[Made, UserName]]:
         found = []
-        for kind, question in FOUND.items():
-            routine = f" AND type = {sql.text(kind)}" if "mysql.proc" in question else ""
-            for place, name in self._engine.rows(f"{question} WHERE DEFINER = {definer}{routine}"):
-                if database in (None, place):
-                    found.append(Made(kind, place, name))
+        for kind, question in self.found.items():
+            routine = f" AND {self.kind} = {sql.text(kind)}" if kind in ROUTINES else ""
+            for place, name, definer in self._engine.rows(f"{question} WHERE {condition}{routine}"):
+                user, _, host = str(definer).rpartition("@")
+                found.append((Made(kind, place, name), UserName(name=user, host=host)))
         return found
 
     def is_needed(self, user: UserName) -> bool:
@@ -77,11 +90,11 @@ class Definers:
 
     def leave(self, user: UserName) -> None:
         """Make a user's account one that is left behind: nobody logs in to it."""
-        self._engine.rows(f"ALTER USER {sql.account(user)} {NOBODY} ACCOUNT LOCK")
+        self._engine.rows(f"ALTER USER {sql.account(user)} {self.nobody} ACCOUNT LOCK")
 
     def leave_copy(self, user: UserName, of: UserName) -> None:
         """Make an account that is left behind, with another one's rights."""
-        self._engine.rows(f"CREATE USER IF NOT EXISTS {sql.account(user)} {NOBODY} ACCOUNT LOCK")
+        self._engine.rows(f"CREATE USER IF NOT EXISTS {sql.account(user)} {self.nobody} ACCOUNT LOCK")
         self._grants.copy(of, user)
 
     def hand_over(self, user: UserName, database: str | None = None) -> None:
@@ -93,11 +106,11 @@ class Definers:
         if not made:
             return
         kept = UserName(
-            name=KEPT + hashlib.sha256(f"{user.name}@{user.host}".encode()).hexdigest()[:20], host="localhost"
+            name=KEPT + hashlib.sha256(f"{user.name}@{user.host}".encode()).hexdigest()[:16], host="localhost"
         )
         self.leave_copy(kept, user)
         for each in made:
-            self._rewrite(each, kept)
+            self.rewrite(each, kept)
 
     def sweep(self) -> None:
         """Drop the accounts that are left behind and that nothing runs as any more."""
@@ -106,20 +119,24 @@ class Definers:
                 with suppress(Busy, EngineFailed):  # the next time
                     self._engine.rows(f"DROP USER IF EXISTS {sql.account(each)}")
 
-    def _rewrite(self, made: Made, definer: UserName) -> None:
-        """Make one thing anew with another definer; the engine replaces it in one piece."""
+    def rewrite(self, made: Made, definer: UserName) -> None:
+        """Recreate one thing with another definer; the engine replaces it in one piece."""
         with self._engine.session.connection() as connection:
             connection.fresh = False  # what is set below ends with it
             do = partial(self._engine.patient, of=of_database(made.database))
             do(lambda: connection.rows(f"USE {sql.name(made.database)}"))
-            statements = list(do(lambda: list(_statements(connection, made, sql.account(definer)))))
+            statements = list(do(lambda: list(self._anew(connection, made, sql.account(definer)))))
             for statement in statements:
                 with suppress_invalid(made):
                     do(partial(connection.rows, statement))
 
+    def _anew(self, connection: Connection, made: Made, definer: str) -> Iterator[str]:
+        """The statements that recreate a thing with another definer, in its database."""
+        return _statements(connection, made, definer)
+
 
 class suppress_invalid(suppress):  # noqa: N801 - used like suppress
-    """A view of what is not there any more cannot be made anew, and runs nothing."""
+    """A view of what is not there any more cannot be recreated, and runs nothing."""
 
     def __init__(self, made: Made) -> None:
         super().__init__(*((StatementRefused,) if made.kind == "VIEW" else ()))
@@ -127,10 +144,10 @@ class suppress_invalid(suppress):  # noqa: N801 - used like suppress
 
 def _statements(connection: Connection, made: Made, definer: str) -> Iterator[str]:
     if made.kind == "TRIGGER":
-        yield from _trigger(connection, made, definer)
+        yield from trigger_anew(connection, made, definer)
         return
     row = connection.records(f"SHOW CREATE {made.kind} {sql.name(made.name)}")[0]
-    yield from _settings(row)
+    yield from settings_of(row)
     if made.kind == "EVENT":
         comment = connection.rows(
             f"SELECT EVENT_COMMENT FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {sql.text(made.database)}"
@@ -140,10 +157,10 @@ def _statements(connection: Connection, made: Made, definer: str) -> Iterator[st
         return
     shown = next(str(value) for key, value in row.items() if key.startswith("Create "))
     before, _, rest = shown.partition(" DEFINER=")
-    yield f"{before.replace('CREATE', 'CREATE OR REPLACE', 1)} DEFINER={definer} {_after_definer(rest)}"
+    yield f"{before.replace('CREATE', 'CREATE OR REPLACE', 1)} DEFINER={definer} {after_definer(rest)}"
 
 
-def _after_definer(text: str) -> str:
+def after_definer(text: str) -> str:
     """What follows `user`@`host`, both in backticks."""
     quotes, at = 0, 0
     while quotes < 4:
@@ -155,7 +172,7 @@ def _after_definer(text: str) -> str:
     return text[at:].lstrip()
 
 
-def _settings(row: dict[str, Any]) -> Iterator[str]:
+def settings_of(row: dict[str, Any]) -> Iterator[str]:
     """The session's settings under which a thing was made, and which it keeps."""
     if "sql_mode" in row:
         yield f"SET SESSION sql_mode = {sql.text(row['sql_mode'])}"
@@ -163,7 +180,8 @@ def _settings(row: dict[str, Any]) -> Iterator[str]:
     yield f"SET NAMES {row['character_set_client']} COLLATE {collation}"
 
 
-def _trigger(connection: Connection, made: Made, definer: str) -> Iterator[str]:
+def trigger_anew(connection: Connection, made: Made, definer: str) -> Iterator[str]:
+    """The statements that recreate a trigger, at its place among those of its table."""
     place = f"TRIGGER_SCHEMA = {sql.text(made.database)}"
     found = connection.records(f"SELECT * FROM information_schema.TRIGGERS WHERE {place}")
     mine = next(each for each in found if each["TRIGGER_NAME"] == made.name)
@@ -176,7 +194,7 @@ def _trigger(connection: Connection, made: Made, definer: str) -> Iterator[str]:
         order = f" FOLLOWS {sql.name(alike[at - 1]['TRIGGER_NAME'])}"
     elif len(alike) > 1:
         order = f" PRECEDES {sql.name(alike[1]['TRIGGER_NAME'])}"
-    yield from _settings({
+    yield from settings_of({
         "sql_mode": mine["SQL_MODE"],
         "character_set_client": mine["CHARACTER_SET_CLIENT"],
         "collation_connection": mine["COLLATION_CONNECTION"],

@@ -3,11 +3,15 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
+from contract.domain.accounts import UserName
+from contract.domain.datastores import hosts
+from contract.domain.errors import Busy
+from guest_worker.datastores.base import UNCHANGED
 from guest_worker.datastores.mariadb import sql
+from guest_worker.datastores.mariadb.connecting import ADMIN
 from guest_worker.datastores.mariadb.session import (
-    ADMIN,
     Connection,
     EngineError,
     Row,
@@ -15,16 +19,13 @@ from guest_worker.datastores.mariadb.session import (
     StatementRefused,
     TimedOut,
 )
-from workflows.domain.accounts import UserName
-from workflows.domain.datastores import hosts
-from workflows.domain.errors import Busy
 
 NOT_TENANTS = (ADMIN, "system user", "event_scheduler", "unauthenticated user")
-PASSING = ("BACKUP_DML", "BACKUP_TRANS_DML", "BACKUP_SYS_DML", "BACKUP_DDL", "BACKUP_ALTER_COPY", "BACKUP_COMMIT")
+# locks that every change of data takes
+PASSING = "'BACKUP_DML', 'BACKUP_TRANS_DML', 'BACKUP_SYS_DML', 'BACKUP_DDL', 'BACKUP_ALTER_COPY', 'BACKUP_COMMIT'"
 NO_SUCH_THREAD = 1094
 END_SECONDS = 2.0
 Answer = TypeVar("Answer")
-UNCHANGED = "nothing was changed"
 OF_ACCOUNTS = "m.OBJECT_SCHEMA = 'mysql'"
 
 
@@ -33,8 +34,15 @@ def of_database(name: str) -> str:
     return f"m.OBJECT_SCHEMA = {sql.text(name)}"
 
 
+def of_tables(*names: str) -> str:
+    """Which locks are of tables of accounts and grants."""
+    return f"m.OBJECT_TYPE = 'TABLE' AND {OF_ACCOUNTS} AND m.OBJECT_NAME IN ({sql.listed(map(sql.text, names))})"
+
+
 class Engine:
     """The engine, asked by the administrator for one account call after the other."""
+
+    of_everything: ClassVar[str] = f"m.OBJECT_TYPE = 'BACKUP' AND m.LOCK_TYPE NOT IN ({PASSING})"
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -82,14 +90,30 @@ class Engine:
             return [(int(number), str(user)) for number, user in self.session.rows(statement)]
         return []
 
+    def await_free(self, of: str, seconds: float, *, after: str = UNCHANGED) -> None:
+        """Return when no tenant's session has such locks that had them at the first look; Busy where one keeps them."""
+        last = time.monotonic() + seconds
+        held = {number for number, _ in self.holders(of)}
+        while held:
+            if time.monotonic() > last:
+                raise self.busy(of, after)
+            time.sleep(0.05)
+            held &= {number for number, _ in self.holders(of)}
+
     def _who_blocks(self, of: str) -> str:
-        passing = sql.listed(map(sql.text, PASSING))
-        found = self.holders(f"({of}) OR (m.OBJECT_TYPE = 'BACKUP' AND m.LOCK_TYPE NOT IN ({passing}))")
+        found = self.holders(f"({of}) OR ({self.of_everything})")
         if not found:
-            return "The database is locked by another session"
+            return f"The database is locked by another session{self._prepared()}"
         number, user = found[0]
         others = f" and {len(found) - 1} others" if len(found) > 1 else ""
         return f"The database is locked by a session of user '{user}' (connection {number}){others}"
+
+    def _prepared(self) -> str:
+        """Such a transaction holds its locks when its session has ended; nobody is told which database they are of."""
+        with suppress(EngineError):
+            if self.session.rows("XA RECOVER"):
+                return ", or by a prepared transaction (XA RECOVER shows them)"
+        return ""
 
     # -- sessions ----------------------------------------------------------------------------------------------------
 
@@ -127,12 +151,21 @@ class Engine:
         )
         return [int(number) for (number,) in self.rows(statement)]
 
+    def sessions_of_tenants(self, *, idle: bool) -> list[int]:
+        """Tenants' sessions and events, those that do nothing at this moment only if wanted."""
+        away = ("Daemon", "Killed") if idle else ("Daemon", "Killed", "Sleep")
+        statement = (
+            f"SELECT ID FROM information_schema.PROCESSLIST WHERE COMMAND NOT IN ({sql.listed(map(sql.text, away))})"
+            f" AND USER NOT IN ({sql.listed(map(sql.text, NOT_TENANTS))})"
+        )
+        return [int(number) for (number,) in self.rows(statement)]
+
     def end(self, numbers: Iterable[int], *, wait: float = END_SECONDS) -> None:
         """End sessions; when this returns, they do nothing more. What they had not committed may still be rolled back."""
         left = list(numbers)
         deadline = time.monotonic() + wait
         for number in left:
-            self.attempt(f"KILL HARD CONNECTION {number}", NO_SUCH_THREAD)
+            self.attempt(f"{self.session.kill} {number}", NO_SUCH_THREAD)
         while left and wait:
             among = sql.listed(map(str, left))
             statement = f"SELECT ID FROM information_schema.PROCESSLIST WHERE COMMAND <> 'Killed' AND ID IN ({among})"
@@ -149,4 +182,4 @@ def _account(order: Sequence[UserName], name: str, client: str) -> UserName | No
     return None
 
 
-__all__ = ["Connection", "Engine", "of_database"]
+__all__ = ["Connection", "Engine", "of_database", "of_tables"]

@@ -7,11 +7,12 @@ where that version is installed, and not as root.
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from guest_worker.datastores.base import Surroundings
+from contract.domain.datastores.mariadb import DATA
+from guest_worker.datastores.base import Datastore, EngineContext
 from guest_worker.datastores.mariadb.driver import MariaDB
 from guest_worker.datastores.mariadb.session import Session
-from workflows.domain.datastores.mariadb import DATA
 
 QUESTION = (
     "SELECT CHARACTER_SET_NAME, COLLATION_NAME, FULL_COLLATION_NAME"
@@ -19,34 +20,30 @@ QUESTION = (
 )
 
 
-def collations(session: Session) -> dict[str, list[str]]:
+def collations(session: Session, question: str) -> dict[str, list[str]]:
     """The names of all collations, by character set; those of Unicode 14 have a short name and a full one."""
     found: dict[str, set[str]] = {}
-    for charset, short, full in session.rows(QUESTION):
+    for charset, short, full in session.rows(question):
         found.setdefault(str(charset), set()).update((str(short), str(full)))
     return {charset: sorted(names) for charset, names in sorted(found.items())}
 
 
-def main() -> None:
-    """Write the file of the version that is installed."""
+def write(kind: type[Datastore], prefix: str = "", question: str = QUESTION) -> None:
+    """Write the file of the version that is installed; MySQL's too."""
     with tempfile.TemporaryDirectory(prefix="coffer-facts-") as folder:
         data = Path(folder) / "data"
         data.mkdir()
-        around = Surroundings(data, Path(folder) / "state", bind_address="127.0.0.1")
-        engine = MariaDB(around)
+        engine: Any = kind(EngineContext(data, Path(folder) / "state", bind_address="127.0.0.1", prefix=prefix))
         engine.initialise()
         engine.configure(256, {"skip_networking": "1"})
         engine.start()
         try:
-            found = {
-                "version": engine.version(),
-                "collations": collations(Session(data / "mariadb", around.admin_password)),
-            }
+            found = {"version": engine.version(), "collations": collations(engine.session, question)}
         finally:
             engine.stop()
-    path = DATA / f"mariadb-{'.'.join(str(found['version']).split('.')[:2])}.json"
+    path = DATA / f"{engine.manager}-{'.'.join(str(found['version']).split('.')[:2])}.json"
     path.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    write(MariaDB)

@@ -4,14 +4,15 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
+from contract.domain.accounts import UserName
+from contract.domain.datastores import hosts
+from contract.domain.datastores.hosts import like
+from contract.domain.errors import Busy, EngineFailed
 from guest_worker.datastores.mariadb import sql
-from guest_worker.datastores.mariadb.engine import Engine
-from workflows.domain.accounts import UserName
-from workflows.domain.datastores import hosts
-from workflows.domain.datastores.hosts import like
-from workflows.domain.errors import Busy, EngineFailed
+from guest_worker.datastores.mariadb.engine import Engine, of_tables
+from guest_worker.datastores.mariadb.session import Row
 
 NO_SUCH_GRANT = (1141, 1147, 1403, 1269, 1133)
 PUBLIC = UserName(name=sql.PUBLIC, host="")
@@ -125,28 +126,42 @@ class Snapshot:
         return tuple(name for name in names if name in plain or any(each.reaches(name) for each in wide))
 
 
+READ_SECONDS = 0.3  # how long a list waits for tables that a tenant's session has locked
+
+
 class Grants:
     """The grant tables."""
+
+    tables: ClassVar[tuple[str, ...]] = ("global_priv", "db", "roles_mapping", "tables_priv", "procs_priv")
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def read(self) -> Snapshot:
-        """All of it."""
+        """All of it. What is locked against reading is not waited for."""
+        locked = "m.LOCK_TYPE IN ('SHARED_NO_READ_WRITE', 'EXCLUSIVE')"
+        self._engine.await_free(f"{of_tables(*self.tables)} AND {locked}", READ_SECONDS)
         rows = self._engine.rows("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")
-        on_all = self._engine.rows(
-            "SELECT User, Host FROM mysql.global_priv"
-            f" WHERE CAST(IFNULL(JSON_VALUE(Priv, '$.access'), 0) AS UNSIGNED) & {ON_DATABASES} <> 0"
-        )
         roles: dict[UserName, list[UserName]] = {}
-        for name, host, role in self._engine.rows("SELECT User, Host, Role FROM mysql.roles_mapping"):
-            roles.setdefault(UserName(name=name, host=host), []).append(UserName(name=role, host=""))
+        for member, role in self._members():
+            roles.setdefault(member, []).append(role)
         return Snapshot(
             databases=tuple(str(name) for (name,) in rows),
             rights=(*self._on_databases(), *self._on_tables(), *self._on_routines()),
-            on_all=frozenset(UserName(name=name, host=host) for name, host in on_all),
+            on_all=frozenset(UserName(name=name, host=host) for name, host in self._on_all()),
             roles={member: tuple(found) for member, found in roles.items()},
         )
+
+    def _on_all(self) -> list[Row]:
+        return self._engine.rows(
+            "SELECT User, Host FROM mysql.global_priv"
+            f" WHERE CAST(IFNULL(JSON_VALUE(Priv, '$.access'), 0) AS UNSIGNED) & {ON_DATABASES} <> 0"
+        )
+
+    def _members(self) -> Iterator[tuple[UserName, UserName]]:
+        """Users and roles, each with a role that was granted to it."""
+        for name, host, role in self._engine.rows("SELECT User, Host, Role FROM mysql.roles_mapping"):
+            yield UserName(name=name, host=host), UserName(name=role, host="")
 
     def _on_databases(self) -> Iterator[Right]:
         for row in self._engine.records("SELECT * FROM mysql.db"):

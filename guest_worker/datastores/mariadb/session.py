@@ -1,32 +1,34 @@
 """The administrator's sessions with MariaDB, over its socket."""
 
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, ClassVar, cast
 
 import pymysql
 from temporalio.exceptions import ApplicationError
 
-from workflows.domain.errors import EngineFailed
+from contract.domain.errors import Busy, EngineFailed
+from guest_worker.datastores.base import UNCHANGED
+from guest_worker.datastores.engine_socket import EngineSocket
+from guest_worker.datastores.mariadb.connecting import OTHER_WAY, connect
 
-ADMIN = "os_admin"
 LOCK_SECONDS = 2  # for a lock of a table or a row
 STATEMENT_SECONDS = 6
 CLIENT_SECONDS = 8  # more than the server takes, or a statement that was given up would go on
-IDLE_KEPT = 2
+LOGIN_SECONDS = 3  # until the socket is connected
+IDLE_KEPT = 4  # what one change takes, and lists beside it
 # What the tenant's root may have set for all sessions, and what bounds our statements.
 SETTINGS = (
     "SET SESSION sql_mode = 'NO_ENGINE_SUBSTITUTION', autocommit = 1, tx_read_only = 0, sql_quote_show_create = 1,"
     " completion_type = 0, foreign_key_checks = 1, group_concat_max_len = 1048576,"
     f" lock_wait_timeout = {LOCK_SECONDS}, innodb_lock_wait_timeout = {LOCK_SECONDS},"
-    f" max_statement_time = {STATEMENT_SECONDS}, wait_timeout = 28800"
+    f" max_statement_time = {STATEMENT_SECONDS}, wait_timeout = 31536000"
 )
-REFUSED = frozenset({1044, 1045, 1130, 1142, 1227, 1698, 1820, 1862, 4151})
+REFUSED = frozenset({1044, 1045, 1130, 1142, 1227, 1698, 1820, 1862, 4151, OTHER_WAY})
 LOST = frozenset({2002, 2003, 2006, 2013})
+TOO_MANY = frozenset({1040, 1203})
 TIMED_OUT = frozenset({1205, 1969})
 Row = tuple[Any, ...]
 
@@ -52,13 +54,25 @@ class StatementRefused(EngineError):
 
 
 class Session:
-    """Connections of the administrator. Each statement has one to itself: nobody waits for another's statement."""
+    """Connections of the administrator. Each statement has one to itself: nobody waits for another's statement.
 
-    def __init__(self, folder: Path, password: Callable[[], str]) -> None:
-        self._folder = folder
-        self._password = password
+    MySQL's session is one of these, too; what differs is overridden.
+    """
+
+    kill: ClassVar[str] = "KILL HARD CONNECTION"
+    refused: ClassVar[frozenset[int]] = REFUSED
+    timed_out: ClassVar[frozenset[int]] = TIMED_OUT
+
+    def __init__(self, socket: EngineSocket) -> None:
+        self._socket = socket
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
+
+    def keep(self) -> None:
+        """Open the connections that are kept, before tenants have taken all that there are; what fails is opened later."""
+        with suppress(Busy, EngineFailed), ExitStack() as held:
+            for _ in range(IDLE_KEPT):
+                held.enter_context(self.connection())
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
@@ -85,7 +99,7 @@ class Session:
         """Whether a question is answered."""
         try:
             return bool(self.rows("SELECT 1"))
-        except (EngineFailed, OSError):
+        except (Busy, EngineFailed, OSError):
             return False
 
     @contextmanager
@@ -114,30 +128,29 @@ class Session:
         return self._open()
 
     def _open(self) -> "Connection":
-        folder = -1
         try:
-            folder = os.open(self._folder, os.O_PATH)
-            return Connection(self, self._connect(f"/proc/self/fd/{folder}/mariadb.sock"))
+            return Connection(self, self._log_in())
         except pymysql.err.MySQLError as error:
-            raise _translated(error) from error
+            if error.args and error.args[0] in TOO_MANY:
+                raise Busy(f"All connections of the database are in use; {UNCHANGED}.") from error
+            raise self.translated(error) from error
         except OSError as error:
             raise EngineFailed("the database does not answer") from error
-        finally:
-            if folder >= 0:
-                os.close(folder)
 
-    def _connect(self, socket: str) -> "pymysql.connections.Connection[Any]":
-        return pymysql.connect(
-            unix_socket=socket,
-            user=ADMIN,
-            password=self._password(),
-            connect_timeout=3,
-            read_timeout=CLIENT_SECONDS,
-            write_timeout=CLIENT_SECONDS,
-            charset="utf8mb4",
-            init_command=SETTINGS,
-            autocommit=None,
-        )
+    def _log_in(self) -> "pymysql.connections.Connection[Any]":
+        return connect(self._socket, patience=LOGIN_SECONDS, seconds=CLIENT_SECONDS, settings=SETTINGS)
+
+    def translated(self, error: "pymysql.err.MySQLError") -> EngineFailed:
+        """The engine's words as ours."""
+        code = int(error.args[0]) if error.args and isinstance(error.args[0], int) else 0
+        said = str(error.args[1]) if len(error.args) > 1 else "error"
+        if code in LOST:
+            return EngineFailed("the database does not answer")
+        if code in self.timed_out:
+            return TimedOut("the database did not get to it in time", code)
+        if code in self.refused:
+            return AdministratorRefused(f"the database does not let its administrator do this ({code})", code)
+        return StatementRefused(f"the database refused it ({code}): {said}", code)
 
     def cancel(self, number: int) -> None:
         """End a session, and return when the engine has none of that number."""
@@ -146,7 +159,7 @@ class Session:
             deadline = time.monotonic() + 2
             while connection.rows(f"SELECT 1 FROM information_schema.PROCESSLIST WHERE ID = {number}"):
                 with suppress(StatementRefused):  # it has just ended by itself
-                    connection.rows(f"KILL HARD CONNECTION {number}")
+                    connection.rows(f"{self.kill} {number}")
                 if time.monotonic() > deadline:
                     return
                 time.sleep(0.05)
@@ -200,22 +213,9 @@ class Connection:
         except pymysql.err.MySQLError as error:
             if error.args and error.args[0] in LOST:
                 self._give_up()
-            raise _translated(error) from error
+            raise self._session.translated(error) from error
 
     def _give_up(self) -> None:
         self.close()
-        with suppress(EngineFailed):
+        with suppress(Busy, EngineFailed):
             self._session.cancel(self.number)
-
-
-def _translated(error: "pymysql.err.MySQLError") -> EngineFailed:
-    """The engine's words as ours."""
-    code = int(error.args[0]) if error.args and isinstance(error.args[0], int) else 0
-    said = str(error.args[1]) if len(error.args) > 1 else "error"
-    if code in LOST:
-        return EngineFailed("the database does not answer")
-    if code in TIMED_OUT:
-        return TimedOut("the database did not get to it in time", code)
-    if code in REFUSED:
-        return AdministratorRefused(f"the database does not let its administrator do this ({code})", code)
-    return StatementRefused(f"the database refused it ({code}): {said}", code)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from pymysql.converters import escape_string
 
-from workflows.domain.accounts import UserName
+from contract.domain.accounts import UserName
 
 PUBLIC = "PUBLIC"  # the role that everybody has
 

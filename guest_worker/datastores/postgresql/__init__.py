@@ -1,5 +1,1 @@
 """PostgreSQL."""
-
-from guest_worker.datastores.postgresql.driver import PostgreSQL
-
-__all__ = ["PostgreSQL"]

@@ -10,23 +10,25 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from guest_worker.datastores.base import Accounts, PlainUser
-from guest_worker.datastores.postgresql import objects
-from guest_worker.datastores.postgresql.owners import FAILURES, ROOT, Owners, admit, dismiss
-from guest_worker.datastores.postgresql.session import LOCK_SECONDS, Change, Session
-from workflows.domain.accounts import NewDatabase, User, UserName
-from workflows.domain.datastores.postgresql import (
+from contract.domain.accounts import NewDatabase, User, UserName
+from contract.domain.datastores.postgresql import (
     DELETED_PREFIX,
     POSTGRESQL,
     encoding_of,
     is_reserved_user,
     same_locale,
 )
-from workflows.domain.errors import AlreadyExists, BadRequest, Busy, EngineFailed, NotFound
+from contract.domain.errors import AlreadyExists, BadRequest, Busy, EngineFailed, NotFound
+from guest_worker.datastores.base import FINAL_SECONDS, UNCHANGED, Accounts, PlainUser, after
+from guest_worker.datastores.postgresql import objects
+from guest_worker.datastores.postgresql.confinement import Confinement
+from guest_worker.datastores.postgresql.owners import FAILURES, LOG, OURS, ROOT, Owners, admit, dismiss
+from guest_worker.datastores.postgresql.session import LOCK_SECONDS, Change, Session
 
 ADOPTING_SECONDS = 2.0  # what a call gives to what older guests left
 ENDING_SECONDS = 3.0  # how long sessions may take to end
 ENABLED, DISABLED = "enabled", "disabled"
+DISABLED_ONLY = "Root is disabled, but what it left may still have its power; please disable it again"
 POWERS = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 
 
@@ -36,6 +38,7 @@ class PostgreSQLAccounts(Accounts):
     def __init__(self, session: Session) -> None:
         self._session = session
         self._owners = Owners(session)
+        self._confinement = Confinement(session)
         self._turn = threading.RLock()
         self._adopted = False
 
@@ -47,7 +50,7 @@ class PostgreSQLAccounts(Accounts):
     def _call(self) -> Iterator[None]:
         """One call that changes something: alone, in limited time, after what older guests left was put right."""
         if not self._turn.acquire(timeout=LOCK_SECONDS):
-            raise Busy("Another change of users or databases is under way; nothing was changed.")
+            raise Busy(f"Another change of users or databases is under way; {UNCHANGED}.")
         try:
             with _translated(), self._session.call():
                 if not self._adopted:
@@ -118,23 +121,23 @@ class PostgreSQLAccounts(Accounts):
         with self._session.change() as do, do.together():
             do(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
             do(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true IS_TEMPLATE false").format(name))
-        if self._rows("SELECT 1 FROM pg_authid WHERE rolname = %s AND rolcanlogin", (ROOT,)):
+        if self.is_root_enabled():
             self._owners.share_of_root(database)
 
     def delete_database(self, name: str) -> None:
         """Refuse new sessions, end those that are, drop it. When that fails, it is open again.
 
-        A drop that the engine breaks off after it began cannot be taken back: the database counts as deleted.
+        A drop that has begun cannot be taken back: the database counts as deleted, and the engine goes on with it.
         """
         self._require_database(name)
         with self._call():
             self._end_what_holds_it(name)
             try:
-                with self._session.change() as do:
+                with self._session.call(FINAL_SECONDS), self._session.change() as do:
                     close = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false IS_TEMPLATE false")
                     do(close.format(sql.Identifier(name)))
                     self._end_sessions(do, "datid = (SELECT oid FROM pg_database WHERE datname = %s)", (name,))
-                    do(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+                    do(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)), to_the_end=True)
             except (*FAILURES, OSError):
                 with suppress(*FAILURES), self._session.call(ENDING_SECONDS):
                     if name not in self.list_databases():
@@ -226,17 +229,15 @@ class PostgreSQLAccounts(Accounts):
 
     def _delete_user(self, oid: int, name: str) -> None:
         gone = DELETED_PREFIX + secrets.token_hex(8)
-        with self._session.change() as do:
-            with do.together():
-                do(sql.SQL("ALTER ROLE {} RENAME TO {}").format(sql.Identifier(name), sql.Identifier(gone)))
-                do(sql.SQL("ALTER ROLE {} NOLOGIN PASSWORD NULL " + POWERS).format(sql.Identifier(gone)))
-                for (role,) in do(MEMBERSHIPS, (oid,)):
-                    do(b"REVOKE %b FROM %b CASCADE" % (role, gone.encode()))
-                for (database,) in do(ADMITTED, (oid,)):
-                    do(b"REVOKE ALL ON DATABASE %b FROM %b CASCADE" % (database, gone.encode()))
-                for (owner,) in do(HEIRS, (oid,)):  # until it is handed over, the others may change what it made
-                    do(b"GRANT %b TO %b" % (gone.encode(), owner))
-            self._end_sessions(do, "usesysid = %s", (oid,))
+        with self._session.change() as do, self._without_sessions(do, "usesysid = %s", (oid,)):
+            do(sql.SQL("ALTER ROLE {} RENAME TO {}").format(sql.Identifier(name), sql.Identifier(gone)))
+            do(sql.SQL("ALTER ROLE {} NOLOGIN PASSWORD NULL " + POWERS).format(sql.Identifier(gone)))
+            for (role,) in do(MEMBERSHIPS, (oid,)):
+                do(b"REVOKE %b FROM %b CASCADE" % (role, gone.encode()))
+            for (database,) in do(ADMITTED, (oid,)):
+                do(b"REVOKE ALL ON DATABASE %b FROM %b CASCADE" % (database, gone.encode()))
+            for (owner,) in do(HEIRS, (oid,)):  # until it is handed over, the others may change what it made
+                do(b"GRANT %b TO %b" % (gone.encode(), owner))
 
     def rename_user(self, user: UserName, new: UserName) -> None:
         """Rename, keeping password and grants; sessions end."""
@@ -245,9 +246,8 @@ class PostgreSQLAccounts(Accounts):
             oid = self._require(user)
             if self._rows("SELECT 1 FROM pg_roles WHERE rolname = %s", (new.name,)):
                 raise AlreadyExists(f"User {new.name} already exists.")
-            with self._session.change() as do:
+            with self._session.change() as do, self._without_sessions(do, "usesysid = %s", (oid,)):
                 do(sql.SQL("ALTER ROLE {} RENAME TO {}").format(sql.Identifier(user.name), sql.Identifier(new.name)))
-                self._end_sessions(do, "usesysid = %s", (oid,))
 
     def set_password(self, user: UserName, password: str) -> None:
         """Set a new password, without an end."""
@@ -297,21 +297,36 @@ class PostgreSQLAccounts(Accounts):
             if database not in held:
                 raise NotFound(f"User {user.name} has no access to database {database}.")
             owner = self._owners.of(database)
-            with self._session.change() as do:
-                with do.together():
-                    dismiss(do, oid, _quoted_database(do, database), owner)
-                    if do("SELECT has_database_privilege(%s::oid, %s, 'CONNECT')", (oid, database))[0][0]:
-                        raise Busy(
-                            f"User {user.name} is a superuser, to whom root gave all databases; nothing was changed."
-                        )
-                self._end_sessions(do, "usesysid = %s AND datname = %s", (oid, database))
-            if self._has_something(oid, database):
-                with self._owners.inside(database) as do:
-                    objects.hand_over(do, {oid}, owner)
-                    objects.withdraw(do, oid)
+            which: LiteralString = "usesysid = %s AND datname = %s"
+            with self._session.change() as do, self._without_sessions(do, which, (oid, database)):
+                dismiss(do, oid, _quoted_database(do, database), owner)
+                if do("SELECT has_database_privilege(%s::oid, %s, 'CONNECT')", (oid, database))[0][0]:
+                    raise Busy(f"User {user.name} is a superuser, to whom root gave all databases; {UNCHANGED}.")
+            with self._later(f"what user {user.name} has left in database {database}"):  # it lets nobody in
+                if self._has_something(oid, database):
+                    with self._owners.inside(database) as do:
+                        objects.hand_over(do, {oid}, owner)
+                        objects.withdraw(do, oid)
 
     def _has_something(self, oid: int, database: str) -> bool:
         return bool(self._rows(SOMETHING, (oid, database)))
+
+    @contextmanager
+    def _later(self, what: str) -> Iterator[None]:
+        """What a call need not wait for: where it fails, that is no failure of the call."""
+        try:
+            yield
+        except FAILURES as error:
+            LOG.warning("%s is not put right yet: %s", what, error)
+
+    @contextmanager
+    def _without_sessions(self, do: Change, which: LiteralString, values: Sequence[Any]) -> Iterator[None]:
+        """Change something and end the sessions that it concerns: both, or neither of them when one does not end."""
+        with do.together():
+            yield
+            self._end_sessions(do, which, values)
+        with suppress(Busy):  # those that began before it was committed
+            self._end_sessions(do, which, values)
 
     def _end_sessions(self, do: Change, which: LiteralString, values: Sequence[Any]) -> None:
         """End them and see that they ended."""
@@ -319,10 +334,12 @@ class PostgreSQLAccounts(Accounts):
             "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND "
         )
         until = time.monotonic() + ENDING_SECONDS
+        do("SELECT pg_stat_clear_snapshot()")  # which a transaction keeps
         while pids := [pid for pid, _ in do(ending + which, values)]:
             if time.monotonic() > until:
                 raise Busy(f"The session with pid {pids[0]} does not end; please try again.")
             time.sleep(0.02)
+            do("SELECT pg_stat_clear_snapshot()")
 
     # -- root --------------------------------------------------------------------------------------------------------
 
@@ -335,23 +352,57 @@ class PostgreSQLAccounts(Accounts):
             with self._session.change() as do:
                 self._login(do, form, ROOT, password)
             for database in self.list_databases():
-                with suppress(Busy):
+                with self._later(f"what root will make in database {database}"):
                     self._owners.share_of_root(database)
         return ROOT
 
     def disable_root(self) -> None:
-        """No login, no powers; open sessions end. What it made in tenants' databases becomes theirs."""
+        """No login, no powers, for nobody but the administrator; open sessions of those who had some end.
+
+        What root made in tenants' databases becomes theirs.
+        """
         with self._call():
             rows = self._rows("SELECT oid FROM pg_roles WHERE rolname = %s", (ROOT,))
-            if not rows:
+            if not rows and not self._confinement.is_needed():  # root may have renamed itself
                 raise NotFound("Root user has never been enabled on the instance.")
             with self._session.change() as do:
                 with do.together():
-                    self._login(do, "ALTER ROLE {} NOLOGIN PASSWORD {} " + POWERS, ROOT, secrets.token_urlsafe(32))
-                    for (role,) in do(MEMBERSHIPS, rows[0]):
+                    form: LiteralString = "ALTER ROLE" if rows else "CREATE ROLE"
+                    form += " {} NOLOGIN PASSWORD {} " + POWERS
+                    self._login(do, form, ROOT, secrets.token_urlsafe(32))
+                    for (role,) in do(MEMBERSHIPS, rows[0]) if rows else ():
                         do(b"REVOKE %b FROM root CASCADE" % role)
-                self._end_sessions(do, "usesysid = %s", rows[0])
+                with after(DISABLED_ONLY, *FAILURES):
+                    self._end_sessions(do, "usesysid = %s", rows[0] if rows else (0,))
+                    self._confine(do)
+            with after(DISABLED_ONLY, *FAILURES):
+                self._confine_inside()
             self._owners.tidy()
+
+    def is_root_enabled(self) -> bool:
+        """Whether there is such a role that may log in."""
+        return bool(self._rows("SELECT 1 FROM pg_authid WHERE rolname = %s AND rolcanlogin", (ROOT,)))
+
+    def _confine(self, do: Change) -> None:
+        for gid, database in self._confinement.prepared():
+            with self._session.inside(database) as there:
+                there(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
+        with do.together():
+            had_power = self._confinement.confine(do)
+        self._end_sessions(do, "usesysid = ANY(%s)", (had_power,))
+        self._confinement.forget_settings(do)
+
+    def _confine_inside(self) -> None:
+        failed = []
+        for database in (*OURS, *self.list_databases()):
+            try:
+                owner = None if database in OURS else self._owners.of(database)
+                with self._owners.inside(database) as do:
+                    self._confinement.confine_inside(do, owner)
+            except FAILURES as error:
+                failed.append(f"{database}: {error}")
+        if failed:
+            raise Busy(f"it could not be looked for in database {failed[0]}")
 
 
 def _admit(do: Change, user: str, database: str, owner: str) -> None:

@@ -6,33 +6,34 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from contract.domain.datastores.postgresql import POSTGRESQL
+from contract.domain.errors import EngineFailed
 from guest_worker import host
-from guest_worker.datastores.base import AdministratorRefused, Datastore, EngineState, Probe, Surroundings
+from guest_worker.datastores.base import AdministratorRefused, EngineContext
 from guest_worker.datastores.postgresql.accounts import PostgreSQLAccounts
-from guest_worker.datastores.postgresql.administrator import ALONE, DONE, restoring
+from guest_worker.datastores.postgresql.administrator import ALONE, DONE, restoring, scram_verifier
+from guest_worker.datastores.postgresql.connecting import ADMIN, HOME
 from guest_worker.datastores.postgresql.probe import Prober
-from guest_worker.datastores.postgresql.session import ADMIN, HOME, Session
+from guest_worker.datastores.postgresql.session import Session
 from guest_worker.datastores.postgresql.template import ACCESS, FIRM, render
-from guest_worker.datastores.process import EngineProcess
-from workflows.domain.datastores.postgresql import POSTGRESQL
-from workflows.domain.errors import EngineFailed
+from guest_worker.datastores.server import ServerDatastore
 
 MIB = 1024 * 1024
 CONFIG, ACCESS_FILE = "postgresql.conf", "pg_hba.conf"
 
 
-class PostgreSQL(Datastore):
+class PostgreSQL(ServerDatastore):
     """PostgreSQL 15 and later."""
 
     manager: ClassVar[str] = "postgresql"
+    stop_signal = signal.SIGINT  # fast shutdown: sessions end, what was committed is kept
+    session: Session
 
-    def __init__(self, around: Surroundings) -> None:
-        super().__init__(around)
-        self._folder = around.data / "postgresql"
-        self._process = EngineProcess(around.state, "postgresql", around.engine)
-        self._session = Session(around.sockets or self._folder, around.admin_password)
-        self._prober = Prober(around.sockets or self._folder, ADMIN, around.admin_password, HOME)
-        self._accounts = PostgreSQLAccounts(self._session)
+    def __init__(self, context: EngineContext) -> None:
+        super().__init__(context)
+        self.session = Session(self._socket)
+        self._prober = Prober(self._socket)
+        self._accounts = PostgreSQLAccounts(self.session)
 
     @property
     def accounts(self) -> PostgreSQLAccounts:
@@ -40,7 +41,7 @@ class PostgreSQL(Datastore):
         return self._accounts
 
     def _program(self, name: str) -> str:
-        prefix = self.around.prefix or ""
+        prefix = self.context.prefix or ""
         installed = sorted(Path(f"{prefix}/usr/lib/postgresql").glob("*/bin"), key=lambda each: int(each.parent.name))
         return host.find_program(name, *(str(each) for each in reversed(installed)))
 
@@ -49,40 +50,41 @@ class PostgreSQL(Datastore):
         if self._folder.exists():
             return
         half = self._folder.with_name("postgresql.half")
-        self.around.engine.remove(half)
+        self.context.engine.remove(half)
         try:
-            self.around.engine.run(
+            self.context.engine.run(
                 [self._program("initdb"), f"--pgdata={half}", f"--username={ADMIN}", "--pwfile=/dev/stdin",
                  "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums"],
-                given=self.around.admin_password() + "\n",
+                given=scram_verifier(self.context.admin_password()) + "\n",
             )  # fmt: skip
-            self.around.engine.move(half, self._folder)
+            self.context.engine.move(half, self._folder)
         except host.CommandFailed as error:
             raise EngineFailed(f"postgresql could not be initialised: {error.output}") from error
 
     def configure(self, memory_mib: int, settings: Mapping[str, str]) -> None:
         """Write postgresql.conf and pg_hba.conf, which a superuser of the database cannot write."""
-        self.around.write_config(ACCESS_FILE, ACCESS)
-        self.around.write_config(CONFIG, render(self._paths(), memory_mib, {**self._log_sizes(), **settings}))
+        self.context.write_config(ACCESS_FILE, ACCESS)
+        self.context.write_config(CONFIG, render(self._paths(), memory_mib, {**self._log_sizes(), **settings}))
 
     def _log_sizes(self) -> dict[str, str]:
         """The write-ahead log may grow to an eighth of the volume between checkpoints, not fill it."""
-        found = os.statvfs(self.around.data)
+        found = os.statvfs(self.context.data)
         mib = found.f_blocks * found.f_frsize // MIB
         return {"max_wal_size": f"{min(4096, max(96, mib // 8))}MB"}
 
     def _paths(self) -> dict[str, str]:
         return {
-            "listen_addresses": self.around.bind_address,
+            "listen_addresses": self.context.bind_address,
             "port": str(POSTGRESQL.port),
             # without a folder for sockets the data directory: the whole path may be too long for a socket
-            "unix_socket_directories": str(self.around.sockets or "."),
-            "hba_file": str(self.around.config_file(ACCESS_FILE)),
+            "unix_socket_directories": str(self.context.sockets or "."),
+            "hba_file": str(self.context.config_file(ACCESS_FILE)),
         }
 
     def start(self) -> None:
         """Start the postmaster; settings of ALTER SYSTEM that keep it from starting are set aside."""
         self._with_good_settings(self._start)
+        self.session.keep()
         self._accounts.adopt()
 
     def _start(self) -> None:
@@ -90,7 +92,7 @@ class PostgreSQL(Datastore):
 
     def _options(self, more: Mapping[str, str]) -> list[str]:
         """What counts for more than postgresql.conf and than what a superuser sets with ALTER SYSTEM."""
-        settings = {"config_file": str(self.around.config_file(CONFIG)), **self._paths(), **more}
+        settings = {"config_file": str(self.context.config_file(CONFIG)), **self._paths(), **more}
         return ["-D", str(self._folder), *(part for key in settings for part in ("-c", f"{key}={settings[key]}"))]
 
     def restore_administrator(self) -> None:
@@ -98,12 +100,12 @@ class PostgreSQL(Datastore):
         self._with_good_settings(self._restore_administrator)
 
     def _restore_administrator(self) -> None:
-        given = restoring(self.around.admin_password())
+        given = restoring(self.context.admin_password())
         said = ""
         for database in (HOME, "template1", "template0"):  # the tenant's root may have dropped the first ones
             command = [self._program("postgres"), "--single", *self._options({**FIRM, **ALONE}), database]
             try:
-                said = self.around.engine.run(command, given=given)
+                said = self.context.engine.run(command, given=given)
             except host.CommandFailed as error:
                 said = error.output
             if DONE in said:
@@ -128,30 +130,14 @@ class PostgreSQL(Datastore):
 
     def _moved(self, old: str, new: str) -> bool:
         try:
-            self.around.engine.run([host.find_program("mv"), "--", old, new])
+            self.context.engine.run([host.find_program("mv"), "--", old, new])
         except host.CommandFailed:
             return False
         return True
 
-    def stop(self) -> None:
-        """SIGINT is PostgreSQL's fast shutdown: sessions end, what was committed is kept."""
-        self._session.close()
-        self._prober.close()
-        self._process.stop(signal.SIGINT)
-
-    def runs(self) -> bool:
-        """Whether the postmaster lives."""
-        return self._process.pid() is not None
-
-    def probe(self) -> Probe:
-        """Ask as the administrator."""
-        seen = self._prober.probe() if self.runs() else Probe(EngineState.SILENT)
-        return self._process.silent(seen.words) if seen.state is EngineState.SILENT else seen
-
-    def rotate_log(self) -> None:
-        """Keep the postmaster's log small."""
-        self._process.rotate_log()
-
     def version(self) -> str:
         """As the server says it, without the distribution's suffix."""
-        return str(self._session.rows("SHOW server_version")[0][0]).split()[0]
+        return str(self.session.rows("SHOW server_version")[0][0]).split()[0]
+
+
+DRIVER = PostgreSQL

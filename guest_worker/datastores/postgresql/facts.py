@@ -11,10 +11,10 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from guest_worker.datastores.base import Surroundings
+from contract.domain.datastores.postgresql import DATA
+from guest_worker.datastores.base import EngineContext
 from guest_worker.datastores.postgresql.driver import PostgreSQL
 from guest_worker.datastores.postgresql.session import Session
-from workflows.domain.datastores.postgresql import DATA
 
 # Names of encodings beside those that the engine shows, as its manual has them; the engine says which it knows.
 ALIASES = (
@@ -63,12 +63,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="coffer-facts-") as folder:
         data = Path(folder) / "data"
         data.mkdir(mode=0o700)
-        around = Surroundings(data, Path(folder) / "state", bind_address="127.0.0.1")
-        engine = PostgreSQL(around)
+        context = EngineContext(data, Path(folder) / "state", bind_address="127.0.0.1")
+        engine = PostgreSQL(context)
         engine.initialise()
         engine.configure(256, {"listen_addresses": "", "fsync": "off"})
         engine.start()
-        session = Session(data / "postgresql", around.admin_password)
+        session = engine.session
         try:
             known = encodings(session)
             taken = locales(session, set(known.values()))

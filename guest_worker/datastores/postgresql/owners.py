@@ -13,10 +13,11 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import sql
 
+from contract.domain.datastores.postgresql import DELETED_PREFIX, OWNER_PREFIX, POSTGRESQL
+from contract.domain.errors import Busy, EngineFailed, NotFound
 from guest_worker.datastores.postgresql import objects
-from guest_worker.datastores.postgresql.session import ADMIN, HOME, Change, Session
-from workflows.domain.datastores.postgresql import DELETED_PREFIX, OWNER_PREFIX, POSTGRESQL
-from workflows.domain.errors import Busy, EngineFailed, NotFound
+from guest_worker.datastores.postgresql.connecting import ADMIN, HOME
+from guest_worker.datastores.postgresql.session import Change, Session
 
 LOG = logging.getLogger(__name__)
 ROOT = "root"
@@ -148,17 +149,19 @@ class Owners:
     def tidy(self) -> None:
         """Hand over what deleted users own, and drop them; what is locked or takes long waits for the next time."""
         with self._session.call(TIDY_SECONDS, TIDY_LOCK_SECONDS):
-            for role, drop in self._session.rows(
-                LEFT, {"deleted": DELETED_PREFIX, "owner": OWNER_PREFIX, "root": ROOT}
-            ):
-                try:
-                    self._clear(role, drop)
-                except FAILURES as error:
-                    LOG.warning("role %s still has something: %s", role, error)
             try:
+                left = self._session.rows(LEFT, {"deleted": DELETED_PREFIX, "owner": OWNER_PREFIX, "root": ROOT})
+                for role, drop in left:
+                    self._tidy_role(role, drop)
                 self.drop_invalid()
             except FAILURES as error:
-                LOG.warning("a database whose drop was broken off is still there: %s", error)
+                LOG.warning("what deleted users and databases left is still there: %s", error)
+
+    def _tidy_role(self, role: int, drop: bool) -> None:
+        try:
+            self._clear(role, drop)
+        except FAILURES as error:
+            LOG.warning("role %s still has something: %s", role, error)
 
     def drop_invalid(self, name: str | None = None) -> None:
         """Drop databases, or that one, whose drop was broken off: PostgreSQL marks them, and lets nobody in any more."""

@@ -4,26 +4,26 @@ Lists, health and changes have a session each, so that none waits for another. W
 or a role is overruled, and every statement has limits that the engine itself keeps.
 """
 
-import os
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
 
-from guest_worker.datastores.base import AdministratorRefused
-from guest_worker.datastores.postgresql.watch import Watch
-from workflows.domain.errors import Busy, EngineFailed
+from contract.domain.errors import Busy, EngineFailed
+from guest_worker.datastores.base import UNCHANGED, AdministratorRefused
+from guest_worker.datastores.engine_socket import EngineSocket
+from guest_worker.datastores.postgresql.connecting import HOME, Connection, connect
+from guest_worker.datastores.postgresql.watch import GRACE, Watch
 
-ADMIN = "os_admin"
-HOME = "postgres"  # the database that the administrator talks from
+LOGIN_SECONDS = 3
 LOCK_SECONDS = 3.0  # how long a statement waits for a lock
-CALL_SECONDS = 8.0  # how long all statements of one call may take
+READ_LOCK_SECONDS = 1.0  # how long a list waits for catalogs that somebody has locked
+CALL_SECONDS = 7.0  # how long all statements of one change may take: less than its caller waits
 LEAST_SECONDS = 0.2  # with less left, no further statement begins
 
 # What a database's owner or a superuser may have set for our sessions, too; a value given at the start wins over those.
@@ -49,14 +49,14 @@ PINNED = {
 IN_TRANSACTION = {"idle_in_transaction_session_timeout": "10000"}
 REFUSALS = re.compile(
     r"password authentication failed|role .* does not exist|not permitted to log in|pg_hba\.conf|no password assigned"
-    r"|expired password|permission denied for database|permission denied to set parameter"
+    r"|expired password|authentication method requirement|permission denied for database|permission denied to set parameter"
 )
+TOO_MANY = "too many clients already"
 WAITED = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected,
           psycopg.errors.ObjectInUse)  # fmt: skip
 
 Statement = LiteralString | sql.Composed | bytes
 Values = Sequence[Any] | Mapping[str, Any]
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 class Change:
@@ -67,13 +67,17 @@ class Change:
         self._session = session
         self._until = until
 
-    def __call__(self, statement: Statement, values: Values = ()) -> list[tuple[Any, ...]]:
-        """Do a statement. Busy when something held it up: the engine has cancelled it then."""
+    def __call__(self, statement: Statement, values: Values = (), *, to_the_end: bool = False) -> list[tuple[Any, ...]]:
+        """Do a statement. Busy when something held it up: the engine has cancelled it then.
+
+        `to_the_end`: once it has its locks it is not cancelled. It goes on in the engine when we have stopped waiting for it.
+        """
         left = self._until - time.monotonic()
         if left < LEAST_SECONDS:
-            raise Busy("The database had no time for it; nothing was changed.")
-        self._limit(left)
-        with Watch(self._connection, self._session.blockers, left) as watch:
+            raise Busy(f"The database had no time for it; {UNCHANGED}.")
+        self._limit(left, cancel=not to_the_end)
+        patience = left - GRACE if to_the_end else left
+        with Watch(self._connection, self._session.blockers, patience) as watch:
             try:
                 cursor = self._connection.execute(statement, values or None)
                 return cursor.fetchall() if cursor.description else []
@@ -82,12 +86,14 @@ class Change:
             except psycopg.errors.InsufficientPrivilege as error:
                 raise AdministratorRefused("the administrator's account lacks rights in the database") from error
 
-    def _limit(self, left: float) -> None:
+    def _limit(self, left: float, *, cancel: bool) -> None:
         lock = int(min(self._session.lock_seconds, left) * 1000)
         form = sql.SQL(
             "SELECT pg_catalog.set_config('lock_timeout', {}, false), set_config('statement_timeout', {}, false)"
         )
-        self._connection.execute(form.format(sql.Literal(str(lock)), sql.Literal(str(int(left * 1000)))))
+        self._connection.execute(
+            form.format(sql.Literal(str(lock)), sql.Literal(str(int(left * 1000) if cancel else 0)))
+        )
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -97,10 +103,12 @@ class Change:
 
 
 def _held_up(blockers: str, error: psycopg.Error) -> str:
+    if isinstance(error, psycopg.errors.LockNotAvailable):  # a lock on a catalog hides its holder, too
+        blockers = blockers or "another session"
     what = (
         f"The database is locked by {blockers}" if blockers else f"The database refused: {error.diag.message_primary}"
     )
-    return f"{what}; nothing was changed."
+    return f"{what}; {UNCHANGED}."
 
 
 class Line:
@@ -150,15 +158,20 @@ class Line:
 class Session:
     """All that the administrator asks of the engine."""
 
-    def __init__(self, folder: Path, password: Callable[[], str]) -> None:
-        self._folder = folder
-        self._password = password
-        self._reading = Line(lambda: self._connect(HOME))
+    def __init__(self, socket: EngineSocket) -> None:
+        self._socket = socket
+        self._reading = Line(lambda: self._connect(HOME, lock_timeout=str(int(READ_LOCK_SECONDS * 1000))))
         self._health = Line(lambda: self._connect(HOME))
         self._changing = Line(lambda: self._connect(HOME))
         self._watching = Line(lambda: self._connect(HOME, lock_timeout="300", statement_timeout="500"))
         self._until: float | None = None
         self.lock_seconds = LOCK_SECONDS
+
+    def keep(self) -> None:
+        """Open the connections that are kept, before tenants have taken all that there are; what fails is opened later."""
+        for line in (self._reading, self._health, self._changing, self._watching):
+            with suppress(Busy, EngineFailed, psycopg.Error, OSError), line.held():
+                pass
 
     def close(self) -> None:
         """Forget the connections."""
@@ -168,15 +181,11 @@ class Session:
     def _connect(self, database: str, **settings: str) -> Connection:
         """Open a connection; every statement is its own transaction."""
         options = " ".join(f"-c {key}={_escaped(value)}" for key, value in (PINNED | IN_TRANSACTION | settings).items())
-        folder = os.open(self._folder, os.O_PATH)
         try:
-            return psycopg.connect(
-                host=f"/proc/self/fd/{folder}",  # the whole path may be too long for a socket
-                dbname=database,
-                user=ADMIN,
-                password=self._password(),
-                autocommit=True,
-                connect_timeout=3,
+            return connect(
+                self._socket,
+                database,
+                seconds=LOGIN_SECONDS,
                 application_name="guest",
                 client_encoding=settings.get("client_encoding", "UTF8"),
                 options=options,
@@ -184,12 +193,12 @@ class Session:
         except psycopg.OperationalError as error:
             if REFUSALS.search(str(error)):
                 raise AdministratorRefused("the administrator's account is refused by the database") from error
+            if TOO_MANY in str(error):
+                raise Busy(f"All connections of the database are in use; {UNCHANGED}.") from error
             if isinstance(error, psycopg.errors.ConnectionTimeout):  # roles or databases are locked
                 holders = self.blockers(None)
-                raise Busy(f"The database is locked by {holders or 'somebody'}; nothing was changed.") from error
+                raise Busy(f"The database is locked by {holders or 'somebody'}; {UNCHANGED}.") from error
             raise
-        finally:
-            os.close(folder)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -254,10 +263,10 @@ class Session:
         """
         until = self._until or time.monotonic() + CALL_SECONDS
         if until - time.monotonic() < LEAST_SECONDS:
-            raise Busy("The database had no time for it; nothing was changed.")
+            raise Busy(f"The database had no time for it; {UNCHANGED}.")
         try:
             connection = self._connect(database, client_encoding="SQL_ASCII")
-        except psycopg.OperationalError as error:
+        except (psycopg.OperationalError, OSError) as error:
             raise EngineFailed(f"database {database} cannot be entered: {str(error).splitlines()[-1]}") from error
         with connection:
             yield Change(connection, self, until)

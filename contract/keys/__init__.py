@@ -1,0 +1,1 @@
+"""Payload keys by epoch, sealed secrets, tickets that guests enrol with."""

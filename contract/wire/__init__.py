@@ -1,0 +1,1 @@
+"""How payloads travel: Temporal client, encryption, guests' answers."""

@@ -1,0 +1,1 @@
+"""Coffer on an OpenStack that is there: what it needs there is made, found again, and undone."""

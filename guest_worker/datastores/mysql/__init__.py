@@ -1,0 +1,1 @@
+"""MySQL. What is the same in MariaDB is MariaDB's."""

@@ -1,0 +1,28 @@
+"""What an image of an engine is made of. Standard library alone: the set-up reads it before anything is installed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from guest_worker.datastores.store import Store
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What `recipe.py` of an engine says. Its client library is in `requirements.txt` beside it.
+
+    `packages`: of the distribution, by name, each with the question whether it is there; `programs`: which the
+    privileged process of a guest starts; `version`: as the catalogue names it, of what is installed below a prefix
+    (empty: the system's), FileNotFoundError where the engine is not installed; `store`: where else than from the
+    distribution's own packages it comes from.
+    """
+
+    programs: tuple[str, ...]
+    version: Callable[[str], str]
+    packages: Mapping[str, Callable[[], bool]] = field(default_factory=dict)
+    store: Store | None = None
+
+
+def requirements_of(manager: str) -> Path:
+    """The locked list of an engine's client library."""
+    return Path(__file__).parent / manager / "requirements.txt"

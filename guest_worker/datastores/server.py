@@ -1,0 +1,49 @@
+"""An engine that is one server process of ours, asked over its socket: how it is stopped, watched and probed."""
+
+import signal
+from typing import Any, ClassVar, Protocol
+
+from guest_worker.datastores.base import Datastore, EngineContext, EngineState, Probe
+from guest_worker.datastores.engine_socket import EngineSocket
+from guest_worker.datastores.probing import Prober
+from guest_worker.datastores.process import EngineProcess
+
+
+class Closes(Protocol):
+    """The administrator's session."""
+
+    def close(self) -> None:
+        """Log out."""
+
+
+class ServerDatastore(Datastore):
+    """What is the same for each such engine. A driver adds how its administrator logs in."""
+
+    stop_signal: ClassVar[signal.Signals]
+    session: Closes
+    _prober: Prober[Any]
+
+    def __init__(self, context: EngineContext) -> None:
+        super().__init__(context)
+        self._folder = context.data / self.manager
+        self._process = EngineProcess(context.state, self.manager, context.engine)
+        self._socket = EngineSocket(context.sockets or self._folder, context.admin_password, self._process.pid)
+
+    def stop(self) -> None:
+        """Log out, then end the engine in order."""
+        self.session.close()
+        self._prober.close()
+        self._process.stop(self.stop_signal)
+
+    def runs(self) -> bool:
+        """Whether the server's process lives."""
+        return self._process.pid() is not None
+
+    def probe(self) -> Probe:
+        """Ask as the administrator."""
+        seen = self._prober.probe() if self.runs() else Probe(EngineState.SILENT)
+        return self._process.silent(seen.words) if seen.state is EngineState.SILENT else seen
+
+    def rotate_log(self) -> None:
+        """Keep the server's log small."""
+        self._process.rotate_log()

@@ -1,0 +1,1 @@
+"""What a guest can be asked: one class for each port."""

@@ -1,0 +1,119 @@
+"""One member of a group that a run works on: its steps in OpenStack, in the records and in its guest."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from uuid import UUID
+
+from temporalio.exceptions import ActivityError, FailureError
+from temporalio.exceptions import TimeoutError as StepTimedOut
+
+from contract.domain.errors import EngineFailed, innermost
+from contract.domain.instance import Address, Flavor, InstanceFacts
+from contract.domain.operation import OperationKind, OperationState, ResourceChanges
+from contract.domain.resources import Part, Resource, ResourceKind
+from contract.names import CLOUD, RECORDS
+from contract.ports.guest import Fenced, Watching
+from contract.ports.waits import Wait, wait_of
+from workflows.step_log import StepLog
+from workflows.steps import (
+    GUEST,
+    POLL,
+    POLL_LONG,
+    QUICK,
+    REACH,
+    AsyncVerb,
+    GuestOf,
+    Patience,
+    PlainVerb,
+    Steps,
+    ask_guest,
+)
+
+PATIENCE: Mapping[Wait, Patience] = {Wait.NONE: QUICK, Wait.LONG: POLL, Wait.LONGER: POLL_LONG}
+
+Asked = ParamSpec("Asked")
+Answer = TypeVar("Answer")
+Told = TypeVar("Told", bound=Fenced)
+
+
+@dataclass(frozen=True)
+class Member:
+    """An instance as it was when the operation began, and what is done about it; each step is noted."""
+
+    instance: InstanceFacts
+    interrupted: OperationKind | None
+    """Kind of the operation that was ended from outside, and that this one has to put right."""
+    operation_id: UUID
+    fence: int
+    """The operation's number among those of the group."""
+    steps: Steps
+    log: StepLog
+
+    @property
+    def id(self) -> UUID:
+        """The instance's id."""
+        return self.instance.id
+
+    async def cloud(self, step: PlainVerb[Asked, Answer], *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
+        """Have OpenStack do one step; a wait is asked again until it is over."""
+        async with self.step(step.__name__):
+            return await self.steps.ask(CLOUD, PATIENCE[wait_of(step)], step, *args, **kwargs)
+
+    async def records(self, step: AsyncVerb[Asked, Answer], *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
+        """Have the records, or who acts for them, do one step."""
+        async with self.step(step.__name__):
+            return await self.steps.ask(RECORDS, QUICK, step, *args, **kwargs)
+
+    @overload
+    async def guest(
+        self, step: Callable[Concatenate[Any, Told, ...], Awaitable[Answer]], order: Told, patience: Patience = GUEST
+    ) -> Answer: ...
+
+    @overload
+    async def guest(self, step: Callable[[Any, Told], Answer], order: Told, patience: Patience = GUEST) -> Answer: ...
+
+    async def guest(self, step: Any, order: Fenced, patience: Patience = GUEST) -> Any:
+        """Have the guest do one step, under this operation's number."""
+        fenced = order.model_copy(update={"fence": self.fence})
+        async with self.step(step.__name__):
+            return await ask_guest(self._guest, patience, step, fenced)
+
+    async def require_guest(self) -> None:
+        """Ask the guest how its engine is: one that stays away is told before anything was stopped."""
+        try:
+            async with self.step("get_health"):
+                await ask_guest(self._guest, REACH, Watching.get_health)
+        except ActivityError as error:
+            if not isinstance(innermost(error), StepTimedOut):
+                raise
+            raise EngineFailed("the guest does not answer; nothing was stopped") from None
+
+    @asynccontextmanager
+    async def step(self, name: str) -> AsyncIterator[None]:
+        """Note a step and how it ended."""
+        number = self.log.begin(name, self.id)
+        outcome = OperationState.CANCELLED
+        try:
+            yield
+            outcome = OperationState.DONE
+        except FailureError:
+            outcome = OperationState.FAILED
+            raise
+        finally:
+            self.log.end(number, outcome)
+
+    def part(self, kind: ResourceKind) -> Part:
+        """The instance's resource of a kind, in the main role."""
+        return Part(instance_id=self.id, kind=kind)
+
+    def learn(
+        self, *resources: Resource, addresses: tuple[Address, ...] | None = None, flavor: Flavor | None = None
+    ) -> None:
+        """Have the records keep what a step found out about the instance."""
+        self.log.learn(ResourceChanges(instance_id=self.id, resources=resources, addresses=addresses, flavor=flavor))
+
+    @property
+    def _guest(self) -> GuestOf:
+        return GuestOf(self.steps, self.id)

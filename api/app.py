@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from temporalio.service import RPCError
 
-from api import answers as said
+from api.answers import base as said
 from api.context import Services
 from api.docs_page import add_docs_page
 from api.documented import answers, document
@@ -20,7 +20,7 @@ from api.faults import Fault, answer_fault, answer_http_exception
 from api.health import Health
 from api.keystone import Keystone
 from api.policy import Policy
-from api.routes import accounts, catalogue, instances, mgmt, missing, operations
+from api.routes import accounts, actions, catalogue, changes, instances, mgmt, missing, operations
 from api.settings import ApiSettings
 from contract.keys.keyring import MasterKeyring
 from contract.wire.client import connect
@@ -46,7 +46,7 @@ def application(settings: ApiSettings) -> FastAPI:
     )  # fmt: skip
     add_docs_page(app)
     # the first match counts: what is implemented stands before what is not
-    for each in (operations, instances, accounts, catalogue, mgmt, missing):
+    for each in (operations, instances, actions, changes, accounts, catalogue, mgmt, missing):
         app.include_router(each.router)
     _add_front_page(app)
     app.add_exception_handler(HTTPException, answer_http_exception)

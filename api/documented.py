@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
-from api.answers import FaultBody
+from api.answers.base import FaultBody
 from api.faults import NAMES
 
 READ = (400, 401, 403, 404, 503)

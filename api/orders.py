@@ -6,7 +6,8 @@ from typing import Any
 
 from api.context import Services
 from api.faults import Fault
-from api.models import AccessBody, CreateInstanceBody, DatabaseBody, InstanceBody, NicBody, UserBody
+from api.models.accounts import DatabaseBody, UserBody
+from api.models.instances import AccessBody, CreateInstanceBody, InstanceBody, NicBody
 from contract.domain.accounts import NewDatabase, NewUser, Sealed
 from contract.domain.datastores import DATASTORES
 from contract.domain.datastores.base import Datastore, Facet

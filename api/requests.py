@@ -62,16 +62,17 @@ def _unprintable(found: Any, place: str) -> str | None:
     return next((bad for name, each in inside if (bad := _unprintable(each, name)) is not None), None)
 
 
-def validated(model: type[Model], content: Any) -> Model:
-    """Check content against a model; Fault 400 naming each field."""
+def validated(model: type[Model], content: Any, place: str = "") -> Model:
+    """Check content against a model; Fault 400 naming each field, below its place in the body."""
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise Fault(400, f"Validation error: {'; '.join(map(_sentence, error.errors()[:5]))}") from None
+        raise Fault(
+            400, f"Validation error: {'; '.join(_sentence(each, place) for each in error.errors()[:5])}"
+        ) from None
 
 
-def _sentence(error: Any) -> str:
-    place = ""
+def _sentence(error: Any, place: str) -> str:
     for part in error["loc"]:
         place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
     text = error["msg"].removeprefix("Value error, ")

@@ -4,13 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from api import answers as said
 from api import views
+from api.answers import accounts as said
 from api.calls import ShortCalls
 from api.context import RequestContext
 from api.documented import WRITE, answers, empty, query, takes
 from api.faults import Fault
-from api.models import (
+from api.models.accounts import (
     ChangePasswordsBody,
     ChangeUserBody,
     CreateDatabasesBody,

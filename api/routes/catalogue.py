@@ -5,8 +5,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from api import answers as said
 from api import views
+from api.answers import base, empty, quotas
+from api.answers import catalogue as said
 from api.context import RequestContext, Services
 from api.documented import answers
 from api.faults import Fault, missing
@@ -132,7 +133,7 @@ async def show_flavor(
     raise missing(flavor_id[:255])
 
 
-@router.get("/limits", **answers(200, said.AllLimits))
+@router.get("/limits", **answers(200, quotas.AllLimits))
 async def list_limits(
     services: AppServices, context: Annotated[RequestContext, Depends(may("limits:index"))]
 ) -> views.View:
@@ -142,16 +143,16 @@ async def list_limits(
 
 
 # Collections that are empty until their issue is built; listing them is no error for Trove's clients.
-EMPTY: dict[str, tuple[str, type[said.Answer]]] = {
-    "backups": ("backup:index", said.Backups),
-    "backup_strategies": ("backup_strategy:index", said.BackupStrategies),
-    "configurations": ("configuration:index", said.Configurations),
-    "clusters": ("cluster:index", said.Clusters),
-    "modules": ("module:index", said.Modules),
+EMPTY: dict[str, tuple[str, type[base.Answer]]] = {
+    "backups": ("backup:index", empty.Backups),
+    "backup_strategies": ("backup_strategy:index", empty.BackupStrategies),
+    "configurations": ("configuration:index", empty.Configurations),
+    "clusters": ("cluster:index", empty.Clusters),
+    "modules": ("module:index", empty.Modules),
 }
 
 
-def _empty(collection: str, rule: str, model: type[said.Answer]) -> None:
+def _empty(collection: str, rule: str, model: type[base.Answer]) -> None:
     async def listing(context: Annotated[RequestContext, Depends(may(rule))]) -> views.View:
         return {collection: []}
 

@@ -5,33 +5,22 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
-from api import answers as said
 from api import views
-from api.calls import administer
+from api.answers import instances as said
 from api.context import RequestContext, Services
 from api.documented import WRITE, answers, empty, query, takes
 from api.faults import Fault
-from api.idempotency import Thing, forget, key_of, operation_of, thing_of
-from api.models import ChangeInstanceBody, CreateInstanceBody, ResizeAction
+from api.idempotency import Thing, forget, key_of, thing_of
+from api.models.instances import CreateInstanceBody
 from api.operations import operations_of
 from api.orders import spec_of
-from api.requests import Paging, body_of, marker_uuid, may, paging, parse, validated
+from api.requests import Paging, body_of, marker_uuid, may, paging
 from api.routes.common import PREFIX, AppServices, instance_named
-from contract.domain.kinds import KINDS
-from contract.domain.operation import OperationKind
 from contract.keys.sealing import SecretBox
-from contract.ports.records import Administration, Rename, ResetStatus
 from records.reads import Scope
 from records.views import InstanceView
 
 router = APIRouter(prefix=f"{PREFIX}/instances", tags=["instances"])
-NOT_YET = ("promote_to_replica_source", "eject_replica_source")
-RULES = {
-    "restart": KINDS[OperationKind.RESTART].rule or "",
-    "reset_status": "instance:reset_status",
-    "promote_to_replica_source": "instance:promote_to_replica_source",
-    "eject_replica_source": "instance:eject_replica_source",
-}
 
 
 async def _list(services: Services, context: RequestContext, page: Paging, path: str, view: Any) -> Response:
@@ -103,42 +92,6 @@ async def show_instance(
     return {"instance": views.instance_detail(context, await instance_named(services, context, instance_id))}
 
 
-@router.put("/{instance_id}", **answers(202, faults=(*WRITE, 501)), **takes(ChangeInstanceBody))
-async def update_instance(
-    services: AppServices,
-    context: Annotated[RequestContext, Depends(may("instance:update"))],
-    instance_id: str,
-    body: Annotated[ChangeInstanceBody, Depends(body_of(ChangeInstanceBody))],
-) -> Response:
-    """Change the name, and later other things."""
-    return await _change(services, context, instance_id, body)
-
-
-@router.patch("/{instance_id}", **answers(202, faults=(*WRITE, 501)), **takes(ChangeInstanceBody))
-async def edit_instance(
-    services: AppServices,
-    context: Annotated[RequestContext, Depends(may("instance:edit"))],
-    instance_id: str,
-    body: Annotated[ChangeInstanceBody, Depends(body_of(ChangeInstanceBody))],
-) -> Response:
-    """Change the name, and later other things."""
-    return await _change(services, context, instance_id, body)
-
-
-async def _change(services: Services, context: RequestContext, instance_id: str, body: ChangeInstanceBody) -> Response:
-    row, wanted = await instance_named(services, context, instance_id), body.instance
-    for other in wanted.others():
-        if other in ("replica_of", "slave_of"):
-            raise Fault(400, f"Instance {row.id} is not a replica.")
-        if other == "configuration" and wanted.configuration is not None:
-            raise Fault(404, f"Configuration {wanted.configuration} cannot be found.")
-        if other in ("datastore_version", "access"):
-            raise Fault(501, f"Changing {other} is not implemented yet.")
-    if wanted.name is not None:
-        await administer(services, context, Administration.rename, Rename(instance_id=row.id, name=wanted.name))
-    return empty(202)
-
-
 @router.delete("/{instance_id}", **answers(202, faults=WRITE))
 async def delete_instance(
     services: AppServices, context: Annotated[RequestContext, Depends(may("instance:delete"))], instance_id: str
@@ -147,82 +100,3 @@ async def delete_instance(
     row = await instance_named(services, context, instance_id)
     await operations_of(services, context).delete(row)
     return empty(202)
-
-
-ACTION: dict[str, Any] = {
-    "openapi_extra": {
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {
-                        "type": "object",
-                        "minProperties": 1,
-                        "maxProperties": 1,
-                        "properties": {name: {} for name in ("restart", "resize", "reset_status", *NOT_YET)},
-                        "additionalProperties": False,
-                    }
-                }
-            },
-        }
-    }
-}
-
-
-@router.post("/{instance_id}/action", **answers(202, faults=(*WRITE, 501)), **ACTION)
-async def act_on_instance(request: Request, services: AppServices, instance_id: str) -> Response:
-    """`restart`, `resize` to another flavor, `reset_status`; the others are not implemented yet."""
-    verb, argument = _action(request)
-    context = may(_rule(verb, argument))(request)
-    row = await instance_named(services, context, instance_id)
-    if verb == "restart":
-        await _restart(request, services, context, row)
-    elif verb == "resize":
-        await _resize(request, services, context, row, argument)
-    elif verb == "reset_status":
-        reset = ResetStatus(instance_id=row.id, caller=context.caller())
-        await administer(services, context, Administration.reset_status, reset)
-    else:
-        raise Fault(501, f"Action {verb} is not implemented yet.")
-    return empty(202)
-
-
-def _action(request: Request) -> tuple[str, Any]:
-    """The one action that the body names, with what it is given; 400 for anything else."""
-    content = parse(request.state.body) if request.state.body else None
-    verb, argument = next(iter(content.items())) if isinstance(content, dict) and len(content) == 1 else ("", None)
-    if verb not in RULES and verb != "resize":
-        raise Fault(400, "The body must name exactly one action: restart, reset_status, resize, "
-                         "promote_to_replica_source or eject_replica_source.")  # fmt: skip
-    if verb == "resize":
-        return verb, validated(ResizeAction, argument)
-    known = {"reset_status": {"force_delete"}}.get(verb, set())
-    if argument is not None and not (isinstance(argument, dict) and set(argument) <= known):
-        raise Fault(400, f"Validation error: {verb}: takes {' or '.join(known) or 'an empty object'} alone")
-    return verb, argument
-
-
-def _rule(verb: str, argument: Any) -> str:
-    if verb == "reset_status" and isinstance(argument, dict) and "force_delete" in argument:
-        return "instance:force_delete"
-    if verb == "resize":
-        return KINDS[OperationKind.RESIZE_FLAVOR].rule or "" if argument.flavor_ref else "instance:resize_volume"
-    return RULES.get(verb, "instance:show")
-
-
-async def _restart(request: Request, services: Services, context: RequestContext, row: InstanceView) -> None:
-    """With an Idempotency-Key, once however often it is sent."""
-    operation = await operation_of(services, context, request)
-    if not operation.known:
-        await operations_of(services, context).restart(row, operation.id)
-
-
-async def _resize(
-    request: Request, services: Services, context: RequestContext, row: InstanceView, wanted: ResizeAction
-) -> None:
-    """With an Idempotency-Key, once however often it is sent."""
-    if wanted.flavor_ref is None:
-        raise Fault(501, "Resizing a volume is not implemented yet.")
-    operation = await operation_of(services, context, request)
-    if not operation.known:
-        await operations_of(services, context).resize_flavor(row, wanted.flavor_ref, operation.id)

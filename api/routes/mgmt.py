@@ -4,13 +4,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
-from api import answers as said
 from api import views
+from api.answers import mgmt as said
+from api.answers import quotas
 from api.calls import administer
 from api.context import RequestContext, Services
 from api.documented import WRITE, answers, query, takes
 from api.faults import Fault, missing
-from api.models import QuotasBody
+from api.models.mgmt import QuotasBody
 from api.requests import Paging, administrator, body_of, context_of, marker_uuid, paging
 from api.routes.common import PREFIX, AppServices
 from contract.domain.fact import is_uuid
@@ -73,7 +74,7 @@ async def _any(services: Services, wanted: str, *, deleted: bool = False) -> Ins
     return found
 
 
-@router.get("/quotas/{project}", **answers(200, said.Quotas))
+@router.get("/quotas/{project}", **answers(200, quotas.Quotas))
 async def show_quotas(request: Request, services: AppServices, project: str) -> views.View:
     """A project's ceilings and use; its own for everybody."""
     context = context_of(request)
@@ -86,7 +87,7 @@ async def show_quotas(request: Request, services: AppServices, project: str) -> 
     return {"quotas": quotas}
 
 
-@router.put("/quotas/{project}", **answers(200, said.ChangedQuotas, faults=WRITE), **takes(QuotasBody))
+@router.put("/quotas/{project}", **answers(200, quotas.ChangedQuotas, faults=WRITE), **takes(QuotasBody))
 async def update_quotas(
     request: Request,
     services: AppServices,

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
-from api import answers as said
+from api.answers import empty as said
 from api.documented import WRITE, answers
 from api.faults import Fault, missing
 from api.requests import administrator, may, services_of

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from api import answers as said
 from api import views
+from api.answers import operations as said
 from api.context import RequestContext, Services
 from api.documented import WRITE, answers, empty
 from api.faults import Fault, missing

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import api.app  # noqa: F401 - its routes fill BODIES
-from api import models
 from api.documented import BODIES
 from api.faults import Fault
+from api.models import accounts, instances, mgmt
 from api.orders import _access
 from api.requests import parse
 from tests.api.conftest import body, wait_until_gone
@@ -33,17 +33,17 @@ ORDER = {
     "modules": [{"id": "m"}], "restorePoint": {"backupRef": "b"}, "replica_of": "r", "replica_count": 1,
 }  # fmt: skip
 FULL: dict[type, Any] = {
-    models.CreateInstanceBody: {"instance": ORDER},
-    models.ChangeInstanceBody: {
+    instances.CreateInstanceBody: {"instance": ORDER},
+    instances.ChangeInstanceBody: {
         "instance": {"name": "a", "access": {"is_public": True, "allowed_cidrs": ["10.0.0.1"]}}
     },
-    models.CreateDatabasesBody: {"databases": [DATABASE]},
-    models.CreateUsersBody: {"users": [USER]},
-    models.ChangePasswordsBody: {"users": [{"name": "amy", "password": "x", "host": "%"}]},
-    models.ChangeUserBody: {"user": {"name": "amy", "password": "x", "host": "%"}},
-    models.GrantBody: {"databases": [{"name": "app"}]},
-    models.RootBody: {"password": "x"},
-    models.QuotasBody: {"quotas": {"instances": 3}},
+    accounts.CreateDatabasesBody: {"databases": [DATABASE]},
+    accounts.CreateUsersBody: {"users": [USER]},
+    accounts.ChangePasswordsBody: {"users": [{"name": "amy", "password": "x", "host": "%"}]},
+    accounts.ChangeUserBody: {"user": {"name": "amy", "password": "x", "host": "%"}},
+    accounts.GrantBody: {"databases": [{"name": "app"}]},
+    accounts.RootBody: {"password": "x"},
+    mgmt.QuotasBody: {"quotas": {"instances": 3}},
 }
 FREE = {"quotas"}  # its members are names of resources, which the route compares with those that exist
 
@@ -104,27 +104,27 @@ def test_a_member_that_comes_twice_is_refused(content: bytes) -> None:
 
 @given(st.ip_addresses(v=4), st.integers(0, 32))
 def test_cidrs_are_kept_as_neutron_writes_them(address: Any, length: int) -> None:
-    (kept,) = _access(models.AccessBody(allowed_cidrs=[f"{address}/{length}"])).allowed_cidrs
+    (kept,) = _access(instances.AccessBody(allowed_cidrs=[f"{address}/{length}"])).allowed_cidrs
     assert kept.endswith(f"/{length}")
-    assert _access(models.AccessBody(allowed_cidrs=[kept, f"{address}/{length}"])).allowed_cidrs == (kept,)
-    (alone,) = _access(models.AccessBody(allowed_cidrs=[str(address)])).allowed_cidrs
+    assert _access(instances.AccessBody(allowed_cidrs=[kept, f"{address}/{length}"])).allowed_cidrs == (kept,)
+    (alone,) = _access(instances.AccessBody(allowed_cidrs=[str(address)])).allowed_cidrs
     assert alone == f"{address}/32"
 
 
 @pytest.mark.parametrize("one", [{"databases": DATABASE}, {"database": DATABASE}, DATABASE])
 def test_one_database_is_understood(one: Any) -> None:
-    assert models.CreateDatabasesBody.model_validate(one).databases[0].name == "app"
+    assert accounts.CreateDatabasesBody.model_validate(one).databases[0].name == "app"
     with pytest.raises(ValidationError):
-        models.CreateDatabasesBody.model_validate({**one, "surplus": 1})
+        accounts.CreateDatabasesBody.model_validate({**one, "surplus": 1})
     with pytest.raises(ValidationError):
-        models.CreateDatabasesBody.model_validate({"databases": [DATABASE], "database": DATABASE})
+        accounts.CreateDatabasesBody.model_validate({"databases": [DATABASE], "database": DATABASE})
 
 
 @pytest.mark.parametrize("one", [{"users": USER}, {"user": USER}])
 def test_one_user_is_understood(one: Any) -> None:
-    assert models.CreateUsersBody.model_validate(one).users[0].name == "amy"
+    assert accounts.CreateUsersBody.model_validate(one).users[0].name == "amy"
     with pytest.raises(ValidationError):
-        models.CreateUsersBody.model_validate({**one, "surplus": 1})
+        accounts.CreateUsersBody.model_validate({**one, "surplus": 1})
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_one_user_is_understood(one: Any) -> None:
      ({"flavor": {"id": None, "str_id": "a-b"}}, "a-b"), ({"flavor": "1", "flavorRef": 1}, "1")],
 )  # fmt: skip
 def test_a_flavor_is_named_in_any_way(members: dict[str, Any], flavor: str) -> None:
-    assert models.InstanceBody.model_validate({"name": "a", **members}).wanted_flavor == flavor
+    assert instances.InstanceBody.model_validate({"name": "a", **members}).wanted_flavor == flavor
 
 
 # -- over HTTP -------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from api.faults import Fault
-from api.models import DatabaseBody, UserBody
+from api.models.accounts import DatabaseBody, UserBody
 from api.orders import accounts_of, require
 from api.routes.common import FACETS, short_calls
 from contract.domain.accounts import NewDatabase, NewUser

@@ -1,0 +1,37 @@
+"""Lists that are empty so far."""
+
+from typing import Any
+
+from pydantic import Field
+
+from api.answers.base import Answer
+
+
+class Backups(Answer):
+    """None yet."""
+
+    backups: list[Any] = Field(max_length=0)
+
+
+class BackupStrategies(Answer):
+    """None yet."""
+
+    backup_strategies: list[Any] = Field(max_length=0)
+
+
+class Configurations(Answer):
+    """None yet."""
+
+    configurations: list[Any] = Field(max_length=0)
+
+
+class Clusters(Answer):
+    """None yet."""
+
+    clusters: list[Any] = Field(max_length=0)
+
+
+class Modules(Answer):
+    """None yet."""
+
+    modules: list[Any] = Field(max_length=0)

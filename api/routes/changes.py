@@ -1,0 +1,81 @@
+"""`PUT` and `PATCH /instances/{id}`: the name, and one table of what else an instance can be changed in."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from api.calls import administer
+from api.context import RequestContext
+from api.documented import WRITE, answers, empty, takes
+from api.faults import Fault
+from api.models.instances import ChangeInstanceBody, InstanceChange
+from api.requests import body_of, may
+from api.routes.actions import Acting
+from api.routes.common import PREFIX, AppServices, instance_named
+from contract.ports.records import Administration, Rename
+
+router = APIRouter(prefix=f"{PREFIX}/instances", tags=["instances"])
+
+
+@router.put("/{instance_id}", **answers(202, faults=(*WRITE, 501)), **takes(ChangeInstanceBody))
+async def update_instance(
+    request: Request,
+    services: AppServices,
+    context: Annotated[RequestContext, Depends(may("instance:update"))],
+    instance_id: str,
+    body: Annotated[ChangeInstanceBody, Depends(body_of(ChangeInstanceBody))],
+) -> Response:
+    """Change the name, and at most one other thing."""
+    acting = Acting(request, services, context, await instance_named(services, context, instance_id))
+    return await _change(acting, body.instance)
+
+
+@router.patch("/{instance_id}", **answers(202, faults=(*WRITE, 501)), **takes(ChangeInstanceBody))
+async def edit_instance(
+    request: Request,
+    services: AppServices,
+    context: Annotated[RequestContext, Depends(may("instance:edit"))],
+    instance_id: str,
+    body: Annotated[ChangeInstanceBody, Depends(body_of(ChangeInstanceBody))],
+) -> Response:
+    """Change the name, and at most one other thing."""
+    acting = Acting(request, services, context, await instance_named(services, context, instance_id))
+    return await _change(acting, body.instance)
+
+
+async def _change(acting: Acting, wanted: InstanceChange) -> Response:
+    """The other thing first: where it is refused, the name stays, too."""
+    for other in wanted.others():
+        await CHANGES[other](acting, wanted)
+    if wanted.name is not None:
+        renaming = Rename(instance_id=acting.instance.id, name=wanted.name)
+        await administer(acting.services, acting.context, Administration.rename, renaming)
+    return empty(202)
+
+
+async def _detach_replica(acting: Acting, _: InstanceChange) -> None:
+    raise Fault(400, f"Instance {acting.instance.id} is not a replica.")
+
+
+async def _configuration(_: Acting, wanted: InstanceChange) -> None:
+    """Null detaches; there is none to detach."""
+    if wanted.configuration is not None:
+        raise Fault(404, f"Configuration {wanted.configuration} cannot be found.")
+
+
+async def _datastore_version(_: Acting, __: InstanceChange) -> None:
+    raise Fault(501, "Changing datastore_version is not implemented yet.")
+
+
+async def _access(_: Acting, __: InstanceChange) -> None:
+    raise Fault(501, "Changing access is not implemented yet.")
+
+
+CHANGES: Mapping[str, Callable[[Acting, InstanceChange], Awaitable[None]]] = {
+    "replica_of": _detach_replica,
+    "slave_of": _detach_replica,
+    "configuration": _configuration,
+    "datastore_version": _datastore_version,
+    "access": _access,
+}

@@ -7,7 +7,7 @@ import sys
 import httpx
 import psycopg
 
-from benchmarks import creation, memory, requests
+from benchmarks import creation, interruptions, memory, requests
 from benchmarks.client import Client, Unexpected, log_in
 from benchmarks.engines import ENGINES
 from benchmarks.instances import Instances
@@ -32,6 +32,8 @@ def measure(settings: StackSettings) -> tuple[list[Row], str]:
         say("renames and restarts")
         rows += requests.renames(client, found.kept("mariadb"))
         rows += requests.restarts(client, instances, found.kept("postgresql"))
+        say("interruptions of a client that writes")
+        rows += interruptions.measure(client, instances)
         say(f"lists and shows among {MANY} instances")
         with many_instances(settings, token.project_id, found.kept("mariadb"), MANY) as ids:
             rows += requests.reads(settings, token, client, ids)

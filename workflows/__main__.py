@@ -12,12 +12,12 @@ from contract.process import die_of, run
 from contract.settings import TemporalSettings
 from contract.wire.client import connect
 from workflows.catalogue import RUNBOOKS
-from workflows.sandbox import sandbox
+from workflows.runner import runner
 
 
 def worker(client: Client) -> Worker:
     """The worker of the queue `runbooks`; it dies of a fatal error instead of hanging."""
-    return Worker(client, task_queue=QUEUE, workflows=list(RUNBOOKS), workflow_runner=sandbox(), on_fatal_error=die_of)
+    return Worker(client, task_queue=QUEUE, workflows=list(RUNBOOKS), workflow_runner=runner(), on_fatal_error=die_of)
 
 
 async def main(stop: asyncio.Event) -> None:

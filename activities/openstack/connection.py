@@ -1,13 +1,16 @@
 """Connections to OpenStack as the service user."""
 
 import threading
+from typing import Any
 from uuid import UUID
 
-import openstack
+from openstack.config import OpenStackConfig
+from openstack.config.cloud_region import CloudRegion
 from openstack.connection import Connection
 
 from contract.domain.resources import MAIN, Part
 
+APP = "coffer"  # as whom openstacksdk names itself
 PREFIX = "coffer-"  # of every name; what follows is the instance's id
 
 
@@ -28,17 +31,36 @@ def instance_of(name: str) -> str | None:
 
 
 class Connections:
-    """One connection per thread: openstacksdk does not promise that one may be shared."""
+    """One connection per thread, for openstacksdk does not promise that one may be shared; all of them share one login."""
 
     def __init__(self, cloud: str, timeout: float) -> None:
         self._cloud = cloud
         self._timeout = timeout
         self._local = threading.local()
+        self._lock = threading.Lock()
+        self._region: CloudRegion | None = None
+        self._discovered: dict[str, Any] = {}
 
     def get(self) -> Connection:
         """Return this thread's connection; each request on it is given up after the timeout, and never repeated."""
         found: Connection | None = getattr(self._local, "connection", None)
         if found is None:
-            found = openstack.connect(cloud=self._cloud, api_timeout=self._timeout, app_name="coffer")
+            found = Connection(config=self._configuration())
             self._local.connection = found
         return found
+
+    def _configuration(self) -> CloudRegion:
+        """The cloud's, with the login and what was learnt of the services' versions: keystoneauth locks its plugins."""
+        with self._lock:
+            if self._region is None:
+                loader = OpenStackConfig(app_name=APP)
+                self._region = loader.get_one(cloud=self._cloud, api_timeout=self._timeout)
+        known = self._region
+        return CloudRegion(
+            name=known.name,
+            region_name=known.region_name,
+            config=known.config,
+            auth_plugin=known.get_auth(),
+            discovery_cache=self._discovered,
+            app_name=APP,
+        )

@@ -1,7 +1,9 @@
 """The port `Offers`: whether OpenStack has what an order names, and the caller may use it."""
 
 import ipaddress
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from openstack.connection import Connection
 from temporalio import activity
@@ -14,6 +16,10 @@ from contract.domain.errors import BadRequest
 from contract.domain.instance import CloudOffer, DatastoreVersion, Flavor, InstanceSpec
 from contract.ports.cloud import FlavorRequest, OfferRequest, Offers
 
+THREADS = 16  # lookups at a time, of all orders together
+Asked = TypeVar("Asked")
+Found = TypeVar("Found")
+
 
 class CheckedOffers(Offers):
     """Resolves the names of one order; each check raises BadRequest naming the field's value."""
@@ -21,26 +27,37 @@ class CheckedOffers(Offers):
     def __init__(self, connections: Connections, default_network: str) -> None:
         self._connections = connections
         self._default_network = default_network
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="offer")
 
     @activity.defn
     @translated("check the order")
     def check_order(self, request: OfferRequest) -> CloudOffer:
         """Return ids for names; nothing is made or changed."""
         conn, spec = self._connections.get(), request.spec
+        zone = self._beside(_check_zone, spec.availability_zone)
+        place = self._beside(self._place, request)
+        image = self._beside(_image, spec.version)
+        volume_type = self._beside(_volume_type, spec.volume_type)
         flavor = _flavor(conn, spec.flavor)
-        _check_zone(conn, spec.availability_zone)
-        network = self._network(conn, request)
-        subnet = _subnet(conn, network, spec)
-        image = _image(conn, spec.version)
-        _check_fits(flavor, image)
+        zone.result()  # of several that are wrong, always the same is named
+        network, subnet = place.result()
+        _check_fits(flavor, image.result())
         return CloudOffer(
             flavor=flavor,
-            image_id=str(image.id),
+            image_id=str(image.result().id),
             network_id=network.id,
             network_name=network.name,
             subnet_id=subnet,
-            volume_type=_volume_type(conn, spec.volume_type),
+            volume_type=volume_type.result(),
         )
+
+    def _beside(self, look: Callable[[Connection, Asked], Found], wanted: Asked) -> "Future[Found]":
+        """Look something up while others are looked up: each is a request or two, and none needs another's answer."""
+        return self._threads.submit(lambda: look(self._connections.get(), wanted))
+
+    def _place(self, conn: Connection, request: OfferRequest) -> tuple[Any, str | None]:
+        network = self._network(conn, request)
+        return network, _subnet(conn, network, request.spec)
 
     @activity.defn
     @translated("look at the flavor")

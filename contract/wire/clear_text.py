@@ -4,7 +4,7 @@
 class ClearText(str):
     """A summary of a run or a step. It says what is done to which instance, and never more.
 
-    The codec knows it by its attribute: a sandbox that imports this module again has a class of its own.
+    The codec knows it by its attribute.
     """
 
     in_clear = True

@@ -66,7 +66,7 @@ from workflows.instance.root import DisableRoot, EnableRoot, RootRequest
 from workflows.instance.settle import SettleInstance
 from workflows.instance.watch import WatchInstance, WatchOrder
 from workflows.runbook import Runbook
-from workflows.sandbox import sandbox
+from workflows.runner import runner
 from workflows.sweep import Sweep
 
 CALLER = Caller(project_id="project", user_id="amy", request_id="req-1")
@@ -350,7 +350,7 @@ async def record(server: TemporalServer, folder: Path) -> None:
     asked_of_cloud = [each for port in (Offers, Networks, Volumes, Servers) for each in verbs(port, cloud)]
     async with AsyncExitStack() as stack:
         for worker in (
-            Worker(client, task_queue=RUNBOOKS_QUEUE, workflows=list(RUNBOOKS), workflow_runner=sandbox()),
+            Worker(client, task_queue=RUNBOOKS_QUEUE, workflows=list(RUNBOOKS), workflow_runner=runner()),
             Worker(client, task_queue=CLOUD, activities=asked_of_cloud, activity_executor=threads),
             Worker(client, task_queue=RECORDS, activities=asked),
         ):

@@ -12,7 +12,7 @@ from tests.replay.kept import HISTORIES, KEYRING
 from tests.replay.one_more_step import LongerCreation, SameCreation
 from tests.replay.record import release
 from workflows.catalogue import RUNBOOKS
-from workflows.sandbox import sandbox
+from workflows.runner import runner
 
 RECORDED = sorted(HISTORIES.glob("*/*.json"))
 CREATION = HISTORIES / release() / "create.json"
@@ -33,7 +33,7 @@ def runbook_of(path: Path) -> str:
 
 def replayer(*workflows: type) -> Replayer:
     """A worker without a server."""
-    return Replayer(workflows=workflows, workflow_runner=sandbox(), data_converter=data_converter(KEYRING))
+    return Replayer(workflows=workflows, workflow_runner=runner(), data_converter=data_converter(KEYRING))
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name}-{path.stem}")

@@ -45,7 +45,7 @@ from workflows.instance.resize_flavor import ResizeFlavor
 from workflows.instance.restart import RestartInstance
 from workflows.instance.settle import SettleInstance
 from workflows.runbook import Runbook
-from workflows.sandbox import sandbox
+from workflows.runner import runner
 from workflows.step_log import BEHIND_SECONDS
 
 PROJECT = "p-of-the-test"
@@ -342,7 +342,7 @@ async def workers(world: World) -> AsyncIterator[None]:
                                 guest_gateway_ca=world.gateway.settings.gateway_ca, default_network="databases",
                                 external_network="public")  # fmt: skip
     services = Services(world.client, world.engine, world.server.keyring, settings, RecordsSettings())
-    runbooks = Worker(world.client, task_queue=RUNBOOKS_QUEUE, workflows=list(RUNBOOKS), workflow_runner=sandbox())
+    runbooks = Worker(world.client, task_queue=RUNBOOKS_QUEUE, workflows=list(RUNBOOKS), workflow_runner=runner())
     async with AsyncExitStack() as stack:
         for each in (runbooks, *build_workers(services, (FaultLine(world.faults),))):
             each_worker: Worker = each

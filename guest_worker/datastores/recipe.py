@@ -14,13 +14,15 @@ class Recipe:
     `packages`: of the distribution, by name, each with the question whether it is there; `programs`: which the
     privileged process of a guest starts; `version`: as the catalogue names it, of what is installed below a prefix
     (empty: the system's), FileNotFoundError where the engine is not installed; `store`: where else than from the
-    distribution's own packages it comes from.
+    distribution's own packages it comes from; `needless`: what its packages bring and an image for Nova leaves out, as
+    patterns below the root.
     """
 
     programs: tuple[str, ...]
     version: Callable[[str], str]
     packages: Mapping[str, Callable[[], bool]] = field(default_factory=dict)
     store: Store | None = None
+    needless: tuple[str, ...] = ()
 
 
 def requirements_of(manager: str) -> Path:

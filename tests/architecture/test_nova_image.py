@@ -90,6 +90,24 @@ def test_glance_is_told_tags_and_what_a_flavor_must_have(engine: str) -> None:
     json.dumps(told)
 
 
+def test_what_no_server_needs_is_left_out_and_nothing_else(tmp_path: Path) -> None:
+    kept = [
+        "usr/lib/postgresql/15/lib/llvmjit.so",
+        "boot/vmlinuz-6.1",
+        "usr/lib/udev/hwdb.bin",
+        "usr/share/postgresql/15/x",
+    ]
+    gone = ["usr/lib/postgresql/15/lib/bitcode/postgres/a.bc", "boot/System.map-6.1", "usr/share/doc/a/copyright",
+            "usr/lib/udev/hwdb.d/20-usb.hwdb"]  # fmt: skip
+    for name in (*kept, *gone):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/resolv.conf").symlink_to("/run/nowhere")
+    nova._strip(tmp_path, "postgresql")
+    assert sorted(str(each.relative_to(tmp_path)) for each in tmp_path.rglob("*") if not each.is_dir()) == sorted(kept)
+
+
 def test_the_list_of_software_has_packages_of_debian_and_of_python(tmp_path: Path) -> None:
     (tmp_path / "var/lib/dpkg").mkdir(parents=True)
     entry = "Package: mariadb-server-core\nStatus: install ok installed\nVersion: 1:10.11.6-0+deb12u1\n"

@@ -18,4 +18,6 @@ RECIPE = Recipe(
     packages={"postgresql": lambda: any(Path("/usr/lib/postgresql").glob("*/bin/postgres"))},
     programs=("postgres", "initdb"),
     version=version,
+    # bitcode lets the JIT compiler inline functions of the server into a query's code; it compiles without, too
+    needless=("usr/lib/postgresql/*/lib/bitcode", "usr/share/postgresql/*/man"),
 )

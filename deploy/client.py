@@ -9,21 +9,20 @@ from deploy.settings import StackSettings
 
 
 class Client:
-    """Asks as the user `demo` of the embedded cloud; of another OpenStack, as the service user."""
+    """Asks as a tenant."""
 
     def __init__(self, settings: StackSettings) -> None:
         self._settings = settings
-        site = settings.openstack
-        self._domain = {"id": settings.domain}
-        self._name = site.account if site else "demo"  # of user and project
-        self._secret = password(settings, "coffer" if site else "demo")
+        self._account = settings.tenant
+        self._secret = password(settings, self._account.secret)
         self._http = httpx.Client(timeout=30, trust_env=False)
         self._base = ""
 
     def _log_in(self) -> None:
-        user = {"name": self._name, "domain": self._domain, "password": self._secret}
+        domain = {"id": self._settings.domain}
+        user = {"name": self._account.user, "domain": domain, "password": self._secret}
         auth = {"identity": {"methods": ["password"], "password": {"user": user}},
-                "scope": {"project": {"name": self._name, "domain": self._domain}}}  # fmt: skip
+                "scope": {"project": {"name": self._account.project, "domain": domain}}}  # fmt: skip
         answer = self._http.post(f"{self._settings.keystone_url}/auth/tokens", json={"auth": auth}).raise_for_status()
         self._http.headers["X-Auth-Token"] = answer.headers["X-Subject-Token"]
         self._base = f"{self._settings.api_url}/v1.0/{answer.json()['token']['project']['id']}"

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from contract.files import write_private
-from deploy.settings import StackSettings
+from deploy.settings import Account, StackSettings
 
 PASSWORDS = ("admin", "demo", "coffer", "records")
 
@@ -33,26 +33,24 @@ def password(settings: StackSettings, name: str) -> str:
 
 def write_clients(settings: StackSettings) -> None:
     """Write clouds.yaml and openrc files for users of the embedded cloud, and the service's own clouds.yaml."""
-    site = settings.openstack
-    service = {"coffer": _cloud(settings, "coffer", project=site.account if site else "service")}
+    service = {"coffer": _cloud(settings, settings.service)}
     write_private(settings.secrets / "clouds.yaml", yaml.safe_dump({"clouds": service}))
-    if site:
+    if settings.openstack:
         return
-    people = {name: _cloud(settings, name, project=name) for name in ("demo", "admin")}
+    people = {name: _cloud(settings, Account(name, name, name)) for name in ("demo", "admin")}
     write_private(settings.home / "clouds.yaml", yaml.safe_dump({"clouds": people}))
     for name in people:
         lines = [f"export {key}={value}" for key, value in _variables(settings, name).items()]
         write_private(settings.home / f"openrc-{name}", "\n".join([*lines, ""]))
 
 
-def _cloud(settings: StackSettings, user: str, *, project: str) -> dict[str, Any]:
-    site = settings.openstack
+def _cloud(settings: StackSettings, account: Account) -> dict[str, Any]:
     return {
         "auth": {
             "auth_url": settings.keystone_url,
-            "username": site.account if site else user,
-            "password": password(settings, user),
-            "project_name": project,
+            "username": account.user,
+            "password": password(settings, account.secret),
+            "project_name": account.project,
             "user_domain_id": settings.domain,
             "project_domain_id": settings.domain,
         },

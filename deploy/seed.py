@@ -3,11 +3,11 @@
 from ipaddress import IPv4Network
 from typing import Any
 
-import yaml
 from openstack.config import OpenStackConfig
 from openstack.connection import Connection
 
 from contract.domain.datastores import DATASTORES
+from deploy.datastores import write_catalogue
 from deploy.ranges import guest_subnets
 from deploy.settings import StackSettings
 
@@ -73,16 +73,15 @@ def _router(conn: Connection, name: str, external: str) -> None:
             conn.network.add_interface_to_router(router, subnet=subnet)
 
 
-def write_catalogue(settings: StackSettings) -> str:
-    """Write the catalogue of what the images hold; return its path."""
-    datastores = []
-    for manager in DATASTORES:
-        images = sorted(each.parent.name for each in settings.image_folder.glob(f"{manager}-*/manifest.yaml"))
-        versions = [
-            {"name": each.removeprefix(f"{manager}-"), "image": each, "default": each == images[-1]} for each in images
-        ]
-        if versions:
-            datastores.append({"name": manager, "manager": manager, "versions": versions})
-    path = settings.run / "catalogue.yaml"
-    path.write_text(yaml.safe_dump({"datastores": datastores}))
-    return str(path)
+def write_datastores(settings: StackSettings) -> str:
+    """Write the catalogue of what the images' folder holds; return its path."""
+    there = [each.parent.name for each in settings.image_folder.glob("*/manifest.yaml")]
+    return write_catalogue(
+        settings,
+        (
+            (manager, each.removeprefix(f"{manager}-"), {"image": each})
+            for each in there
+            for manager in DATASTORES
+            if each.startswith(f"{manager}-")
+        ),
+    )

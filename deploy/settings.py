@@ -4,6 +4,7 @@ import hashlib
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -12,6 +13,14 @@ from deploy import setup
 from deploy.openstack.site import Site
 
 HERE = setup.HERE
+
+
+class Account(NamedTuple):
+    """Who asks OpenStack: user and project by name, and the file in the secrets' folder that has the password."""
+
+    user: str
+    project: str
+    secret: str
 
 
 class StackSettings(BaseSettings):
@@ -70,6 +79,17 @@ class StackSettings(BaseSettings):
     def openstack(self) -> Site | None:
         """The OpenStack that is there; none: the embedded cloud."""
         return Site.read(self.site) if self.site else None
+
+    @property
+    def service(self) -> Account:
+        """Coffer's own account."""
+        site = self.openstack
+        return Account(site.account, site.account, "coffer") if site else Account("coffer", "service", "coffer")
+
+    @property
+    def tenant(self) -> Account:
+        """The one that the demonstration asks with: in an OpenStack that is there, Coffer's own."""
+        return self.service if self.openstack else Account("demo", "demo", "demo")
 
     @property
     def region(self) -> str:

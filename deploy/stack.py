@@ -143,15 +143,15 @@ class Stack:
         self._wait("swift", lambda: _answers(f"http://127.0.0.1:{self.settings.swift_port}/healthcheck"))
 
     def _seed(self) -> None:
-        from deploy.openstack.catalogue import write_datastores
+        from deploy import seed
+        from deploy.openstack import catalogue
         from deploy.openstack.deployment import Deployment
-        from deploy.seed import seed_cloud, write_catalogue
 
         if self.settings.openstack is None:
-            seed_cloud(self.settings)
-            path = write_catalogue(self.settings)
+            seed.seed_cloud(self.settings)
+            path = seed.write_datastores(self.settings)
         else:
-            path = write_datastores(Deployment(self.settings, self.settings.openstack))
+            path = catalogue.write_datastores(Deployment(self.settings, self.settings.openstack))
         self._ours("records", "seed", path)
 
     def _wait_for_api(self) -> None:

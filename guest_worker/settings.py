@@ -22,6 +22,8 @@ class GuestSettings(BaseSettings):
     """Name of the engine's own user, whose programs the privileged process runs; empty: the guest's user runs them."""
     engine_prefix: str = ""
     """Folder of the engine's binaries; empty: the system's."""
+    engine_template: Path | None = None
+    """Data directory that the image carries, for new instances to copy; empty: each makes its own."""
     guest_log_level: str = "INFO"
     """Log level."""
     renew_hours: float = 24

@@ -53,7 +53,11 @@ def engine_context(settings: GuestSettings) -> EngineContext:
     """Where the engine lives; where it has a user of its own, what it shares with the guest is in folders of their own."""
     paths = settings.paths
     around = EngineContext(
-        data=paths.data, state=paths.state, bind_address=settings.bind_address, prefix=settings.engine_prefix
+        data=paths.data,
+        state=paths.state,
+        bind_address=settings.bind_address,
+        prefix=settings.engine_prefix,
+        template=settings.engine_template,
     )
     if not settings.engine_user:
         return around

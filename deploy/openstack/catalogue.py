@@ -2,9 +2,8 @@
 
 import re
 
-import yaml
-
 from contract.domain.datastores import DATASTORES
+from deploy.datastores import write_catalogue
 from deploy.openstack.deployment import MARK, Deployment
 from deploy.upload import DIGEST, upload
 
@@ -59,15 +58,7 @@ def remove_endpoint(deployment: Deployment) -> None:
 def write_datastores(deployment: Deployment) -> str:
     """Write the catalogue of what the service's images hold, by their tags; return its path."""
     tags = {tag for image in deployment.service.image.images(tag=TAG, status="active") for tag in image.tags}
-    versions: dict[str, list[str]] = {}
-    for tag in sorted(tags):
-        if found := VERSION.fullmatch(tag):
-            versions.setdefault(found[1], []).append(found[2])
-    content = [
-        {"name": manager, "manager": manager,
-         "versions": [{"name": each, "image_tags": [TAG, f"{manager}-{each}"], "default": each == found[-1]} for each in found]}
-        for manager, found in versions.items()
-    ]  # fmt: skip
-    path = deployment.settings.run / "catalogue.yaml"
-    path.write_text(yaml.safe_dump({"datastores": content}))
-    return str(path)
+    found = filter(None, map(VERSION.fullmatch, tags))
+    return write_catalogue(
+        deployment.settings, ((each[1], each[2], {"image_tags": [TAG, f"{each[1]}-{each[2]}"]}) for each in found)
+    )

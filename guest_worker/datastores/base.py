@@ -3,7 +3,7 @@
 import re
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,6 +16,7 @@ from contract.domain.accounts import NewDatabase, User, UserName
 from contract.domain.datastores.base import Facet
 from contract.domain.errors import Busy, EngineFailed
 from contract.files import write_private
+from guest_worker import host
 from guest_worker.engine_user import EngineUser, SameUser
 
 SECRET = re.compile(r"[0-9A-Za-z_-]{40,}")
@@ -28,7 +29,8 @@ class EngineContext:
     """Where the engine lives: its volume, the guest's own folder, the address to listen on, its OS user.
 
     `config` is a folder that the guest writes and the engine reads, `sockets` one that the engine writes and the guest
-    enters; without them, it is the guest's own folder and the data directory.
+    enters; without them, it is the guest's own folder and the data directory. `template`: a data directory that the image
+    carries, made by the command of the engine's recipe.
     """
 
     data: Path
@@ -38,10 +40,19 @@ class EngineContext:
     engine: EngineUser = field(default_factory=SameUser)
     config: Path | None = None
     sockets: Path | None = None
+    template: Path | None = None
 
     def config_file(self, name: str) -> Path:
         """Where a file of the engine's configuration lies."""
         return (self.config or self.state) / name
+
+    def install(self, command: Callable[[str, Path], Sequence[str]], folder: Path) -> None:
+        """Make a data directory in a folder that is not there: copy the image's, or do what it was made with."""
+        if self.template is None:
+            self.engine.run(command(self.prefix, folder))
+            return
+        self.engine.run([host.find_program("mkdir"), "-m", "0700", "--", str(folder)])
+        self.engine.run([host.find_program("cp"), "-R", "--", f"{self.template}/.", str(folder)])
 
     def write_config(self, name: str, text: str) -> None:
         """Write a file that the engine's user reads and cannot write."""

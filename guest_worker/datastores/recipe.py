@@ -1,6 +1,6 @@
 """What an image of an engine is made of. Standard library alone: the set-up reads it before anything is installed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,8 @@ class Recipe:
     privileged process of a guest starts; `version`: as the catalogue names it, of what is installed below a prefix
     (empty: the system's), FileNotFoundError where the engine is not installed; `store`: where else than from the
     distribution's own packages it comes from; `needless`: what its packages bring and an image for Nova leaves out, as
-    patterns below the root.
+    patterns below the root; `install`: the command, of what is installed below a prefix, that makes a
+    data directory with nothing in it that is an instance's own, so that an image may carry one to be copied.
     """
 
     programs: tuple[str, ...]
@@ -23,6 +24,7 @@ class Recipe:
     packages: Mapping[str, Callable[[], bool]] = field(default_factory=dict)
     store: Store | None = None
     needless: tuple[str, ...] = ()
+    install: Callable[[str, Path], Sequence[str]] | None = None
 
 
 def requirements_of(manager: str) -> Path:

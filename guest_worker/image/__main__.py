@@ -28,12 +28,13 @@ environment:
   PYTHONPATH: "{{image}}/lib"
   PYTHONDONTWRITEBYTECODE: "1"
   MALLOC_ARENA_MAX: "1"
+  MALLOC_TRIM_THRESHOLD_: "65536"
   ROOT: "{{root}}"
   BIND_ADDRESS: "{{address}}"
   MEMORY_MIB: "{{memory_mib}}"
   DATASTORE: "{engine}"
   ENGINE_PREFIX: "{prefix}"
-  ENGINE_USER: "{{user:engine}}"
+{template}  ENGINE_USER: "{{user:engine}}"
   VOLUME_MOUNTED_AT: "{{volume}}"
 """
 
@@ -95,7 +96,10 @@ def build(engine: str, said: argparse.Namespace) -> Path:
         shutil.copyfile(path, copy)
     install(said.uv, python, requirements_of(engine), "--target", str(new / "lib"), "--no-deps")
     subprocess.run([str(python), "-m", "compileall", "-q", str(new / "lib")], check=True)
-    (new / "manifest.yaml").write_text(MANIFEST.format(name=name, engine=engine, prefix=seen))
+    template = ""
+    if make_template(engine, str(prefix or ""), new / "template"):
+        template = '  ENGINE_TEMPLATE: "{image}/template"\n'
+    (new / "manifest.yaml").write_text(MANIFEST.format(name=name, engine=engine, prefix=seen, template=template))
     (new / "digest").write_text(wanted)
     for path in (new, *new.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
@@ -106,6 +110,18 @@ def build(engine: str, said: argparse.Namespace) -> Path:
     new.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+def make_template(engine: str, prefix: str, folder: Path) -> bool:
+    """Make the data directory that new instances copy; False for an engine that makes one of its own for each.
+
+    It has no password, and nothing that tells instances apart: the driver adds that to the copy.
+    """
+    command = recipe_of(engine).install
+    if command is None:
+        return False
+    subprocess.run(command(prefix, folder), check=True, stdout=subprocess.DEVNULL)
+    return True
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from guest_worker.datastores.base import EngineContext
 from guest_worker.datastores.mariadb.accounts import MariaDBAccounts
 from guest_worker.datastores.mariadb.connecting import ADMIN
 from guest_worker.datastores.mariadb.probe import Prober
+from guest_worker.datastores.mariadb.recipe import SMALL_LOG, install, program
 from guest_worker.datastores.mariadb.session import Session
 from guest_worker.datastores.mariadb.template import render
 from guest_worker.datastores.server import ServerDatastore
@@ -42,8 +43,7 @@ class MariaDB(ServerDatastore):
         return self._accounts
 
     def _program(self, name: str) -> str:
-        prefix = self.context.prefix
-        return host.find_program(name, f"{prefix}/usr/sbin", f"{prefix}/usr/bin") if prefix else host.find_program(name)
+        return program(name, self.context.prefix)
 
     def initialise(self) -> None:
         """Build beside, move into place last: a half-made directory is never taken for a database."""
@@ -52,11 +52,8 @@ class MariaDB(ServerDatastore):
         half = self._folder.with_name("mariadb.half")
         self.context.engine.remove(half)
         try:
-            self.context.engine.run(
-                [self._program("mariadb-install-db"), "--no-defaults", f"--datadir={half}", "--skip-test-db",
-                 "--skip-name-resolve", "--auth-root-authentication-method=normal"]
-            )  # fmt: skip
-            bootstrap = [self._program("mariadbd"), "--no-defaults", "--bootstrap", f"--datadir={half}"]
+            self.context.install(install, half)
+            bootstrap = [self._program("mariadbd"), "--no-defaults", "--bootstrap", f"--datadir={half}", SMALL_LOG]
             self.context.engine.run(bootstrap, given=self._administrator() + NO_OTHERS)
             self.context.engine.move(half, self._folder)
         except host.CommandFailed as error:

@@ -1,5 +1,6 @@
 """What OpenStack's errors mean for an operation; decided here and nowhere else."""
 
+import html
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,17 @@ PASSES = {401, 408, 409, 423, 425, 429}
 STAYS = {"IpAddressInUse", "IpAddressAlreadyAllocated", "IpAddressGenerationFailure", "MacAddressInUse",
          "ExternalIpAddressExhausted", "ExternalGatewayForFloatingIPNotFound"}  # fmt: skip
 # Nova says it with 403, Cinder with 413, Neutron with 409, and oslo.limit does not call it a quota
-QUOTA = re.compile(r"quota|over (a |the )?limit", re.IGNORECASE)
+QUOTA = re.compile(r"quota|over (a |the )?limit|maximum number of", re.IGNORECASE)
 QUOTA_STATUS = {400, 403, 409, 413}
 RATE = re.compile(r"rate.?limit|too many requests", re.IGNORECASE)
+GONE = re.compile(
+    r"could not be found|no image found|failed to find", re.IGNORECASE
+)  # Glance's 404 is a page, as a proxy's
 URL = re.compile(r"\b[a-z]+://\S+")
+# what is no part of the sentence: the head of Glance's page, Cinder's name of a limit, Cinder's status in Nova's answer
+NOISE = re.compile(
+    r"^\d{3} [A-Z][A-Za-z ]+: |^[A-Z]\w+(Quota|Limit|Exceeded): |\s*\(HTTP \d{3}\)|\s*\(Request-ID: [^)]*\)"
+)
 
 
 @contextmanager
@@ -50,7 +58,7 @@ def _is_final(error: said.HttpException, status: int, text: str) -> bool:
     if not 400 <= status < 500 or RATE.search(text):
         return False
     if status == 404:  # of a proxy, where a service is being restarted, and not of the service
-        return "json" in _content_type(error) or "could not be found" in text
+        return "json" in _content_type(error) or GONE.search(text) is not None
     return status not in PASSES or _neutron_type(error) in STAYS
 
 
@@ -69,7 +77,8 @@ def _neutron_type(error: said.HttpException) -> str:
 
 
 def _detail(error: said.HttpException) -> str:
-    text = URL.sub("…", str(error.details or error.message or error))
+    text = html.unescape(str(error.details or error.message or error))
+    text = NOISE.sub("", URL.sub("…", text))
     return " ".join(text.split()).rstrip(".")
 
 

@@ -39,7 +39,9 @@ def test_a_unit_starts_a_module_of_the_guest_and_outlives_its_restart(path: Path
 def test_the_guest_is_told_what_it_reads_and_runs_as_its_own_user() -> None:
     service = unit(nova.FILES / "etc/systemd/system/coffer-guest.service")["Service"]
     names = {each.partition("=")[0].lower() for each in service["Environment"].split()}
-    assert names - {"pythonpath", "pythondontwritebytecode", "malloc_arena_max"} <= set(GuestSettings.model_fields)
+    assert names - {"pythonpath", "pythondontwritebytecode", "malloc_arena_max", "malloc_trim_threshold_"} <= set(
+        GuestSettings.model_fields
+    )
     assert (service["User"], service["CapabilityBoundingSet"]) == (GUEST, "")
     assert f"ENGINE_USER={ENGINE}" in service["Environment"].split()
     assert nova.USERS == (GUEST, ENGINE)

@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 from contract.domain.errors import Busy, EngineFailed
 from contract.domain.instance import OperatingStatus
 from guest_worker.datastores.base import AdministratorRefused, Datastore, EngineState
-from guest_worker.reserve import LEFT, Reserve
+from guest_worker.reserve import ENOUGH, FULL, LEFT, NO_FILES, Reserve
 from guest_worker.state_file import StateFile
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,9 @@ class EngineSupervisor:
         self._why = ""
         self._not_before = 0.0
         self._refused = self._restores = 0
+        self._lent: str | None = None  # why the reserve was given up, until it is taken back
+        self._borrowers = 0
+        self._counting = threading.Lock()
         self._began = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="supervisor", daemon=True)
@@ -86,6 +89,7 @@ class EngineSupervisor:
             return Condition(OperatingStatus.SHUTDOWN)
         seen, problem = self.datastore.probe(), self.reserve.problem()
         if seen.state is EngineState.ANSWERS:
+            problem = problem or self._lent  # what is lent is no room for more
             return Condition(OperatingStatus.BLOCKED if problem else OperatingStatus.HEALTHY, problem or seen.words)
         if self._failures >= GIVE_UP_AFTER:
             return Condition(OperatingStatus.FAILED, problem or self._why or seen.words)
@@ -95,21 +99,43 @@ class EngineSupervisor:
 
     def check_room(self) -> None:
         """Raise Busy while nothing more may be put on the volume."""
-        problem = self.reserve.problem()
+        problem = self.reserve.problem() or self._lent
         if problem is not None:
             raise Busy(f"Nothing was changed: {problem}.")
 
     @contextmanager
     def room_to_delete(self) -> Iterator[None]:
         """Lend the reserve to what frees space, which needs some itself."""
-        lent = self.reserve.problem() is not None
-        if lent:
-            self.reserve.release()
         try:
+            with self._lending():
+                yield
+        finally:
+            if self._lent:
+                self._take_back()
+
+    @contextmanager
+    def _lending(self) -> Iterator[None]:
+        with self._counting:
+            self._borrowers += 1
+        try:
+            self._release_if_full()
             yield
         finally:
-            if lent:
-                self.reserve.hold(leave=LEFT)
+            with self._counting:
+                self._borrowers -= 1
+
+    def _release_if_full(self) -> None:
+        problem = self.reserve.problem()
+        if problem in (FULL, NO_FILES):
+            self.reserve.release()
+            self._lent = problem
+
+    def _take_back(self) -> None:
+        """Make the reserve whole, unless it is in use, or the engine is at a deletion, which would end for want of space."""
+        if self._borrowers or self.datastore.is_deleting():
+            return
+        self.reserve.hold(leave=LEFT if self._lent else ENOUGH)
+        self._lent = None
 
     # -- starting ----------------------------------------------------------------------------------------------------
 
@@ -119,15 +145,14 @@ class EngineSupervisor:
             if self.datastore.answers():
                 return
             full = self.reserve.problem() is not None
-            if full:
-                self.reserve.release()
-            try:
-                self._start()
-            except ApplicationError as error:
-                problem = self.reserve.problem()
-                raise EngineFailed(f"{problem}; {error.message}") if full and problem else error from error
-            if full:
-                self.reserve.hold(leave=LEFT)
+            with self._lending():
+                try:
+                    self._start()
+                except ApplicationError as error:
+                    problem = self.reserve.problem()
+                    raise EngineFailed(f"{problem}; {error.message}") if full and problem else error from error
+            if self._lent:
+                self._take_back()
 
     def _start(self) -> None:
         try:
@@ -157,7 +182,7 @@ class EngineSupervisor:
         seen = self.datastore.probe()
         if seen.state is EngineState.ANSWERS:
             self._refused = 0
-            self.reserve.hold()
+            self._tend_reserve()
             if time.monotonic() - self._began > SETTLED:
                 self._failures, self._why = 0, ""
             return
@@ -166,8 +191,14 @@ class EngineSupervisor:
             return
         if seen.state is EngineState.ADMINISTRATOR_REFUSED:
             self._revive(restoring=True)
-        elif self.reserve.problem() is not None:  # it waits for space, as MariaDB does when it starts
-            self.reserve.release()
+        else:  # it may wait for space, as MariaDB does when it starts
+            self._release_if_full()
+
+    def _tend_reserve(self) -> None:
+        if self.datastore.is_deleting():
+            with self._lending():
+                self.datastore.finish_deletions()
+        self._take_back()
 
     def _revive(self, *, restoring: bool = False) -> None:
         if self._failures >= GIVE_UP_AFTER or time.monotonic() < self._not_before:

@@ -262,6 +262,13 @@ class Datastore(ABC):
     def rotate_log(self) -> None:
         """Keep the engine's log small; may come at any time."""
 
+    def is_deleting(self) -> bool:
+        """Whether the engine is at a deletion that cannot be taken back, or was kept from ending one; never raises."""
+        return False
+
+    def finish_deletions(self) -> None:  # noqa: B027 - an engine may end each deletion by itself
+        """Go on with deletions that were broken off, within some seconds; never raises."""
+
     @abstractmethod
     def version(self) -> str:
         """The engine's own version."""

@@ -285,11 +285,7 @@ HOLDS = (
 )
 ROOT_HOLDS = (
     Hold("uncommitted user", ("BEGIN", "CREATE ROLE eve"), database="postgres"),
-    Hold(
-        "uncommitted change of a user",
-        ("BEGIN", "ALTER ROLE amy CONNECTION LIMIT 9"),
-        database="postgres",
-    ),
+    Hold("uncommitted change of a user", ("BEGIN", "ALTER ROLE amy CONNECTION LIMIT 9"), database="postgres"),
     Hold("uncommitted membership", ("BEGIN", "GRANT bob TO amy"), database="postgres"),
     Hold("uncommitted grant", ("BEGIN", "GRANT CREATE ON DATABASE app TO bob"), database="postgres"),
     Hold("locked databases", ("BEGIN", "LOCK TABLE pg_database IN SHARE MODE"), database="postgres"),
@@ -383,6 +379,9 @@ class PostgreSQLDialect(Dialect):
     accounts_named = "SELECT count(*) FROM pg_roles WHERE rolname LIKE '{}%' AND rolcanlogin"
     databases_named = "SELECT count(*) FROM pg_database WHERE datname LIKE '{}%'"
     large_table = ("CREATE TABLE heap (text text)", "ALTER TABLE heap ALTER text SET STORAGE EXTERNAL")
+    drop_waits_for = "checkpointer"
+    break_off = ("SELECT pg_logical_emit_message(false, '', repeat('x', 40000000))",  # more than is left of the log's segments
+                 "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'DROP DATABASE%'")  # fmt: skip
     memory_question = "SELECT setting::bigint * 8192 FROM pg_settings WHERE name = 'shared_buffers'"
 
     def administer(self, data: Path, password: str, database: str = "") -> Any:

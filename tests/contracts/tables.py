@@ -66,6 +66,8 @@ class Dialect(ABC):
     databases_named: ClassVar[str]  # with {} for how their names begin: how many there are
     accounts_named: ClassVar[str]
     large_table: ClassVar[tuple[str, ...]]  # makes `heap (text)`, whose rows take as much room as is said
+    drop_waits_for: ClassVar[str] = ""  # the process of the engine, by its title; all of them where it is empty
+    break_off: ClassVar[tuple[str, ...]] = ()  # by the administrator, while that process is frozen within a drop
     attempt: ClassVar[tuple[str, ...]]  # makes what traps call
     things: ClassVar[tuple[Thing, ...]]
     traps: ClassVar[tuple[Trap, ...]]

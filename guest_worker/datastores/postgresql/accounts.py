@@ -23,10 +23,13 @@ from guest_worker.datastores.base import FINAL_SECONDS, UNCHANGED, Accounts, Pla
 from guest_worker.datastores.postgresql import objects
 from guest_worker.datastores.postgresql.confinement import Confinement
 from guest_worker.datastores.postgresql.owners import FAILURES, LOG, OURS, ROOT, Owners, admit, dismiss
+from guest_worker.datastores.postgresql.questions import ADMITTED, GRANTS, HEIRS, MEMBERSHIPS, SOMETHING
 from guest_worker.datastores.postgresql.session import LOCK_SECONDS, Change, Session
 
 ADOPTING_SECONDS = 2.0  # what a call gives to what older guests left
 ENDING_SECONDS = 3.0  # how long sessions may take to end
+FINISHING_SECONDS = 2.5  # less than another call waits for its turn
+FINISHING_LOCK_SECONDS = 0.5  # a drop that still runs has the lock
 ENABLED, DISABLED = "enabled", "disabled"
 DISABLED_ONLY = "Root is disabled, but what it left may still have its power; please disable it again"
 POWERS = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
@@ -65,6 +68,21 @@ class PostgreSQLAccounts(Accounts):
         self._adopted = False
         with suppress(*FAILURES), self._call():
             self._owners.tidy()
+
+    def is_deleting(self) -> bool:
+        """Whether there is a database whose drop has begun; so it counts where the engine cannot be asked."""
+        try:
+            return bool(self._owners.invalid())
+        except FAILURES:
+            return True
+
+    def finish_deletions(self) -> None:
+        """Drop databases whose drop was broken off, by the end of the engine or by a checkpoint that found no space."""
+        with suppress(*FAILURES):
+            if self._owners.invalid():
+                with self._call(), self._session.call(FINISHING_SECONDS, FINISHING_LOCK_SECONDS):
+                    self._owners.drop_invalid()
+                    self._owners.tidy()
 
     # -- databases ---------------------------------------------------------------------------------------------------
 
@@ -430,28 +448,3 @@ def _translated() -> Iterator[None]:
     except psycopg.Error as error:
         text = error.diag.message_primary or str(error).splitlines()[0]
         raise EngineFailed(f"the database refused it ({error.sqlstate}): {text}") from error
-
-
-GRANTS = """
-SELECT r.rolname, d.datname FROM pg_database d, aclexplode(d.datacl) a JOIN pg_roles r ON r.oid = a.grantee
-WHERE a.privilege_type = 'CONNECT' AND a.grantee <> d.datdba
-UNION SELECT r.rolname, d.datname FROM pg_database d JOIN pg_auth_members m ON m.roleid = d.datdba
-JOIN pg_roles r ON r.oid = m.member ORDER BY 2, 1
-"""
-SOMETHING = """
-SELECT 1 FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid
-WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = %s AND d.datname = %s LIMIT 1
-"""
-MEMBERSHIPS = """
-SELECT convert_to(quote_ident(r.rolname), 'SQL_ASCII') FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
-WHERE m.member = %s
-"""
-ADMITTED = """
-SELECT convert_to(quote_ident(d.datname), 'SQL_ASCII') FROM pg_database d, aclexplode(d.datacl) a WHERE a.grantee = %s
-"""
-# owning roles of the databases in which a role owns something
-HEIRS = """
-SELECT DISTINCT convert_to(quote_ident(o.rolname), 'SQL_ASCII')
-FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid JOIN pg_roles o ON o.oid = d.datdba
-WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = %s AND s.deptype = 'o' AND starts_with(o.rolname, 'coffer_owner_')
-"""

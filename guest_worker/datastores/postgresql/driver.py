@@ -87,6 +87,14 @@ class PostgreSQL(ServerDatastore):
         self.session.keep()
         self._accounts.adopt()
 
+    def is_deleting(self) -> bool:
+        """Whether a database is marked as one that is being dropped."""
+        return self._accounts.is_deleting()
+
+    def finish_deletions(self) -> None:
+        """Drop those databases."""
+        self._accounts.finish_deletions()
+
     def _start(self) -> None:
         self._process.start([self._program("postgres"), *self._options(FIRM)], self.probe)
 

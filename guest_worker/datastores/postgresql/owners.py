@@ -163,12 +163,18 @@ class Owners:
         except FAILURES as error:
             LOG.warning("role %s still has something: %s", role, error)
 
-    def drop_invalid(self, name: str | None = None) -> None:
-        """Drop databases, or that one, whose drop was broken off: PostgreSQL marks them, and lets nobody in any more."""
+    def invalid(self, name: str | None = None) -> list[str]:
+        """Databases, or that one, whose drop has begun: PostgreSQL marks them, and lets nobody in any more."""
         statement = "SELECT datname FROM pg_database WHERE datconnlimit = -2 AND datname = coalesce(%s, datname)"
-        for (database,) in self._session.rows(statement, (name,)):
+        return [name for (name,) in self._session.look(statement, (name,))]
+
+    def drop_invalid(self, name: str | None = None) -> None:
+        """Drop those databases. A drop waits for a checkpoint; where that takes long it is left to go on, unless the name is
+        needed now.
+        """
+        for database in self.invalid(name):
             with self._session.change() as do:
-                do(sql.SQL("DROP DATABASE {}").format(sql.Identifier(database)))
+                do(sql.SQL("DROP DATABASE {}").format(sql.Identifier(database)), to_the_end=name is None)
 
     def _clear(self, oid: int, drop: bool) -> None:
         for (database,) in self._session.rows("SELECT datname FROM pg_database WHERE datdba = %s", (oid,)):

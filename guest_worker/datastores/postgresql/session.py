@@ -1,6 +1,6 @@
 """The administrator's sessions with PostgreSQL, over its socket.
 
-Lists, health and changes have a session each, so that none waits for another. Whatever a tenant has set for a database
+Lists, looks and changes have a session each, so that none waits for another. Whatever a tenant has set for a database
 or a role is overruled, and every statement has limits that the engine itself keeps.
 """
 
@@ -161,7 +161,7 @@ class Session:
     def __init__(self, socket: EngineSocket) -> None:
         self._socket = socket
         self._reading = Line(lambda: self._connect(HOME, lock_timeout=str(int(READ_LOCK_SECONDS * 1000))))
-        self._health = Line(lambda: self._connect(HOME))
+        self._looking = Line(lambda: self._connect(HOME, lock_timeout=str(int(READ_LOCK_SECONDS * 1000))))
         self._changing = Line(lambda: self._connect(HOME))
         self._watching = Line(lambda: self._connect(HOME, lock_timeout="300", statement_timeout="500"))
         self._until: float | None = None
@@ -169,13 +169,13 @@ class Session:
 
     def keep(self) -> None:
         """Open the connections that are kept, before tenants have taken all that there are; what fails is opened later."""
-        for line in (self._reading, self._health, self._changing, self._watching):
+        for line in (self._reading, self._looking, self._changing, self._watching):
             with suppress(Busy, EngineFailed, psycopg.Error, OSError), line.held():
                 pass
 
     def close(self) -> None:
         """Forget the connections."""
-        for line in (self._reading, self._health, self._changing, self._watching):
+        for line in (self._reading, self._looking, self._changing, self._watching):
             line.close()
 
     def _connect(self, database: str, **settings: str) -> Connection:
@@ -204,7 +204,14 @@ class Session:
 
     def rows(self, statement: Statement, values: Values = ()) -> list[tuple[Any, ...]]:
         """Ask in the home database. The engine's own errors pass; a lost connection is EngineFailed."""
-        with self._reading.held() as connection:
+        return self._rows(self._reading, statement, values)
+
+    def look(self, statement: Statement, values: Values = ()) -> list[tuple[Any, ...]]:
+        """The same for what is asked again and again, which no list must wait for."""
+        return self._rows(self._looking, statement, values)
+
+    def _rows(self, line: Line, statement: Statement, values: Values) -> list[tuple[Any, ...]]:
+        with line.held() as connection:
             try:
                 cursor = connection.execute(statement, values or None)
                 return cursor.fetchall() if cursor.description else []
@@ -216,14 +223,6 @@ class Session:
         """What PostgreSQL keeps of a password; made here, so that no statement carries the password itself."""
         with self._reading.held() as connection:
             return connection.pgconn.encrypt_password(password.encode(), user.encode(), b"scram-sha-256").decode()
-
-    def answers(self) -> bool:
-        """Whether a question is answered."""
-        try:
-            with self._health.held() as connection:
-                return bool(connection.execute("SELECT 1").fetchall())
-        except (Busy, EngineFailed, psycopg.Error, OSError):
-            return False
 
     def blockers(self, pid: int | None) -> str:
         """Who holds the locks that a session waits for; with None, who holds locks that nobody can read beside."""

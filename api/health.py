@@ -11,7 +11,8 @@ from uuid import uuid4
 import httpx
 from temporalio.client import Client, ScheduleActionExecutionStartWorkflow
 
-from contract.names import CHECKS_FROM, RECORDS, sweep_id
+from contract.checks import route
+from contract.names import RECORDS, sweep_id
 from contract.ports.records import Administration
 from records.reads import Reader
 
@@ -82,9 +83,8 @@ class Health:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.set_alpn_protocols(["h2"])
-        # not from the address of others on this machine: the gateway serves addresses by turns
-        source = (CHECKS_FROM, 0) if host.startswith("127.") else None
-        _, writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=context, local_addr=source)
+        host, source = await asyncio.to_thread(route, host)
+        _, writer = await asyncio.open_connection(host, int(port), ssl=context, local_addr=source)
         writer.close()
 
 

@@ -6,8 +6,6 @@ RUNBOOKS = "runbooks"  # the workflow worker
 CLOUD = "cloud"  # the activity worker, OpenStack's side
 RECORDS = "records"  # the activity worker, the records' side
 
-CHECKS_FROM = "127.255.255.254"  # loopback address of our own health checks: the gateway lets them wait for nobody
-
 _GUEST = "guest/"
 _CALL = "call/"
 

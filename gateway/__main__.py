@@ -7,9 +7,9 @@ import socket
 import ssl
 import sys
 
+from contract.checks import CHECKS_AT, EVERYWHERE, route
 from contract.keys.keyring import GuestsKeyring
 from contract.logs import log_to_stderr
-from contract.names import CHECKS_FROM
 from contract.process import run
 from contract.wire.client import connect_plain
 from gateway.front import Front
@@ -67,17 +67,17 @@ def check(settings: GatewaySettings) -> int:
     """Knock without a token: a gateway that serves does a handshake, with a certificate that guests would believe.
 
     Connections are let in by turns between addresses. A check is of this machine, so it can come from an address of its
-    own, and does not wait behind whoever else is connected from here; but IPv6 has no other loopback address.
+    own, and does not wait behind whoever else is connected from here.
     """
-    host = "127.0.0.1" if settings.gateway_host == "0.0.0.0" else settings.gateway_host  # noqa: S104
-    source = None if ":" in host else (CHECKS_FROM, 0)
+    name = CHECKS_AT if settings.gateway_host in EVERYWHERE else settings.gateway_host
     trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trust.set_alpn_protocols(["h2"])
     try:
         trust.load_verify_locations(settings.gateway_ca)
+        host, source = route(settings.gateway_host)
         with (
             socket.create_connection((host, settings.gateway_port), CHECK_SECONDS, source) as knock,
-            trust.wrap_socket(knock, server_hostname=host) as secured,
+            trust.wrap_socket(knock, server_hostname=name) as secured,
         ):
             return 0 if secured.selected_alpn_protocol() == "h2" else 1
     except OSError:

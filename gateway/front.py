@@ -9,7 +9,7 @@ processor time that they cost, come out of one token bucket, and are not read wh
 What a new connection costs is its address's to pay, and is given back when it turns out to be a guest's; but only so many
 of one guest: who connects over and over can be stopped at its address alone.
 
-Our own health checks come from a loopback address of their own (`contract.names.CHECKS_FROM`), which no other machine can
+Our own health checks come from a loopback address of their own (`contract.checks`), which no other machine can
 send from: they wait for nobody, within the budget of an address.
 
 The loop has one thread. Whatever may come in thousands is done in small pieces, so that others have their turn in between.
@@ -26,7 +26,7 @@ import time
 from collections import OrderedDict
 from pathlib import Path
 
-from contract.names import CHECKS_FROM
+from contract.checks import CHECKS_FROM, listening
 from gateway.guest import Guest
 from gateway.link import Inner, Link
 from gateway.party import Party
@@ -85,10 +85,10 @@ class Front:
 
     async def start(self) -> None:
         """Listen; OSError when the port is taken."""
-        host, port = self._settings.gateway_host, self._settings.gateway_port
+        hosts, port = listening(self._settings.gateway_host), self._settings.gateway_port
         loop = asyncio.get_running_loop()
         # the backlog is also how many are accepted before anybody else has a turn; the kernel may keep more
-        self._server = await loop.create_server(lambda: Link(self), host, port, backlog=ACCEPTED)
+        self._server = await loop.create_server(lambda: Link(self), hosts, port, backlog=ACCEPTED)
         for each in self._server.sockets:
             with socket.socket(fileno=os.dup(each.fileno())) as same:
                 same.listen(1024)

@@ -13,7 +13,7 @@ class GatewaySettings(KeySettings):
     model_config = SettingsConfigDict(env_prefix="COFFER_", extra="ignore")
 
     gateway_host: str = "127.0.0.1"
-    """Address that the gateway listens on."""
+    """Address that the gateway listens on. With one of IPv6 it listens on 127.0.0.1 as well, for checks of its health."""
     gateway_port: int = 7236
     """Port that the gateway listens on."""
     gateway_cert: Path = Path(".coffer/secrets/gateway/cert.pem")

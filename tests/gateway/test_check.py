@@ -3,19 +3,22 @@
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from api.health import Health
 from gateway import certificates, front
 from gateway.__main__ import check
-from tests.gateway.test_front import stand
+from tests.gateway.test_front import Stand, stand
 from tests.temporal import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")  # gRPC knows one loop
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-async def test_an_operators_check_does_not_wait_behind_a_flood_from_this_machine(tmp_path: Path, host: str) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::", "localhost"])
+async def test_checks_do_not_wait_behind_a_flood_from_this_machine(tmp_path: Path, host: str) -> None:
+    """The operator's, and the API's."""
     async with stand(tmp_path, gateway_host=host) as there:
         assert await asyncio.to_thread(check, there.settings) == 0
         crowd = [await there.tcp() for _ in range(500)]
@@ -23,11 +26,19 @@ async def test_an_operators_check_does_not_wait_behind_a_flood_from_this_machine
         await asyncio.sleep(0.5)
         began = time.monotonic()
         assert await asyncio.to_thread(check, there.settings) == 0
-        assert time.monotonic() - began < 2
+        await health(there)._gateway()
+        assert time.monotonic() - began < 8  # a crowd waits for 15 s
         assert not one_more.done()
         one_more.cancel()
         for _, writer in crowd:
             writer.transport.abort()
+
+
+def health(there: Stand) -> Health:
+    """Of an API that names the gateway as operators write it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(there.settings.gateway_host, there.settings.gateway_host)
+    nobody: Any = None
+    return Health(nobody, nobody, nobody, "", f"[{host}]:{there.port}" if ":" in host else f"{host}:{there.port}")
 
 
 async def test_a_check_does_not_wait_for_strangers_of_many_addresses(

@@ -79,7 +79,9 @@ class Stand:
         return await self._open()
 
     async def _open(self, **more: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, **more)
+        host = self.settings.gateway_host
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        reader, writer = await asyncio.open_connection(host, self.port, **more)
         self.by_hand.append(writer)
         return reader, writer
 
@@ -87,7 +89,7 @@ class Stand:
 @asynccontextmanager
 async def stand(folder: Path, **settings: Any) -> AsyncIterator[Stand]:
     """Run it."""
-    certificates.make(folder, ["127.0.0.1", "localhost"])
+    certificates.make(folder, ["127.0.0.1", "localhost", "::1"])
     files: dict[str, Any] = {
         "gateway_cert": folder / "cert.pem",
         "gateway_key": folder / "key.pem",

@@ -10,6 +10,7 @@ import pytest
 from api.health import Health
 from gateway import certificates, front
 from gateway.__main__ import check
+from gateway.link import Link
 from tests.gateway.test_front import Stand, stand
 from tests.temporal import free_port
 
@@ -65,6 +66,7 @@ async def test_a_check_fails_where_no_gateway_serves(
 ) -> None:
     """Another's certificate, nobody who listens, a gateway that lets nobody in any more."""
     monkeypatch.setattr("gateway.__main__.CHECK_SECONDS", 1.0)
+    ignored: list[Link] = []
     async with stand(tmp_path) as there:
         settings = there.settings
         if wrong == "ca":
@@ -73,5 +75,7 @@ async def test_a_check_fails_where_no_gateway_serves(
         elif wrong == "port":
             settings = settings.model_copy(update={"gateway_port": free_port()})
         else:
-            monkeypatch.setattr(there.front, "arrived", lambda link: None)
+            monkeypatch.setattr(there.front, "arrived", ignored.append)
         assert await asyncio.to_thread(check, settings) == 1
+        for each in ignored:
+            each.cut()

@@ -139,10 +139,12 @@ async def half_handshakes(load: Load) -> None:
 
     async def once() -> None:
         reader, writer = await asyncio.open_connection(load.host, load.port)
-        writer.write(b"\x16\x03\x01\x02\x00\x01")
-        with contextlib.suppress(OSError):
-            await reader.read()
-        writer.transport.abort()
+        try:
+            writer.write(b"\x16\x03\x01\x02\x00\x01")
+            with contextlib.suppress(OSError):
+                await reader.read()
+        finally:
+            writer.transport.abort()
 
     await load.crowd(1500, once)
 

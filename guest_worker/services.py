@@ -11,6 +11,7 @@ from contract.ports.guest import Fenced
 from guest_worker.calls import Calls
 from guest_worker.changes import Changes
 from guest_worker.datastores.base import Accounts, Datastore
+from guest_worker.datastores.configuration import EngineConfiguration
 from guest_worker.fences import Fences
 from guest_worker.gate import Gate
 from guest_worker.jobs import Jobs
@@ -31,9 +32,14 @@ class Services:
     """
 
     def __init__(
-        self, settings: GuestSettings, datastore: Datastore, box: SecretBox, renew: Callable[[], None] = lambda: None
+        self,
+        settings: GuestSettings,
+        datastore: Datastore,
+        box: SecretBox,
+        renew: Callable[[], None] = lambda: None,
+        version: str = "",
     ) -> None:
-        """`renew` changes the token that the guest is known by at the gateway."""
+        """`renew` changes the token that the guest is known by at the gateway; `version` is the engine's."""
         state = settings.paths.state
         self.settings = settings
         self.datastore = datastore
@@ -41,9 +47,9 @@ class Services:
         self.renew = renew
         self.jobs = Jobs(state / "jobs")
         self.fences = Fences(state / "fence.json", lambda fence: self.jobs.end_older(fence))
-        self.supervisor = EngineSupervisor(
-            datastore, state, Reserve(settings.paths.data, mounted_by_us=not settings.paths.mounted_at)
-        )
+        self.configuration = EngineConfiguration(datastore, version, state)
+        reserve = Reserve(settings.paths.data, mounted_by_us=not settings.paths.mounted_at)
+        self.supervisor = EngineSupervisor(datastore, state, reserve, self.configuration)
         self.gate = Gate(state / "gate.json", self.fences, lambda: self.supervisor.is_stopped)
         self.calls = Calls(Journal(state / "calls.db"), self.gate, lambda: self.changes, datastore.answers)
         self.wanted: Wanted = lambda token, seconds: True

@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError
 from contract.domain.errors import Busy, EngineFailed
 from contract.domain.instance import OperatingStatus
 from guest_worker.datastores.base import AdministratorRefused, Datastore, EngineState
+from guest_worker.datastores.configuration import EngineConfiguration
 from guest_worker.reserve import ENOUGH, FULL, LEFT, NO_FILES, Reserve
 from guest_worker.state_file import StateFile
 
@@ -41,8 +42,11 @@ class Condition:
 class EngineSupervisor:
     """Holds the lock under which the engine is started and stopped: one at a time. Account calls have another."""
 
-    def __init__(self, datastore: Datastore, folder: Path, reserve: Reserve) -> None:
+    def __init__(
+        self, datastore: Datastore, folder: Path, reserve: Reserve, configuration: EngineConfiguration
+    ) -> None:
         self.datastore = datastore
+        self.configuration = configuration
         self.change = threading.RLock()
         self.reserve = reserve
         self._state = StateFile(folder / "wanted.json")
@@ -147,12 +151,28 @@ class EngineSupervisor:
             full = self.reserve.problem() is not None
             with self._lending():
                 try:
-                    self._start()
+                    self._start_with_good_settings()
                 except ApplicationError as error:
                     problem = self.reserve.problem()
                     raise EngineFailed(f"{problem}; {error.message}") if full and problem else error from error
             if self._lent:
                 self._take_back()
+
+    def _start_with_good_settings(self) -> None:
+        """Start; where the engine refuses, with the settings that it had before, if these are others."""
+        fresh = not self.datastore.runs()
+        try:
+            self._start()
+        except EngineFailed as error:
+            if not (fresh and self.configuration.fall_back(error.message)):
+                raise
+            try:
+                self._start()
+            except ApplicationError:
+                self.configuration.forgive()
+                raise error from None
+        if fresh:
+            self.configuration.started()
 
     def _start(self) -> None:
         try:

@@ -16,6 +16,7 @@ from temporalio.worker import Interceptor, PollerBehaviorSimpleMaximum, Worker, 
 from contract.keys.sealing import SecretBox
 from contract.ports.guest import Accounts, CallGate, Lifecycle, Tokens, Watching
 from contract.ports.registration import verbs
+from contract.ports.settings import Settings
 from contract.process import die_of
 from guest_worker import __version__
 from guest_worker.datastores import open_datastore
@@ -30,12 +31,14 @@ from guest_worker.verbs.gate import AccountGate
 from guest_worker.verbs.health import EngineHealth
 from guest_worker.verbs.identity import GuestTokens
 from guest_worker.verbs.lifecycle import EngineLifecycle
+from guest_worker.verbs.settings import EngineSettings
 
 PORTS: dict[type[ABC], Callable[[Services], ABC]] = {
     Lifecycle: EngineLifecycle,
     Watching: EngineHealth,
     Accounts: EngineAccounts,
     CallGate: AccountGate,
+    Settings: EngineSettings,
     Tokens: GuestTokens,
 }
 SLOTS = 12  # one for the watch, four for changes (one runs, three wait), the rest for lists, health and long jobs
@@ -46,7 +49,8 @@ def build_services(session: GuestSession, datastore: Datastore | None = None) ->
     """What the guest works with: its engine's driver (or another, for tests) and its keys."""
     settings = session.settings
     chosen = datastore or open_datastore(session.boot.datastore, engine_context(settings))
-    return Services(settings, chosen, SecretBox(session.keyring, session.boot.instance_id), session.renew)
+    box = SecretBox(session.keyring, session.boot.instance_id)
+    return Services(settings, chosen, box, session.renew, session.boot.version)
 
 
 def engine_context(settings: GuestSettings) -> EngineContext:

@@ -58,16 +58,21 @@ class FirstAccounts(Fenced):
     users: tuple[NewUser, ...] = ()
 
 
-class GuestInfo(Fact):
-    """Which guest answers, with what engine."""
-
-    guest_version: str
-    engine_version: str | None = None
-
-
 def _one_line(text: object) -> object:
     """What a guest says, as a line of text that cannot forge anything else."""
     return "".join(each if each.isprintable() else " " for each in text[:300]) if isinstance(text, str) else text
+
+
+class GuestInfo(Fact):
+    """Which guest answers, with what engine.
+
+    `restart_required`: not all of the wanted settings count yet. `refused`: why the engine did not start with them.
+    """
+
+    guest_version: str
+    engine_version: str | None = None
+    restart_required: bool | None = None
+    refused: Annotated[str | None, BeforeValidator(_one_line)] = None
 
 
 class Health(Fact):

@@ -232,6 +232,17 @@ class Datastore(ABC):
         """Write the configuration; it counts from the next start."""
 
     @abstractmethod
+    def defaults(self, memory_mib: int) -> dict[str, str]:
+        """What the configuration says without settings of the tenant's, but for places and the guest's own needs."""
+
+    @abstractmethod
+    def change_live(self, old: Mapping[str, str], new: Mapping[str, str], memory_mib: int) -> None:
+        """Have the running engine go from these settings to those, which are written; EngineFailed where it refuses one.
+
+        None of them needs a restart. It counts for sessions that begin afterwards.
+        """
+
+    @abstractmethod
     def start(self) -> None:
         """Start the engine and return when it answers; no error if it does.
 

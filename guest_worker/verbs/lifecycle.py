@@ -61,14 +61,21 @@ class EngineLifecycle(Lifecycle):
 
     def _configure(self, order: EngineOrder) -> None:
         memory_mib = self._services.settings.memory_mib or order.memory_mib
-        self._services.datastore.configure(memory_mib, order.settings)
+        self._services.configuration.write(memory_mib, order.settings)
 
     @activity.defn
     def start_datastore(self, order: Fenced) -> GuestInfo:
         with self._services.changing_engine(order):
+            configuration = self._services.configuration
+            configuration.try_again()
             self._services.supervisor.want(True)
             self._services.supervisor.start_engine()
-            return GuestInfo(guest_version=__version__, engine_version=self._services.datastore.version())
+            return GuestInfo(
+                guest_version=__version__,
+                engine_version=self._services.datastore.version(),
+                restart_required=configuration.restart_required,
+                refused=configuration.refused,
+            )
 
     @activity.defn
     def stop_datastore(self, order: Fenced) -> None:

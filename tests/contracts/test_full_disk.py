@@ -20,6 +20,7 @@ from contract.domain.errors import Busy, EngineFailed, NotFound
 from contract.domain.instance import OperatingStatus
 from guest_worker.datastores import open_datastore
 from guest_worker.datastores.base import Datastore, PlainUser
+from guest_worker.datastores.configuration import EngineConfiguration
 from guest_worker.reserve import FULL, MIB, NO_FILES, PIECES, READ_ONLY, Reserve, space_of
 from guest_worker.supervisor import EngineSupervisor
 from tests.contracts.conftest import AMY, PASSWORD
@@ -106,7 +107,9 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     copy_template(manager, folder)
     context = engine_context(manager, data, folder / "state", address)
     engine = DriverProcess(open_datastore, manager, context)
-    supervisor = EngineSupervisor(cast("Datastore", engine), folder / "supervisor", Reserve(data, mounted_by_us=True))
+    datastore, state = cast("Datastore", engine), folder / "supervisor"
+    configuration = EngineConfiguration(datastore, "", state)
+    supervisor = EngineSupervisor(datastore, state, Reserve(data, mounted_by_us=True), configuration)
     try:
         engine.initialise()  # finds what it needs
         engine.configure(512, {})

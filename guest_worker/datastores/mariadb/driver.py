@@ -15,7 +15,8 @@ from guest_worker.datastores.mariadb.connecting import ADMIN
 from guest_worker.datastores.mariadb.probe import Prober
 from guest_worker.datastores.mariadb.recipe import SMALL_LOG, install, program
 from guest_worker.datastores.mariadb.session import Session
-from guest_worker.datastores.mariadb.template import render
+from guest_worker.datastores.mariadb.template import FIXED, render, sized
+from guest_worker.datastores.mariadb.variables import set_globals
 from guest_worker.datastores.server import ServerDatastore
 
 CONFIG = "mariadb.cnf"
@@ -89,6 +90,14 @@ class MariaDB(ServerDatastore):
         }
         self.context.engine.run([host.find_program("mkdir"), "-p", "--", str(self._files)])
         self.context.write_config(CONFIG, render(paths, memory_mib, settings))
+
+    def defaults(self, memory_mib: int) -> dict[str, str]:
+        """What my.cnf says without settings of the tenant's."""
+        return {name: value for name, value in {**FIXED, **sized(memory_mib)}.items() if not name.startswith("loose_")}
+
+    def change_live(self, old: Mapping[str, str], new: Mapping[str, str], memory_mib: int) -> None:
+        """Set global variables."""
+        set_globals(self.session, old, new, self.defaults(memory_mib))
 
     def start(self) -> None:
         """Start mariadbd."""

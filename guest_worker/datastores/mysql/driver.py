@@ -11,10 +11,11 @@ from contract.domain.errors import EngineFailed
 from guest_worker import host
 from guest_worker.datastores.base import EngineContext
 from guest_worker.datastores.mariadb.connecting import ADMIN
+from guest_worker.datastores.mariadb.variables import set_globals
 from guest_worker.datastores.mysql.accounts import MySQLAccounts
 from guest_worker.datastores.mysql.probe import Prober
 from guest_worker.datastores.mysql.session import Session
-from guest_worker.datastores.mysql.template import render
+from guest_worker.datastores.mysql.template import FIXED, render, sized
 from guest_worker.datastores.server import ServerDatastore
 
 CONFIG = "mysql.cnf"
@@ -106,6 +107,14 @@ class MySQL(ServerDatastore):
         }
         self.context.engine.run([host.find_program("mkdir"), "-p", "-m", "0750", "--", str(self._files)])
         self.context.write_config(CONFIG, render(paths, memory_mib, settings))
+
+    def defaults(self, memory_mib: int) -> dict[str, str]:
+        """What my.cnf says without settings of the tenant's."""
+        return {name: value for name, value in {**FIXED, **sized(memory_mib)}.items() if not name.startswith("loose_")}
+
+    def change_live(self, old: Mapping[str, str], new: Mapping[str, str], memory_mib: int) -> None:
+        """Set global variables."""
+        set_globals(self.session, old, new, self.defaults(memory_mib))
 
     def start(self) -> None:
         """Start mysqld; one that was killed left the lock of its socket, whose process id may be another's now."""

@@ -14,8 +14,9 @@ from guest_worker.datastores.postgresql.accounts import PostgreSQLAccounts
 from guest_worker.datastores.postgresql.administrator import ALONE, DONE, restoring, scram_verifier
 from guest_worker.datastores.postgresql.connecting import ADMIN, HOME
 from guest_worker.datastores.postgresql.probe import Prober
+from guest_worker.datastores.postgresql.reloading import reload
 from guest_worker.datastores.postgresql.session import Session
-from guest_worker.datastores.postgresql.template import ACCESS, FIRM, render
+from guest_worker.datastores.postgresql.template import ACCESS, FIRM, FIXED, render, sized
 from guest_worker.datastores.server import ServerDatastore
 
 MIB = 1024 * 1024
@@ -65,6 +66,14 @@ class PostgreSQL(ServerDatastore):
         """Write postgresql.conf and pg_hba.conf, which a superuser of the database cannot write."""
         self.context.write_config(ACCESS_FILE, ACCESS)
         self.context.write_config(CONFIG, render(self._paths(), memory_mib, {**self._log_sizes(), **settings}))
+
+    def defaults(self, memory_mib: int) -> dict[str, str]:
+        """What postgresql.conf says without settings of the tenant's."""
+        return {**FIXED, **sized(memory_mib), **self._log_sizes()}
+
+    def change_live(self, old: Mapping[str, str], new: Mapping[str, str], memory_mib: int) -> None:
+        """Have postgresql.conf read again."""
+        reload(self.session)
 
     def _log_sizes(self) -> dict[str, str]:
         """The write-ahead log may grow to an eighth of the volume between checkpoints, not fill it."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from temporalio.client import Client
 from temporalio.worker import Interceptor, Worker
 
+from activities.configurations import PostgresConfigurations
 from activities.identities import PostgresIdentities
 from activities.locks import TemporalLocks
 from activities.objects import open_tickets
@@ -17,6 +18,7 @@ from activities.sweeps import RepeatedSweeps
 from activities.watches import TemporalWatches
 from contract.keys.keyring import MasterKeyring
 from contract.names import CLOUD, RECORDS
+from contract.ports.configurations import Configurations
 from contract.ports.identities import Identities
 from contract.ports.records import Administration, Locks, Records, Sweeps, Watches
 from contract.ports.registration import verbs
@@ -63,6 +65,7 @@ def build_workers(services: Services, interceptors: tuple[Interceptor, ...] = ()
                 *verbs(Records, kept),
                 *verbs(Identities, PostgresIdentities(services.engine)),
                 *verbs(Administration, kept),
+                *verbs(Configurations, PostgresConfigurations(services.engine)),
                 *verbs(Watches, watches),
                 *verbs(Locks, TemporalLocks(services.client, services.engine)),
                 *verbs(Sweeps, sweeps),

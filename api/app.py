@@ -20,7 +20,19 @@ from api.faults import Fault, answer_fault, answer_http_exception
 from api.health import Health
 from api.keystone import Keystone
 from api.policy import Policy
-from api.routes import accounts, actions, catalogue, changes, instances, mgmt, missing, operations
+from api.routes import (
+    accounts,
+    actions,
+    catalogue,
+    changes,
+    configurations,
+    instances,
+    mgmt,
+    mgmt_parameters,
+    missing,
+    operations,
+    parameters,
+)
 from api.settings import ApiSettings
 from contract.keys.keyring import MasterKeyring
 from contract.wire.client import connect
@@ -46,8 +58,21 @@ def application(settings: ApiSettings) -> FastAPI:
     )  # fmt: skip
     add_docs_page(app)
     # the first match counts: what is implemented stands before what is not
-    for each in (operations, instances, actions, changes, accounts, catalogue, mgmt, missing):
+    for each in (
+        operations,
+        instances,
+        actions,
+        changes,
+        accounts,
+        configurations,
+        parameters,
+        catalogue,
+        mgmt,
+        mgmt_parameters,
+        missing,
+    ):
         app.include_router(each.router)
+    app.include_router(configurations.of_instances)
     _add_front_page(app)
     app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_exception_handler(RequestValidationError, _as_bad_request)

@@ -24,17 +24,20 @@ from temporalio.service import RPCError, RPCStatusCode
 from api.context import RequestContext, Services
 from api.faults import Fault, of_refusal, unavailable
 from api.idempotency import Call
+from api.operations import operations_of
 from contract.domain.accounts import Expiring, Sealed
 from contract.domain.datastores import DATASTORES
 from contract.domain.datastores.base import Datastore
 from contract.domain.errors import GuestProtocolError, innermost
 from contract.keys.sealing import NotOurs, SecretBox
 from contract.names import RECORDS, RUNBOOKS, call_id, guest_queue, root_id
+from contract.ports.configurations import ConfigurationAnswer, ConfigurationChange, configuration_id
 from contract.ports.guest import Accounts, DatabasesAfter
-from contract.ports.records import Administration
+from contract.ports.settings import Settings
 from contract.wire.answers import from_guest
 from contract.wire.clear_text import ClearText
 from records.views import InstanceView
+from workflows.configuration import ChangeConfiguration
 from workflows.instance.root import DisableRoot, EnableRoot, RootAnswer, RootRequest
 from workflows.steps import GUEST_ERRORS
 
@@ -78,7 +81,7 @@ class ShortCalls:
             raise Fault(422, f"Instance {self.instance.id} is not ready, status: {self.instance.operating_status}.")
 
     @overload
-    async def ask(self, verb: Callable[[Accounts], Answer]) -> Answer: ...
+    async def ask(self, verb: Callable[[Accounts], Answer] | Callable[[Settings], Answer]) -> Answer: ...
 
     @overload
     async def ask(self, verb: Callable[[Accounts, Told], Answer], fact: Told, /) -> Answer: ...
@@ -222,7 +225,7 @@ def short_calls_of(services: Services, context: RequestContext, instance: Instan
 
 
 async def administer(
-    services: Services, context: RequestContext, verb: Callable[[Administration, Told], Awaitable[None]], fact: Told
+    services: Services, context: RequestContext, verb: Callable[[Any, Told], Awaitable[object]], fact: Told
 ) -> None:
     """Have the records change something that needs no runbook; the activity expires before we stop waiting."""
     seconds = services.settings.call_seconds
@@ -239,6 +242,36 @@ async def administer(
     except ActivityFailureError as error:
         cause = innermost(error.cause)
         raise (of_refusal(cause) if isinstance(cause, ApplicationError) else unavailable()) from None
+
+
+async def change_configuration(services: Services, context: RequestContext, change: ConfigurationChange) -> None:
+    """Change a group; return when all of its instances have been told, or after a while if that takes longer."""
+    name, expiry = configuration_id(change.id, context.request_id), _Expiry(services.settings.call_seconds)
+    told = change.model_copy(update={"expires_at": expiry.at})
+
+    async def work() -> ConfigurationAnswer:
+        with suppress(WorkflowAlreadyStartedError):  # by ourselves
+            await insist(
+                lambda: services.temporal.start_workflow(
+                    ChangeConfiguration.run,
+                    told,
+                    id=name,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    task_queue=RUNBOOKS,
+                    static_summary=ClearText("change a configuration group"),
+                )
+            )
+        handle = services.temporal.get_workflow_handle(name, result_type=ConfigurationAnswer)
+        answer: ConfigurationAnswer = await insist(handle.result)
+        return answer
+
+    try:
+        answer = await expiry.bounded(work())
+    except (WorkflowFailureError, TimeoutError):
+        raise unavailable() from None
+    if answer.refused is not None:
+        raise of_refusal(ApplicationError(answer.reason, type=answer.refused))
+    await operations_of(services, context).ends(answer.operations)
 
 
 async def _start(temporal: Client, name: str, verb: Callable[..., Any], facts: list[Any], **options: Any) -> None:

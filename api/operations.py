@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import logging
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +19,8 @@ from api.context import RequestContext, Services
 from api.faults import Fault, of_refusal, unavailable
 from contract.domain.errors import innermost
 from contract.domain.instance import InstanceSpec
-from contract.domain.operation import CreateOrder, DeleteOrder, Order, ResizeFlavorOrder, RestartOrder
+from contract.domain.operation import CreateOrder, DeleteOrder, OperationState, Order, ResizeFlavorOrder, RestartOrder
+from contract.domain.reconfiguring import ReconfigureOrder
 from contract.names import RUNBOOKS, lock_id
 from contract.wire.clear_text import ClearText
 from records.engine import SQLAlchemyError
@@ -26,6 +29,7 @@ from records.requests import Requests
 from records.views import InstanceView
 from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
+from workflows.instance.reconfigure import ReconfigureInstance
 from workflows.instance.resize_flavor import ResizeFlavor
 from workflows.instance.restart import RestartInstance
 from workflows.runbook import Runbook
@@ -36,6 +40,7 @@ log = logging.getLogger(__name__)
 DELETE: Any = Runbook.delete
 ADMITTED: Any = Runbook.admitted
 GAP_LOOKS, GAP_PAUSE = 40, 0.05  # two seconds
+END_PAUSE = 0.1
 MARGIN = 0.5  # seconds that we wait beyond the expiry: whoever was admitted in time is answered
 PATIENCE = 3.0  # seconds, before we ask whether a run can go on at all
 SOON = timedelta(seconds=2)
@@ -68,6 +73,31 @@ class Operations:
             instance_id=instance.id, group_id=instance.group_id, flavor=flavor, **self._frame(operation_id)
         )
         await self._open(ResizeFlavor, order, f"resize {instance.name} to flavor {flavor}")
+
+    async def reconfigure(self, instance: InstanceView, configuration_id: UUID | None, operation_id: UUID) -> None:
+        """Order the settings of a group, or of none; return when they are in force, or after a while if that takes longer.
+
+        Fault where the engine did not take them: then it has those that it had.
+        """
+        order = ReconfigureOrder(
+            instance_id=instance.id,
+            group_id=instance.group_id,
+            configuration_id=configuration_id,
+            **self._frame(operation_id),
+        )
+        await self._open(ReconfigureInstance, order, f"reconfigure {instance.name}")
+        for state, reason in await self.ends([operation_id]):
+            if state != OperationState.DONE.value:
+                raise Fault(400, f"Instance {instance.id} has the settings that it had: {reason}.")
+
+    async def ends(self, operation_ids: Sequence[UUID]) -> Sequence[tuple[str, str | None]]:
+        """Wait until operations have ended, but not for long; return how, as far as they have."""
+        deadline = time.monotonic() + self.seconds
+        while True:
+            found = await self.reader.list_ends(operation_ids)
+            if len(found) == len(operation_ids) or time.monotonic() > deadline:
+                return found
+            await asyncio.sleep(END_PAUSE)
 
     async def delete(self, instance: InstanceView) -> None:
         """Order a deletion; whatever runs makes way for it."""

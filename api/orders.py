@@ -4,19 +4,22 @@ import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from api.context import Services
+from api.context import RequestContext, Services
 from api.faults import Fault
 from api.models.accounts import DatabaseBody, UserBody
-from api.models.instances import AccessBody, CreateInstanceBody, InstanceBody, NicBody
+from api.models.instances import AccessBody, CreateInstanceBody, DatastoreBody, InstanceBody, NicBody
 from contract.domain.accounts import NewDatabase, NewUser, Sealed
 from contract.domain.datastores import DATASTORES
 from contract.domain.datastores.base import Datastore, Facet
 from contract.domain.fact import is_uuid
 from contract.domain.instance import Access, DatastoreVersion, InstanceSpec, Locality, Nic
-from records.views import DatastoreView, VersionView
+from records.reads import Scope
+from records.views import ConfigurationView, DatastoreView, VersionView
 
 
-async def spec_of(services: Services, body: CreateInstanceBody, seal: Callable[[str], Sealed]) -> InstanceSpec:
+async def spec_of(
+    services: Services, context: RequestContext, body: CreateInstanceBody, seal: Callable[[str], Sealed]
+) -> InstanceSpec:
     """Return what was ordered; Fault for what cannot be."""
     wanted = body.instance
     _refuse_what_is_not_there(wanted)
@@ -26,8 +29,11 @@ async def spec_of(services: Services, body: CreateInstanceBody, seal: Callable[[
     if wanted.volume is None:
         raise Fault(400, "volume: is needed for this datastore")
     locality = _locality(wanted.locality)
-    version = await _version(services, wanted)
+    version = await version_named(services, wanted.datastore)
     facts = DATASTORES[version.manager].of(version.number)
+    group = await configuration_named(services, context, wanted.configuration)
+    if group is not None and group.datastore_version_id != version.id:
+        raise Fault(400, "The datastore version of the configuration group is not that of the instance.")
     databases, users = accounts_of(facts, wanted.databases, wanted.users, seal)
     region = services.settings.region
     if wanted.region_name not in (None, region):
@@ -48,9 +54,22 @@ async def spec_of(services: Services, body: CreateInstanceBody, seal: Callable[[
         locality=locality,
         availability_zone=wanted.availability_zone,
         region=region,
+        configuration_id=group.id if group else None,
         databases=databases,
         users=users,
     )
+
+
+async def configuration_named(
+    services: Services, context: RequestContext, wanted: str | None
+) -> ConfigurationView | None:
+    """The project's configuration group of an id or a unique name; None for none, 404 where there is no such group."""
+    if not wanted:
+        return None
+    found = await services.reader.get_configuration(wanted, Scope(context.project_id))
+    if found is None:
+        raise Fault(404, f"Configuration {wanted[:255]} cannot be found.")
+    return found
 
 
 def _refuse_what_is_not_there(wanted: InstanceBody) -> None:
@@ -58,8 +77,6 @@ def _refuse_what_is_not_there(wanted: InstanceBody) -> None:
         raise Fault(501, "Replicas are not implemented yet.")
     if wanted.restore_point:
         raise Fault(404, f"Backup {wanted.restore_point.backup_ref} cannot be found.")
-    if wanted.configuration:
-        raise Fault(404, f"Configuration {wanted.configuration} cannot be found.")
     if wanted.modules:
         raise Fault(404, f"Module {wanted.modules[0].id} cannot be found.")
 
@@ -73,8 +90,8 @@ def _locality(said: str | None) -> Locality | None:
         raise Fault(400, f"locality: '{said[:80]}' is none of {', '.join(Locality)}") from None
 
 
-async def _version(services: Services, wanted: InstanceBody) -> VersionView:
-    said = wanted.datastore
+async def version_named(services: Services, said: DatastoreBody | None) -> VersionView:
+    """The active version that a body names, or the default one; Fault where there is none."""
     name = (said.type if said else None) or services.settings.default_datastore
     if not name and said and said.version and is_uuid(said.version):
         return await _by_id_alone(services, said.version)

@@ -50,7 +50,7 @@ def instance(context: RequestContext, row: InstanceView) -> View:
     view: View = {
         "id": str(row.id),
         "name": row.name,
-        "status": row.status,
+        "status": _status(row),
         "operating_status": row.operating_status,
         "links": links(context, "instances", row.id),
         "flavor": {"id": row.flavor_id, "links": links(context, "flavors", row.flavor_id)},
@@ -88,12 +88,20 @@ def instance_detail(context: RequestContext, row: InstanceView) -> View:
         view["volume"]["used_percent"] = round(100 * row.volume_used_bytes / total, 2)
     if row.locality:
         view["locality"] = row.locality
+    if row.configuration_id:
+        group = links(context, "configurations", row.configuration_id)
+        view["configuration"] = {"id": str(row.configuration_id), "name": row.configuration_name, "links": group}
     if row.fault_message and _is_faulty(row):
         details = row.fault_details if context.is_admin else None
         view["fault"] = {"message": row.fault_message, "created": moment(row.fault_created), "details": details}
     if context.is_admin:
         view |= {"server_id": row.server_id, "volume_id": row.volume_id}
     return view
+
+
+def _status(row: InstanceView) -> str:
+    """An instance that serves, and has not all of its settings yet, says so."""
+    return "RESTART_REQUIRED" if row.status == "ACTIVE" and row.restart_required else row.status
 
 
 def _is_faulty(row: InstanceView) -> bool:
@@ -110,7 +118,7 @@ def mgmt_instance(context: RequestContext, row: InstanceView) -> View:
         "tenant_id": row.project_id,
         "deleted": row.deleted,
         "deleted_at": moment(row.deleted_at),
-        "task_description": row.status,
+        "task_description": view["status"],
     }
     return view
 

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Row, exists, func, insert, select, text, u
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from contract.domain.configurations import Attachment, ConfigurationGroup
 from contract.domain.errors import BadRequest, Busy, Expired, NotFound, Refused
 from contract.domain.instance import Flavor, InstanceFacts, InstanceStatus
 from contract.domain.kinds import KINDS, Kind, Needs, left_by
@@ -21,7 +22,7 @@ from contract.domain.operation import (
     OperationKind,
     OperationState,
 )
-from records import quotas, requests, resources
+from records import configurations, quotas, requests, resources
 from records.datastores import version_by_id
 from records.tables import (
     datastore_versions,
@@ -152,7 +153,7 @@ class Admitter:
                 continue
             left = left_by(OperationKind(row.kind), OperationKind(each.interrupted) if each.interrupted else None)
             mine = update(instances).where(instances.c.id == each.instance_id)
-            await self.conn.execute(mine.values(unsettled=left.value))
+            await self.conn.execute(mine.values(unsettled=left.value, wanted_configuration_id=None))
 
     def _interrupted(self, instance_id: UUID, unsettled: str | None) -> OperationKind | None:
         """What is to be put right. Refuse what does not do that itself: the sweep settles it soon."""
@@ -198,6 +199,9 @@ class Admitter:
         facts = await facts_of(self.conn, wanted.instance_id)
         if facts.version != spec.version:
             raise BadRequest(f"Datastore version '{spec.version.name}' is not what the catalogue says of it.")
+        if spec.configuration_id is not None:
+            group = await self._hold(facts, "configuration_id", spec.configuration_id)
+            facts = facts.model_copy(update={"configuration": group})
         return AdmittedMember(instance=facts)
 
     async def _touch(self, wanted: MemberRequest) -> AdmittedMember:
@@ -208,7 +212,26 @@ class Admitter:
         interrupted = self._interrupted(facts.id, state.unsettled)
         if wanted.flavor is not None:
             await self._charge(facts, wanted.flavor)
-        return AdmittedMember(instance=facts, interrupted=interrupted)
+        group = await self._attach(facts, wanted.attachment) if wanted.attachment else facts.configuration
+        return AdmittedMember(instance=facts, interrupted=interrupted, wanted=group)
+
+    async def _attach(self, facts: InstanceFacts, attachment: Attachment) -> ConfigurationGroup | None:
+        """The group that an instance is to be given, which stays until it has it; refuse a second one."""
+        if attachment.configuration_id is None:
+            return None
+        if facts.configuration is not None:
+            raise BadRequest(
+                f"Instance {facts.id} already has a configuration group attached: {facts.configuration.id}."
+            )
+        return await self._hold(facts, "wanted_configuration_id", attachment.configuration_id)
+
+    async def _hold(self, facts: InstanceFacts, column: str, configuration_id: UUID) -> ConfigurationGroup:
+        """Refer to a group, so that nobody deletes it, and read it then."""
+        wanted = (self.conn, configuration_id, facts.project_id, facts.version.id)
+        await configurations.group_for(*wanted)
+        mine = update(instances).where(instances.c.id == facts.id)
+        await self.conn.execute(mine.values({column: configuration_id}))
+        return await configurations.group_for(*wanted)
 
     async def _state_of(self, instance_id: UUID) -> Row[Any]:
         i = instances.c
@@ -325,6 +348,7 @@ async def facts_of(conn: AsyncConnection, instance_id: UUID) -> InstanceFacts:
         status=row.status,
         access=row.access,
         locality=row.locality,
+        configuration=await configurations.group_of(conn, row.configuration_id) if row.configuration_id else None,
         resources=await resources.of(conn, instance_id),
     )
 

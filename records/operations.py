@@ -42,9 +42,11 @@ async def _keep(conn: AsyncConnection, members: dict[UUID, Row[Any]], note: Step
 
 async def _learn(conn: AsyncConnection, learnt: ResourceChanges) -> None:
     await resources.learn(conn, learnt)
-    values = learnt.model_dump(mode="json", include={"addresses", "flavor"}, exclude_none=True)
+    values = learnt.model_dump(mode="json", include={"addresses", "flavor", "restart_required"}, exclude_none=True)
     if learnt.flavor is not None:
         values["flavor_id"] = learnt.flavor.id
+    if learnt.attachment is not None:
+        values["configuration_id"] = learnt.attachment.configuration_id
     await conn.execute(update(instances).where(instances.c.id == learnt.instance_id).values(**values, updated=NOW))
 
 
@@ -94,7 +96,7 @@ async def _leave(conn: AsyncConnection, member: Row[Any], word: CloseOperation, 
 
 
 def _final(word: CloseOperation, end: MemberEnd, *, nothing_left: bool) -> dict[str, object]:
-    values: dict[str, object] = {"updated": NOW, **_fault(word, end)}
+    values: dict[str, object] = {"updated": NOW, "wanted_configuration_id": None, **_fault(word, end)}
     if end.status is not None:
         values |= {"status": end.status.value}
     if word.state is OperationState.DONE and end.status is InstanceStatus.ACTIVE:
@@ -105,6 +107,7 @@ def _final(word: CloseOperation, end: MemberEnd, *, nothing_left: bool) -> dict[
     if end.status is InstanceStatus.ERROR:  # nobody watches it any more: what was last seen does not count
         values |= {"operating_status": OperatingStatus.NONE.value, "operating_status_reason": None}
     if nothing_left:
+        values |= {"configuration_id": None, "restart_required": False}
         values |= {"addresses": [], "operating_status": OperatingStatus.NONE.value, "operating_status_reason": None}
     if end.deleted:
         values |= {"deleted": True, "deleted_at": NOW, "status": InstanceStatus.SHUTDOWN.value}

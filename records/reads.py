@@ -1,6 +1,6 @@
 """Reading the records: one query an answer, paged by the database."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from uuid import UUID
@@ -8,11 +8,14 @@ from uuid import UUID
 from sqlalchemy import Row, Select, and_, func, literal, null, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from contract.domain.datastores.parameters import Parameters, parameters_of
 from contract.domain.resources import ResourceKind
 from records import quotas
 from records.engine import bounded
+from records.parameters import narrowed, rules_of
 from records.resources import current
 from records.tables import (
+    configurations,
     datastore_versions,
     datastores,
     flavors,
@@ -26,6 +29,7 @@ from records.tables import (
     waiting,
 )
 from records.views import (
+    ConfigurationView,
     DatastoreView,
     FlavorView,
     GuestView,
@@ -41,7 +45,7 @@ from records.views import (
 
 SECONDS = 4.0  # that the records have for an answer
 View = TypeVar("View")
-_i, _v, _d = instances.c, datastore_versions.c, datastores.c
+_i, _v, _d, _c = instances.c, datastore_versions.c, datastores.c, configurations.c
 _INSTANCE = select(
     _i.id, _i.group_id, _i.project_id, _i.name, _i.status, _i.operating_status,
     _d.name.label("datastore"), _v.name.label("datastore_version"), _v.number.label("datastore_version_number"),
@@ -50,9 +54,17 @@ _INSTANCE = select(
     current(ResourceKind.SERVER).label("server_id"), current(ResourceKind.VOLUME).label("volume_id"),
     _i.fault_message, _i.fault_details, _i.fault_created, _i.created, _i.updated,
     _i.service_status_updated, _i.deleted, _i.deleted_at,
-    _i.operating_status_reason,
+    _i.operating_status_reason, _i.restart_required, _i.configuration_id, _c.name.label("configuration_name"),
 ).select_from(
     instances.join(datastore_versions, _v.id == _i.datastore_version_id).join(datastores, _d.id == _v.datastore_id)
+    .outerjoin(configurations, _c.id == _i.configuration_id)
+)  # fmt: skip
+_COUNT = select(func.count()).where(_i.configuration_id == _c.id, ~_i.deleted).correlate(configurations)
+_CONFIGURATION = select(
+    _c.id, _c.project_id, _c.name, _c.description, _c["values"], _c.datastore_version_id, _d.name.label("datastore"),
+    _v.name.label("datastore_version"), _v.number, _c.created, _c.updated, _COUNT.scalar_subquery(),
+).select_from(
+    configurations.join(datastore_versions, _v.id == _c.datastore_version_id).join(datastores, _d.id == _v.datastore_id)
 )  # fmt: skip
 _o = operations.c
 _m = operation_members.c
@@ -114,10 +126,46 @@ class Reader:
         rows = await self._rows(statement)
         return _view(InstanceView, rows[0]) if len(rows) == 1 else None
 
+    async def list_configurations(
+        self, project_id: str, limit: int, marker: UUID | None = None
+    ) -> tuple[list[ConfigurationView], str | None]:
+        """Return a page of a project's groups by id, and the marker of the next one."""
+        statement = _CONFIGURATION.where(_c.project_id == project_id).order_by(_c.id).limit(limit + 1)
+        if marker is not None:
+            statement = statement.where(_c.id > marker)
+        return _page([_view(ConfigurationView, row) for row in await self._rows(statement)], limit)
+
+    async def get_configuration(self, wanted: str, scope: Scope) -> ConfigurationView | None:
+        """Return the group of this id, or of this name where the name is unique in the scope."""
+        by_id = _uuid(wanted)
+        statement = _CONFIGURATION.where(_c.id == by_id if by_id else _c.name == wanted).limit(2)
+        if scope.project_id is not None:
+            statement = statement.where(_c.project_id == scope.project_id)
+        rows = await self._rows(statement)
+        return _view(ConfigurationView, rows[0]) if len(rows) == 1 else None
+
+    async def list_instances_with(
+        self, configuration_id: UUID, limit: int, marker: UUID | None = None
+    ) -> tuple[list[InstanceView], str | None]:
+        """Return a page of the instances that have a group, by id, and the marker of the next one."""
+        statement = _INSTANCE.where(_i.configuration_id == configuration_id, ~_i.deleted).order_by(_i.id)
+        if marker is not None:
+            statement = statement.where(_i.id > marker)
+        return _page([_view(InstanceView, row) for row in await self._rows(statement.limit(limit + 1))], limit)
+
+    async def offered(self, version: VersionView) -> Parameters:
+        """Return what tenants may set of a version, by name."""
+        return narrowed(parameters_of(version.manager, version.number), await self._rows(rules_of(version.id)))
+
     async def running_kind(self, group_id: UUID) -> str | None:
         """Return the kind of the operation that runs on a group."""
         rows = await self._rows(select(_o.kind).where(_o.group_id == group_id, _o.state == "RUNNING"))
         return str(rows[0].kind) if rows else None
+
+    async def list_ends(self, operation_ids: Collection[UUID]) -> list[tuple[str, str | None]]:
+        """Return how those of the operations ended that have ended: state and reason."""
+        statement = select(_o.state, _o.reason).where(_o.id.in_(operation_ids), _o.state != "RUNNING")
+        return [(row.state, row.reason) for row in await self._rows(statement)]
 
     async def list_operations(self, instance_id: UUID, limit: int = 100) -> list[OperationView]:
         """Return an instance's operations with its steps and those of its group, the newest first; before them who waits."""
@@ -216,6 +264,12 @@ class Reader:
 def _view(shape: Callable[..., View], row: Iterable[Any]) -> View:
     """A row as a view: the columns are selected in the order of the view's fields."""
     return shape(*row)
+
+
+def _page(found: list[View], limit: int) -> tuple[list[View], str | None]:
+    """So many of what was found, and where the next page begins if there is more."""
+    page: list[Any] = found[:limit]
+    return page, str(page[-1].id) if page and len(found) > limit else None
 
 
 def _uuid(text: str) -> UUID | None:

@@ -9,6 +9,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Numeric,
     Table,
     Text,
     Uuid,
@@ -55,6 +56,31 @@ datastore_versions = Table(
     Index("uq_datastore_versions_name", "datastore_id", "name", "number", unique=True),
 )
 
+configurations = Table(
+    "configurations",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text),
+    Column("datastore_version_id", ForeignKey("datastore_versions.id"), nullable=False),
+    Column("values", JSONB, nullable=False),
+    _time("created", now=True),
+    _time("updated", now=True),
+    Index("ix_configurations_project", "project_id", "id"),
+)
+
+# What administrators have changed in what tenants may set of a version.
+configuration_parameters = Table(
+    "configuration_parameters",
+    metadata,
+    Column("datastore_version_id", ForeignKey("datastore_versions.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("hidden", Boolean, nullable=False),
+    Column("minimum", Numeric),
+    Column("maximum", Numeric),
+)
+
 # The row that an admission locks: whatever may be touched by one operation at a time.
 groups = Table(
     "groups",
@@ -96,9 +122,15 @@ instances = Table(
     Column("deleted", Boolean, nullable=False, server_default=text("false")),
     _time("deleted_at"),
     Column("fence", BigInteger, nullable=False, server_default="0"),  # the highest number of an operation on it
+    Column("configuration_id", ForeignKey("configurations.id")),
+    Column("wanted_configuration_id", ForeignKey("configurations.id")),  # while an operation gives it this one
+    Column(
+        "restart_required", Boolean, nullable=False, server_default=text("false")
+    ),  # for settings that it has not yet
     Column("unsettled", Text),  # kind of an operation that was ended from outside, and that nobody has put right yet
     Index("ix_instances_project", "project_id", "id", postgresql_where=text("NOT deleted")),
     Index("ix_instances_group", "group_id"),
+    Index("ix_instances_configuration", "configuration_id", postgresql_where=text("configuration_id IS NOT NULL")),
 )
 
 # What an instance has in OpenStack. The sweeps delete nothing that is named here.

@@ -42,6 +42,27 @@ class InstanceView:
     deleted: bool
     deleted_at: datetime | None
     operating_status_reason: str | None = None
+    restart_required: bool = False
+    configuration_id: UUID | None = None
+    configuration_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationView:
+    """One configuration group, with its version's names and the number of instances that have it."""
+
+    id: UUID
+    project_id: str
+    name: str
+    description: str | None
+    values: dict[str, Any]
+    datastore_version_id: UUID
+    datastore: str
+    datastore_version: str
+    datastore_version_number: str
+    created: datetime
+    updated: datetime
+    instance_count: int
 
 
 @dataclass(frozen=True, slots=True)

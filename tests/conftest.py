@@ -35,6 +35,7 @@ SAMPLED = {
     "runbooks/test_delete_and_restart.py": 16,
     "runbooks/test_making_way.py": 10,
     "runbooks/test_members.py": 8,
+    "runbooks/test_reconfigure.py": 16,
     "runbooks/test_resize_flavor.py": 16,
     "whole/test_away.py": 4,
     "whole/test_operations_away.py": 8,
@@ -45,7 +46,7 @@ SAMPLED = {
 SPLIT = ("contracts", "whole")
 LONGEST = (
     "runbooks", "redteam", "api", "whole/test_demo.py", "accounts", "whole", "contracts/test_full_disk.py",
-    "contracts", "localcloud", "records",
+    "contracts", "configurations", "localcloud", "records",
 )  # fmt: skip
 # Folders whose tests call the product in their own process: `make test` measures which lines and branches they reach. The
 # others are not traced: it takes two thirds more processor time, and most of what they test runs in other processes.

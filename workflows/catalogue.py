@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from workflows.configuration import ChangeConfiguration
 from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
+from workflows.instance.reconfigure import ReconfigureInstance
 from workflows.instance.resize_flavor import ResizeFlavor
 from workflows.instance.restart import RestartInstance
 from workflows.instance.root import DisableRoot, EnableRoot
@@ -16,9 +18,11 @@ RUNBOOKS: Sequence[type] = (
     DeleteInstance,
     RestartInstance,
     ResizeFlavor,
+    ReconfigureInstance,
     SettleInstance,
     WatchInstance,
     EnableRoot,
     DisableRoot,
+    ChangeConfiguration,
     Sweep,
 )

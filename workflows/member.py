@@ -9,12 +9,13 @@ from uuid import UUID
 from temporalio.exceptions import ActivityError, FailureError
 from temporalio.exceptions import TimeoutError as StepTimedOut
 
+from contract.domain.configurations import Attachment, ConfigurationGroup
 from contract.domain.errors import EngineFailed, innermost
 from contract.domain.instance import Address, Flavor, InstanceFacts
 from contract.domain.operation import OperationKind, OperationState, ResourceChanges
 from contract.domain.resources import Part, Resource, ResourceKind
 from contract.names import CLOUD, RECORDS
-from contract.ports.guest import Fenced, Watching
+from contract.ports.guest import Fenced, GuestInfo, Watching
 from contract.ports.waits import Wait, wait_of
 from workflows.step_log import StepLog
 from workflows.steps import (
@@ -50,6 +51,8 @@ class Member:
     """The operation's number among those of the group."""
     steps: Steps
     log: StepLog
+    wanted: ConfigurationGroup | None = None
+    """The configuration group that the operation is to give it."""
 
     @property
     def id(self) -> UUID:
@@ -78,7 +81,10 @@ class Member:
         """Have the guest do one step, under this operation's number."""
         fenced = order.model_copy(update={"fence": self.fence})
         async with self.step(step.__name__):
-            return await ask_guest(self._guest, patience, step, fenced)
+            answer = await ask_guest(self._guest, patience, step, fenced)
+        if isinstance(answer, GuestInfo):  # whoever starts an engine learns whether it has all of its settings now
+            self.learn(restart_required=answer.restart_required)
+        return answer
 
     async def require_guest(self) -> None:
         """Ask the guest how its engine is: one that stays away is told before anything was stopped."""
@@ -109,10 +115,23 @@ class Member:
         return Part(instance_id=self.id, kind=kind)
 
     def learn(
-        self, *resources: Resource, addresses: tuple[Address, ...] | None = None, flavor: Flavor | None = None
+        self,
+        *resources: Resource,
+        addresses: tuple[Address, ...] | None = None,
+        flavor: Flavor | None = None,
+        attachment: Attachment | None = None,
+        restart_required: bool | None = None,
     ) -> None:
         """Have the records keep what a step found out about the instance."""
-        self.log.learn(ResourceChanges(instance_id=self.id, resources=resources, addresses=addresses, flavor=flavor))
+        changes = ResourceChanges(
+            instance_id=self.id,
+            resources=resources,
+            addresses=addresses,
+            flavor=flavor,
+            attachment=attachment,
+            restart_required=restart_required,
+        )
+        self.log.learn(changes)
 
     @property
     def _guest(self) -> GuestOf:

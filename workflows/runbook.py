@@ -226,7 +226,15 @@ class Runbook:
         names = {each.instance.id: each.instance.name for each in admission.members}
         self._log.open(admission.operation_id, admission.fence, names)
         self.members = [
-            Member(each.instance, each.interrupted, admission.operation_id, admission.fence, self.steps, self._log)
+            Member(
+                each.instance,
+                each.interrupted,
+                admission.operation_id,
+                admission.fence,
+                self.steps,
+                self._log,
+                each.wanted,
+            )
             for each in admission.members
         ]
         first = admission.members[0].instance

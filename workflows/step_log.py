@@ -59,6 +59,8 @@ class StepLog:
             gone=(*known.gone, *new.gone),
             addresses=known.addresses if new.addresses is None else new.addresses,
             flavor=new.flavor or known.flavor,
+            attachment=new.attachment or known.attachment,
+            restart_required=known.restart_required if new.restart_required is None else new.restart_required,
         )
 
     def show(self, last: str | None = None) -> None:

@@ -19,12 +19,6 @@ class BackupStrategies(Answer):
     backup_strategies: list[Any] = Field(max_length=0)
 
 
-class Configurations(Answer):
-    """None yet."""
-
-    configurations: list[Any] = Field(max_length=0)
-
-
 class Clusters(Answer):
     """None yet."""
 

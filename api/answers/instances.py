@@ -72,6 +72,14 @@ class Instance(Answer):
     tenant_id: str = Field(default="", description="for administrators")
 
 
+class ConfigurationReference(Answer):
+    """The configuration group of an instance."""
+
+    id: str
+    name: str
+    links: list[Link]
+
+
 class InstanceDetail(Instance):
     """An instance alone."""
 
@@ -80,6 +88,7 @@ class InstanceDetail(Instance):
     service_status_updated: Moment
     operating_status_reason: str | None
     locality: str = ""
+    configuration: ConfigurationReference | None = None
     fault: InstanceFault | None = None
     server_id: str | None = Field(default=None, description="for administrators")
     volume_id: str | None = Field(default=None, description="for administrators")

@@ -112,7 +112,7 @@ class InstanceChange(Body):
     name: Text | None = None
     replica_of: Any = None
     slave_of: Any = None
-    configuration: str | None = None
+    configuration: Reference | None = None
     datastore_version: Text | None = None
     access: AccessBody | None = None
 

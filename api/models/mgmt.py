@@ -1,13 +1,27 @@
 """Bodies for administrators."""
 
 import re
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    field_validator,
-)
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, field_validator
 
-from api.models.base import Body
+from api.models.base import Body, Text
+
+
+class ParameterBody(Body):
+    """What tenants may set: bounds within those of the engine; all else is the engine's, and may be said as it is."""
+
+    name: Text | None = None
+    restart_required: StrictBool | Annotated[StrictInt, Field(ge=0, le=1)] | None = None
+    data_type: Literal["boolean", "float", "integer", "string"] | None = None
+    min_size: StrictInt | StrictFloat | None = None
+    max_size: StrictInt | StrictFloat | None = None
+
+
+class ManageParameterBody(Body):
+    """`POST` and `PUT /mgmt/datastores/versions/{version}/parameters`."""
+
+    parameter: ParameterBody = Field(alias="configuration-parameter")
 
 
 class QuotasBody(Body):

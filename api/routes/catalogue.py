@@ -34,11 +34,7 @@ async def show_version_by_id(
     version_id: str,
 ) -> views.View:
     """A version, by id alone."""
-    for datastore in await services.reader.list_datastores(inactive=context.is_admin):
-        for each in datastore.versions:
-            if str(each.id) == version_id.lower():
-                return {"version": views.version(context, each)}
-    raise Fault(400, f"Datastore version '{version_id[:255]}' cannot be found.")
+    return {"version": views.version(context, await version_with_id(services, context, version_id))}
 
 
 @router.get("/datastores/{datastore}", **answers(200, said.OneDatastore))
@@ -66,7 +62,7 @@ async def show_version(
     version: str,
 ) -> views.View:
     """A version, by id or name."""
-    return {"version": views.version(context, await _version(services, context, datastore, version))}
+    return {"version": views.version(context, await version_in(services, context, datastore, version))}
 
 
 @router.get("/datastores/{datastore}/versions/{version}/flavors", **answers(200, said.Flavors))
@@ -77,7 +73,7 @@ async def list_flavors_of_version(
     version: str,
 ) -> views.View:
     """The flavors that a version may be ordered with: all of them."""
-    await _version(services, context, datastore, version)
+    await version_in(services, context, datastore, version)
     return {"flavors": [views.flavor(context, each) for each in await services.reader.list_flavors()]}
 
 
@@ -89,7 +85,7 @@ async def list_volume_types(
     version: str,
 ) -> views.View:
     """The volume types that a version may be ordered with: all of them."""
-    await _version(services, context, datastore, version)
+    await version_in(services, context, datastore, version)
     found = await services.reader.list_volume_types()
     return {
         "volume_types": [
@@ -106,7 +102,17 @@ async def _datastore(services: Services, context: RequestContext, wanted: str) -
     return found
 
 
-async def _version(services: Services, context: RequestContext, datastore: str, wanted: str) -> VersionView:
+async def version_with_id(services: Services, context: RequestContext, wanted: str) -> VersionView:
+    """The version of this id, in whatever datastore."""
+    for datastore in await services.reader.list_datastores(inactive=context.is_admin):
+        for each in datastore.versions:
+            if str(each.id) == wanted.lower():
+                return each
+    raise Fault(400, f"Datastore version '{wanted[:255]}' cannot be found.")
+
+
+async def version_in(services: Services, context: RequestContext, datastore: str, wanted: str) -> VersionView:
+    """The version of this id or name in a datastore."""
     versions: Sequence[VersionView] = (await _datastore(services, context, datastore)).versions
     found = [each for each in versions if wanted in (str(each.id), each.name)]
     if not found:
@@ -146,7 +152,6 @@ async def list_limits(
 EMPTY: dict[str, tuple[str, type[base.Answer]]] = {
     "backups": ("backup:index", empty.Backups),
     "backup_strategies": ("backup_strategy:index", empty.BackupStrategies),
-    "configurations": ("configuration:index", empty.Configurations),
     "clusters": ("cluster:index", empty.Clusters),
     "modules": ("module:index", empty.Modules),
 }

@@ -5,11 +5,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from api.calls import administer
+from api.calls import SERVING, administer
 from api.context import RequestContext
 from api.documented import WRITE, answers, empty, takes
 from api.faults import Fault
+from api.idempotency import operation_of
 from api.models.instances import ChangeInstanceBody, InstanceChange
+from api.operations import operations_of
+from api.orders import configuration_named
 from api.requests import body_of, may
 from api.routes.actions import Acting
 from api.routes.common import PREFIX, AppServices, instance_named
@@ -45,8 +48,8 @@ async def edit_instance(
 
 
 async def _change(acting: Acting, wanted: InstanceChange) -> Response:
-    """The other thing first: where it is refused, the name stays, too."""
-    for other in wanted.others():
+    """The other thing first: where it is refused, the name stays, too. Nothing at all detaches the configuration group."""
+    for other in wanted.others() if wanted.model_fields_set else {"configuration"}:
         await CHANGES[other](acting, wanted)
     if wanted.name is not None:
         renaming = Rename(instance_id=acting.instance.id, name=wanted.name)
@@ -58,10 +61,15 @@ async def _detach_replica(acting: Acting, _: InstanceChange) -> None:
     raise Fault(400, f"Instance {acting.instance.id} is not a replica.")
 
 
-async def _configuration(_: Acting, wanted: InstanceChange) -> None:
-    """Null detaches; there is none to detach."""
-    if wanted.configuration is not None:
-        raise Fault(404, f"Configuration {wanted.configuration} cannot be found.")
+async def _configuration(acting: Acting, wanted: InstanceChange) -> None:
+    """Attach a group; null detaches the one that is attached. With an Idempotency-Key, once however often it is sent."""
+    group = await configuration_named(acting.services, acting.context, wanted.configuration)
+    if group is None and acting.instance.configuration_id is None and acting.instance.status in SERVING:
+        return
+    operation = await operation_of(acting.services, acting.context, acting.request)
+    if not operation.known:
+        operations = operations_of(acting.services, acting.context)
+        await operations.reconfigure(acting.instance, group.id if group else None, operation.id)
 
 
 async def _datastore_version(_: Acting, __: InstanceChange) -> None:

@@ -66,7 +66,7 @@ async def create_instance(
     if thing.known and (row := await _made(services, context, thing)):
         return {"instance": views.instance_detail(context, row)}
     try:
-        spec = await spec_of(services, body, SecretBox(services.keyring, thing.id).seal)
+        spec = await spec_of(services, context, body, SecretBox(services.keyring, thing.id).seal)
         await operations_of(services, context).create(thing.id, spec, again=thing.known)
     except Fault as fault:
         # the same request, sent before, may have made it in the meantime

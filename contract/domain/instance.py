@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import Field
 
 from contract.domain.accounts import NewDatabase, NewUser
+from contract.domain.configurations import ConfigurationGroup
 from contract.domain.fact import Fact
 from contract.domain.resources import Belongings, Resource
 
@@ -117,6 +118,7 @@ class InstanceSpec(Fact):
     locality: Locality | None = None
     availability_zone: str | None = None
     region: str = "RegionOne"
+    configuration_id: UUID | None = None
     databases: tuple[NewDatabase, ...] = ()
     users: tuple[NewUser, ...] = ()
 
@@ -149,6 +151,7 @@ class InstanceFacts(Fact):
     status: InstanceStatus
     access: Access = Access()
     locality: Locality | None = None
+    configuration: ConfigurationGroup | None = None
     resources: tuple[Resource, ...] = ()
 
     @property

@@ -58,6 +58,9 @@ KINDS: Mapping[OperationKind, Kind] = {
         resizes=True,
         rule="instance:resize_flavor",
     ),
+    OperationKind.RECONFIGURE: Kind(
+        Needs.SERVER, repairs=frozenset({OperationKind.RECONFIGURE}), cancellable=True, rule="instance:update"
+    ),
     OperationKind.SETTLE: Kind(Needs.INSTANCE, repairs=ALL, only_repairs=True),
 }
 

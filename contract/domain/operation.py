@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from contract.domain.configurations import Attachment, ConfigurationGroup
 from contract.domain.fact import Fact
 from contract.domain.instance import Address, CloudOffer, Flavor, InstanceFacts, InstanceSpec, InstanceStatus
 from contract.domain.resources import Resource
@@ -18,6 +19,7 @@ class OperationKind(StrEnum):
     DELETE = "delete"
     RESTART = "restart"
     RESIZE_FLAVOR = "resize_flavor"
+    RECONFIGURE = "reconfigure"
     SETTLE = "settle"  # put right what an interrupted operation left behind
 
 
@@ -124,6 +126,7 @@ class MemberRequest(Fact):
     spec: InstanceSpec | None = None  # of one that it makes: what to record and to charge
     offer: CloudOffer | None = None
     flavor: Flavor | None = None  # of a resize: what the instance is to have, and to be charged for
+    attachment: Attachment | None = None  # the configuration group that it is to have, or none
 
 
 class AdmissionRequest(Fact):
@@ -144,10 +147,11 @@ class AdmittedMember(Fact):
     """A member as it is when the operation begins.
 
     `interrupted` names the kind of an operation that was ended from outside and has left the member half-way: this
-    operation has to put that right.
+    operation has to put that right. `wanted` is the configuration group whose settings it is to be given.
     """
 
     instance: InstanceFacts
+    wanted: ConfigurationGroup | None = None
     interrupted: OperationKind | None = None
 
 
@@ -167,6 +171,8 @@ class ResourceChanges(Fact):
     gone: tuple[str, ...] = ()  # ids of what was deleted
     addresses: tuple[Address, ...] | None = None
     flavor: Flavor | None = None
+    attachment: Attachment | None = None
+    restart_required: bool | None = None
 
 
 class Step(Fact):

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 import api.app  # noqa: F401 - its routes fill BODIES
 from api.documented import BODIES
 from api.faults import Fault
-from api.models import accounts, instances, mgmt
+from api.models import accounts, configurations, instances, mgmt
 from api.orders import _access
 from api.requests import parse
 from tests.api.conftest import body, wait_until_gone
@@ -43,9 +43,28 @@ FULL: dict[type, Any] = {
     accounts.ChangeUserBody: {"user": {"name": "amy", "password": "x", "host": "%"}},
     accounts.GrantBody: {"databases": [{"name": "app"}]},
     accounts.RootBody: {"password": "x"},
+    configurations.CreateConfigurationBody: {
+        "configuration": {"name": "c", "description": "d", "values": {"a": 1}, "datastore": {"type": "mariadb"}}
+    },
+    configurations.ReplaceConfigurationBody: {
+        "configuration": {"name": "c", "description": "d", "values": {"a": 1}, "datastore": {"type": "mariadb"}}
+    },
+    configurations.EditConfigurationBody: {
+        "configuration": {"name": "c", "description": "d", "values": {"a": 1}, "datastore": {"type": "mariadb"}}
+    },
+    mgmt.ManageParameterBody: {
+        "configuration-parameter": {
+            "name": "a",
+            "restart_required": 0,
+            "data_type": "integer",
+            "min_size": 1,
+            "max_size": 2,
+        }
+    },
     mgmt.QuotasBody: {"quotas": {"instances": 3}},
 }
-FREE = {"quotas"}  # its members are names of resources, which the route compares with those that exist
+# their members are names of resources and parameters, which are compared with those that exist
+FREE = {"quotas", "values"}
 
 
 def spoiled(content: Any, change: Any, place: str = "") -> Iterator[Any]:

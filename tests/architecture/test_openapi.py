@@ -24,12 +24,15 @@ def objects(schema: Any, place: str) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
+EMPTY = {("patch", "/v1.0/{project_id}/configurations/{configuration}")}  # Trove's is empty, and yet no 202
+
+
 def test_every_success_says_all_its_members() -> None:
     """An answer is a model of which each member is known, or a map of which the values are."""
     for path, verbs in DOCUMENT["paths"].items():
         for verb, operation in verbs.items():
             for status, said in operation["responses"].items():
-                if status == "200":
+                if status == "200" and (verb, path) not in EMPTY:
                     schema = said["content"]["application/json"]["schema"]
                     assert schema["$ref"].rpartition("/")[2] in DOCUMENT["components"]["schemas"], (verb, path)
     for place, each in objects(DOCUMENT["components"]["schemas"], ""):

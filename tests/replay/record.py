@@ -13,12 +13,11 @@ import tomllib
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from temporalio.api.failure.v1 import Failure
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
@@ -28,7 +27,6 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
 )
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.converter import DataConverter, PayloadConverter
 from temporalio.worker import Worker
 
 from contract.domain.accounts import NewDatabase, NewUser
@@ -48,14 +46,16 @@ from contract.keys.sealing import SecretBox
 from contract.names import CLOUD, RECORDS, guest_queue, lock_id, root_id, watch_id
 from contract.names import RUNBOOKS as RUNBOOKS_QUEUE
 from contract.ports.cloud import Networks, Offers, Servers, Volumes
+from contract.ports.configurations import Configurations
 from contract.ports.identities import Identities
 from contract.ports.records import Records, SweepOrder, Sweeps, Watches
 from contract.ports.registration import verbs
 from contract.process import leave
-from contract.wire.codec import ForgivingFailures, data_converter
-from deploy.temporal import NAMESPACE
+from contract.wire.codec import data_converter
+from tests.replay.clients import connect
 from tests.replay.kept import HISTORIES, KEYRING
 from tests.replay.ports import Held, PlainCloud, PlainGuest, PlainRecords, Script
+from tests.replay.settings import PlainConfigurations, PlainSettings, change_of_a_group, reconfigurations
 from tests.temporal import TemporalServer, own_keyring, temporal_server
 from workflows.catalogue import RUNBOOKS
 from workflows.instance.create import CreateInstance
@@ -73,24 +73,6 @@ CALLER = Caller(project_id="project", user_id="amy", request_id="req-1")
 PATIENCE = 60
 log = logging.getLogger(__name__)
 Handle = WorkflowHandle[Any, Any]
-
-
-class WithoutStacks(ForgivingFailures):
-    """Failures as ever, but without the places of this machine's files."""
-
-    def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
-        """Forget where it was raised, at every level."""
-        level: BaseException | None = exception
-        while level is not None:
-            level.__traceback__ = None
-            level = level.__cause__
-        super().to_failure(exception, payload_converter, failure)
-
-
-async def connect(server: TemporalServer, converter: DataConverter) -> Client:
-    """A client that tells nothing of this machine."""
-    converter = replace(converter, failure_converter_class=WithoutStacks)
-    return await Client.connect(server.address, namespace=NAMESPACE, data_converter=converter, identity="recorder")
 
 
 @dataclass
@@ -111,9 +93,9 @@ class Stage:
         own = own_keyring(KEYRING, instance_id)
         client = await connect(self.server, data_converter(own))
         guest = PlainGuest(self.script, SecretBox(own, instance_id))
+        asked = [*verbs(PlainGuest, guest), *verbs(PlainSettings, PlainSettings(self.script))]
         async with Worker(
-            client, task_queue=guest_queue(instance_id), activities=verbs(PlainGuest, guest),
-            activity_executor=self.threads,
+            client, task_queue=guest_queue(instance_id), activities=asked, activity_executor=self.threads,
         ):  # fmt: skip
             yield instance_id
 
@@ -281,7 +263,8 @@ async def restart_that_makes_way(stage: Stage) -> None:
 
 async def settle(stage: Stage) -> None:
     """What is declared for each kind of interrupted operation."""
-    for kind in (OperationKind.CREATE, OperationKind.DELETE, OperationKind.RESTART, OperationKind.RESIZE_FLAVOR):
+    for kind in (OperationKind.CREATE, OperationKind.DELETE, OperationKind.RESTART, OperationKind.RESIZE_FLAVOR,
+                 OperationKind.RECONFIGURE):  # fmt: skip
         async with stage.guest() as instance_id:
             stage.records.interrupted = kind
             # as the sweep has it: without an operation's id
@@ -329,6 +312,8 @@ SCENES = (
     delete,
     restarts,
     resizes,
+    reconfigurations,
+    change_of_a_group,
     restart_that_makes_way,
     settle,
     root,
@@ -346,7 +331,8 @@ async def record(server: TemporalServer, folder: Path) -> None:
     script = Script()
     cloud, records = PlainCloud(script), PlainRecords(script)
     threads = ThreadPoolExecutor(8)
-    asked = [*verbs(Records, records), *verbs(Identities, records), *verbs(Watches, records), *verbs(Sweeps, records)]
+    asked = [*verbs(Records, records), *verbs(Identities, records), *verbs(Watches, records), *verbs(Sweeps, records),
+             *verbs(Configurations, PlainConfigurations(script))]  # fmt: skip
     asked_of_cloud = [each for port in (Offers, Networks, Volumes, Servers) for each in verbs(port, cloud)]
     async with AsyncExitStack() as stack:
         for worker in (

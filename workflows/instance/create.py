@@ -7,7 +7,7 @@ from temporalio.exceptions import FailureError
 
 from contract.domain.datastores import DATASTORES
 from contract.domain.datastores.orders import check_spec
-from contract.domain.errors import BadRequest
+from contract.domain.errors import BadRequest, EngineFailed
 from contract.domain.instance import CloudOffer, InstanceSpec, InstanceStatus
 from contract.domain.operation import CreateOrder, MemberRequest, OperationKind
 from contract.domain.resources import ResourceKind
@@ -24,9 +24,10 @@ from contract.ports.cloud import (
     Servers,
     Volumes,
 )
-from contract.ports.guest import EngineOrder, Fenced, FirstAccounts, Lifecycle, VolumeOrder
+from contract.ports.guest import Fenced, FirstAccounts, Lifecycle, VolumeOrder
 from contract.ports.identities import GuestExpectation, Identities
 from contract.ports.records import Records, Watches
+from workflows.instance.reconfigure import settings_of
 from workflows.instance.teardown import tear_down
 from workflows.member import Member
 from workflows.runbook import End, Runbook
@@ -121,10 +122,12 @@ class CreateInstance(Runbook):
 
     async def furnish(self, order: ResourceOrder, spec: InstanceSpec, volume_id: str) -> None:
         """What happens inside the server."""
-        member, engine = self.member, EngineOrder(memory_mib=order.offer.flavor.ram_mib)
+        member, engine = self.member, settings_of(self.member)
         await member.guest(Lifecycle.prepare_volume, VolumeOrder(volume_id=volume_id), VOLUME)
         await member.guest(Lifecycle.initialise_datastore, engine)
-        await member.guest(Lifecycle.start_datastore, Fenced())
+        started = await member.guest(Lifecycle.start_datastore, Fenced())
+        if started.refused:
+            raise EngineFailed(started.refused)
         if spec.databases or spec.users:
             first = FirstAccounts(databases=spec.databases, users=spec.users)
             await member.guest(Lifecycle.create_first_accounts, first)

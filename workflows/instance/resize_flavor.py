@@ -8,8 +8,9 @@ from contract.domain.operation import MemberRequest, OperationKind, ResizeFlavor
 from contract.domain.resources import ResourceKind
 from contract.names import CLOUD
 from contract.ports.cloud import FlavorChange, FlavorRequest, Offers, Servers
-from contract.ports.guest import CallGate, EngineOrder, Fenced, GateOrder, Lifecycle
+from contract.ports.guest import CallGate, Fenced, GateOrder, Lifecycle
 from contract.ports.records import Watches
+from workflows.instance.reconfigure import settings_of
 from workflows.member import Member
 from workflows.runbook import End, Runbook
 from workflows.steps import BOOT, PROMPT, Steps
@@ -81,6 +82,7 @@ def server_of(member: Member) -> str:
 
 async def start_on(member: Member, flavor: Flavor) -> None:
     """Size the engine for a flavor, run it and let account calls in; the guest answers as soon as its server has booted."""
-    await member.guest(Lifecycle.configure_datastore, EngineOrder(memory_mib=flavor.ram_mib), BOOT)
+    engine = settings_of(member).model_copy(update={"memory_mib": flavor.ram_mib})
+    await member.guest(Lifecycle.configure_datastore, engine, BOOT)
     await member.guest(Lifecycle.start_datastore, Fenced())
     await member.guest(CallGate.open_gate, Fenced())

@@ -2,6 +2,7 @@
 
 from temporalio import workflow
 
+from contract.domain.errors import EngineFailed
 from contract.domain.instance import InstanceStatus
 from contract.domain.operation import OperationKind, RestartOrder
 from contract.ports.guest import Fenced, Lifecycle
@@ -31,7 +32,9 @@ class RestartInstance(Runbook):
         try:
             await self.member.guest(Lifecycle.stop_datastore, Fenced())
         finally:
-            await self.member.guest(Lifecycle.start_datastore, Fenced())
+            engine = await self.member.guest(Lifecycle.start_datastore, Fenced())
+        if engine.refused:
+            raise EngineFailed(engine.refused)
         return End(InstanceStatus.ACTIVE)
 
     @staticmethod

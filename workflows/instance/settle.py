@@ -13,6 +13,7 @@ from contract.domain.kinds import KINDS, Needs
 from contract.domain.operation import OperationKind, SettleOrder
 from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
+from workflows.instance.reconfigure import ReconfigureInstance
 from workflows.instance.resize_flavor import ResizeFlavor
 from workflows.instance.restart import RestartInstance
 from workflows.member import Member
@@ -80,6 +81,8 @@ def settling_of(kind: OperationKind) -> Callable[[Member], Awaitable[End]]:
             return RestartInstance.settle
         case OperationKind.RESIZE_FLAVOR:
             return ResizeFlavor.settle
+        case OperationKind.RECONFIGURE:
+            return ReconfigureInstance.settle
         case OperationKind.SETTLE:
             raise Refused("a settling that was interrupted passes on what it was to settle")
         case _:

@@ -21,7 +21,7 @@ def make_network(deployment: Deployment) -> None:
         **owned, network_id=made.id, ip_version=4, cidr=str(site.cidr)
     )
     router = _first(deployment, "routers") or network.create_router(
-        **owned, external_gateway_info={"network_id": _external(deployment)}
+        **owned, external_gateway_info={"network_id": external_network(deployment)}
     )
     try:
         network.add_interface_to_router(router, subnet=subnet)
@@ -51,7 +51,8 @@ def _first(deployment: Deployment, kind: str) -> Any:
     return next(iter(listed), None)
 
 
-def _external(deployment: Deployment) -> str:
+def external_network(deployment: Deployment) -> str:
+    """Id of the external network; Blocked where there is none."""
     network, name = deployment.admin.network, deployment.site.external
     found = network.find_network(name) if name else next(iter(network.networks(is_router_external=True)), None)
     if found is None:

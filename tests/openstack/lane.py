@@ -1,21 +1,26 @@
 """What the steps of a life share: the deployment under test, a tenant, an instance, and how to wait for it."""
 
 import secrets
+import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
 import httpx
+import openstack
 
 from deploy.openstack.deployment import Deployment
+from deploy.openstack.network import external_network
 from deploy.stack import Stack
 from guest_worker.datastores import client_of
 
 PATIENCE = 1800.0  # seconds; without KVM a server takes minutes to boot
 PAUSE = 2.0  # between two looks: each costs the machine what its guests lack
-USER, DATABASE = "app", "shop"
+USER, DATABASE = "amy", "app"  # as the program of gophercloud wants them
+TRIES = 10  # of a request that is answered with 503
 
 
 class Broken(Exception):
@@ -32,14 +37,29 @@ def until(what: str, true: Callable[[], Any], patience: float = PATIENCE, pause:
     return found
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What the command line says of a life."""
+
+    datastore: str
+    flavors: tuple[str, str]
+    stranger: str = ""
+    """Another address of this machine that reaches the databases' network, but is not let in."""
+    own_network: str = ""
+    """Range of a network of the tenant's own, which leads to the gateway's address and nowhere else."""
+    interrupted: bool = False
+    """Stop and start all of Coffer in the middle of order, restart and deletion."""
+    lose: bool = False
+    """Have Nova delete the server before the deletion."""
+
+
 class Lane:
     """A tenant of a deployment, and the one instance that all steps are about."""
 
-    def __init__(self, stack: Stack, deployment: Deployment, datastore: str, flavors: tuple[str, str]) -> None:
+    def __init__(self, stack: Stack, deployment: Deployment, plan: Plan) -> None:
         self.stack = stack
         self.deployment = deployment
-        self.datastore = datastore
-        self.flavors = flavors
+        self.plan = plan
         self.name = f"coffer-lane-{uuid4().hex[:8]}"  # of the tenant's project and user
         self.secret = secrets.token_hex(12)
         self.instance_id = ""
@@ -55,8 +75,46 @@ class Lane:
         user = identity.create_user(name=self.name, domain_id=domain, password=self.secret)
         identity.assign_project_role_to_user(project, user, identity.find_role("member", ignore_missing=False))
 
+    @cached_property
+    def tenant(self) -> Any:
+        """OpenStack as the tenant."""
+        site = self.deployment.site
+        return openstack.connect(
+            auth_url=site.keystone, region_name=site.region, username=self.name, password=self.secret,
+            project_name=self.name, user_domain_id=site.domain, project_domain_id=site.domain,
+        )  # fmt: skip
+
+    @cached_property
+    def network_id(self) -> str:
+        """A network of the tenant's own: its servers know a route to the gateway (and the stranger), and to nothing else."""
+        neutron, outside = self.tenant.network, external_network(self.deployment)
+        made = neutron.create_network(name=self.name)
+        known = [each for each in (self.deployment.site.address, self.plan.stranger) if each]
+        subnet = neutron.create_subnet(
+            name=self.name, network_id=made.id, ip_version=4, cidr=self.plan.own_network, gateway_ip=None
+        )
+        door = neutron.create_port(name=self.name, network_id=made.id, fixed_ips=[{"subnet_id": subnet.id}])
+        hop = door.fixed_ips[0]["ip_address"]
+        neutron.update_subnet(subnet, host_routes=[{"destination": f"{each}/32", "nexthop": hop} for each in known])
+        router = neutron.create_router(name=self.name, external_gateway_info={"network_id": outside})
+        neutron.add_interface_to_router(router, port_id=door.id)
+        return str(made.id)
+
+    def remove_network(self) -> None:
+        """Delete it with its router."""
+        neutron, mine = self.deployment.admin.network, {"project_id": self.tenant.current_project_id}
+        for router in list(neutron.routers(**mine)):
+            for port in list(neutron.ports(device_id=router.id, device_owner="network:router_interface")):
+                neutron.remove_interface_from_router(router, port_id=port.id)
+            neutron.delete_router(router)
+        for network in list(neutron.networks(**mine)):
+            neutron.delete_network(network)
+        for group in list(neutron.security_groups(**mine)):
+            neutron.delete_security_group(group)
+
     def remove_tenant(self) -> None:
-        """Delete both; deleted tokens are what is wanted."""
+        """Delete all of it; deleted tokens are what is wanted."""
+        self.remove_network()
         identity, domain = self.deployment.admin.identity, self.deployment.site.domain
         for listed, delete in ((identity.users, identity.delete_user), (identity.projects, identity.delete_project)):
             for each in list(listed(name=self.name, domain_id=domain)):
@@ -82,8 +140,13 @@ class Lane:
         )
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """A request of the tenant's; Broken unless it succeeds."""
-        answer = self.api.request(method, path, json=body)
+        """A request of the tenant's; Broken unless it succeeds. 503 asks for it again: an order has a key, and is done once."""
+        headers = {"Idempotency-Key": uuid4().hex} if method == "POST" else {}
+        for _ in range(TRIES):
+            answer = self.api.request(method, path, json=body, headers=headers)
+            if answer.status_code != 503:
+                break
+            time.sleep(PAUSE)
         if answer.is_error:
             raise Broken(f"{method} {path}: {answer.status_code} {answer.text}")
         return answer.json() if answer.content else None
@@ -134,18 +197,38 @@ class Lane:
 
         until("ACTIVE and HEALTHY", healthy)
 
-    def until_step(self, name: str) -> None:
-        """Wait until the newest operation is at a step."""
-        until(f"a step {name}", lambda: name in [each["name"] for each in self.operation()["steps"]])
+    def interrupt(self, step: str) -> None:
+        """Where the plan says so: stop and start Coffer when the newest operation has begun a step, and has not ended."""
+        if not self.plan.interrupted:
+            return
 
-    @property
+        def begun() -> Any:
+            found = self.operation()
+            return step in [each["name"] for each in found["steps"]] and found
+
+        if until(f"the step {step}", begun, pause=0.2)["finished"]:
+            raise Broken(f"the operation had ended before it could be interrupted at {step}")
+        self.stack.down()
+        self.stack.up()
+
+    @cached_property
     def address(self) -> str:
-        """The public one."""
+        """The public one: no operation changes it."""
         return next(str(each["address"]) for each in self.instance["addresses"] if each["type"] == "public")
+
+    def opens(self, port: int, source: str = "") -> bool:
+        """Whether the port opens from an address of this machine. A port without a filter would refuse at once: Broken."""
+        try:
+            socket.create_connection((self.address, port), timeout=5, source_address=(source, 0)).close()
+        except TimeoutError:
+            return False
+        except OSError as error:
+            raise Broken(f"port {port} of {self.address} is not filtered: {error}") from error
+        return True
 
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
         """Ask the database as the tenant's user, over TCP."""
-        client = client_of(self.datastore)
+        client = client_of(self.plan.datastore)
         with client.connect(self.address, USER, self.secret, DATABASE) as connection:
             return client.ask(connection, statement)
 
@@ -180,4 +263,6 @@ class Lane:
             "security group": (each for each in admin.network.security_groups(project_id=project) if each.name != "default"),
             "port": (each for each in admin.network.ports(project_id=project) if not each.device_owner.startswith("network:")),
         }  # fmt: skip
-        return [f"{kind} {each.id} {getattr(each, 'name', '')}" for kind, found in listed.items() for each in found]
+        left = [f"{kind} {each.id} {getattr(each, 'name', '')}" for kind, found in listed.items() for each in found]
+        address = admin.network.ips(floating_ip_address=self.address)  # whosever it is
+        return [*left, *(f"floating ip {each.floating_ip_address}" for each in address)]

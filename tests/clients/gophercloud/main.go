@@ -1,7 +1,8 @@
 // Lives through the life of one database instance with gophercloud's openstack/db/v1, unmodified.
 //
 // It reads the OS_ variables of its environment, takes a datastore as its argument, prints one line for each step that it
-// has done, and ends with the first error.
+// has done, and ends with the first error. With the id of an instance as a second argument it uses that one, which must have
+// the database `app` and its user `amy`, and leaves it as it was.
 package main
 
 import (
@@ -37,7 +38,12 @@ func main() {
 	client, err := connect(ctx)
 	if err == nil {
 		it := &life{ctx: ctx, client: client, datastore: os.Args[1]}
-		err = it.live()
+		if len(os.Args) > 2 {
+			it.id = os.Args[2]
+			err = do(it.use())
+		} else {
+			err = do(it.whole())
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -57,11 +63,13 @@ func connect(ctx context.Context) (*gophercloud.ServiceClient, error) {
 	return openstack.NewDBV1(provider, gophercloud.EndpointOpts{Region: os.Getenv("OS_REGION_NAME")})
 }
 
-func (l *life) live() error {
-	steps := []struct {
-		name string
-		do   func() error
-	}{
+type step struct {
+	name string
+	do   func() error
+}
+
+func (l *life) whole() []step {
+	return []step{
 		{"datastores", l.readDatastores},
 		{"flavors", l.readFlavors},
 		{"create", l.create},
@@ -75,6 +83,19 @@ func (l *life) live() error {
 		{"resized", l.resized},
 		{"delete", l.delete},
 	}
+}
+
+func (l *life) use() []step {
+	return []step{
+		{"datastores", l.readDatastores},
+		{"list", l.list},
+		{"databases", l.useDatabases},
+		{"users", l.useUsers},
+		{"restart", func() error { return l.act(instances.Restart(l.ctx, l.client, l.id).ExtractErr()) }},
+	}
+}
+
+func do(steps []step) error {
 	for _, step := range steps {
 		if err := step.do(); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)

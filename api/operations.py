@@ -17,6 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.context import RequestContext, Services
 from api.faults import Fault, of_refusal, unavailable
+from contract.domain.changes import ResizeVolumeOrder
 from contract.domain.errors import innermost
 from contract.domain.instance import InstanceSpec
 from contract.domain.operation import CreateOrder, DeleteOrder, OperationState, Order, ResizeFlavorOrder, RestartOrder
@@ -31,6 +32,7 @@ from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
 from workflows.instance.reconfigure import ReconfigureInstance
 from workflows.instance.resize_flavor import ResizeFlavor
+from workflows.instance.resize_volume import ResizeVolume
 from workflows.instance.restart import RestartInstance
 from workflows.runbook import Runbook
 
@@ -98,6 +100,13 @@ class Operations:
             if len(found) == len(operation_ids) or time.monotonic() > deadline:
                 return found
             await asyncio.sleep(END_PAUSE)
+
+    async def resize_volume(self, instance: InstanceView, size_gib: int, operation_id: UUID) -> None:
+        """Order a larger volume."""
+        order = ResizeVolumeOrder(
+            instance_id=instance.id, group_id=instance.group_id, size_gib=size_gib, **self._frame(operation_id)
+        )
+        await self._open(ResizeVolume, order, f"resize the volume of {instance.name} to {size_gib} GiB")
 
     async def delete(self, instance: InstanceView) -> None:
         """Order a deletion; whatever runs makes way for it."""

@@ -38,9 +38,7 @@ async def spec_of(
     region = services.settings.region
     if wanted.region_name not in (None, region):
         raise Fault(400, f"region_name: '{wanted.region_name}' is unknown; there is only '{region}'")
-    if wanted.volume.size > services.settings.max_volume_gib:
-        raise Fault(413, f"Volume 'size' cannot exceed maximum of {services.settings.max_volume_gib} GB, "
-                         f"{wanted.volume.size} cannot be accepted.")  # fmt: skip
+    check_volume_size(services, wanted.volume.size)
     return InstanceSpec(
         name=wanted.name,
         datastore=version.datastore,
@@ -88,6 +86,13 @@ def _locality(said: str | None) -> Locality | None:
         return Locality(said)
     except ValueError:
         raise Fault(400, f"locality: '{said[:80]}' is none of {', '.join(Locality)}") from None
+
+
+def check_volume_size(services: Services, size: int) -> None:
+    """413 for a volume that is larger than any may be."""
+    most = services.settings.max_volume_gib
+    if size > most:
+        raise Fault(413, f"Volume 'size' cannot exceed maximum of {most} GB, {size} cannot be accepted.")
 
 
 async def version_named(services: Services, said: DatastoreBody | None) -> VersionView:

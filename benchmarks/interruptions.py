@@ -15,6 +15,7 @@ NUMBER = 9  # of the instance's name
 OPERATIONS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "restart": ("POST", "/action", {"restart": {}}),
     "resize_flavor": ("POST", "/action", {"resize": {"flavorRef": "2"}}),
+    "resize_volume": ("POST", "/action", {"resize": {"volume": {"size": 2}}}),
 }
 
 

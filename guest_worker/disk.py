@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ NOTHING_FOUND = 2  # blkid's exit code
 LONGEST = 65_536  # bytes of a question
 ANSWER_SECONDS = 10.0  # for which a question waits for work at the volume, which goes on afterwards
 FILES = 3  # descriptors that may come with it
+UNMOUNT_LOOKS, UNMOUNT_PAUSE = 5, 0.2  # a second
+IN_USE = "the file system cannot be grown while it is in use"
 
 
 class DiskRefused(Exception):
@@ -64,15 +66,17 @@ class Disk:
         self.engine = pwd.getpwnam(ENGINE)
 
     def prepare(self, volume_id: str) -> dict[str, int]:
-        """Mount the volume, formatted if it was blank and grown to its device; return its size."""
+        """Mount the volume, formatted if it was blank and grown to its device; return the sizes of both."""
         if not VOLUME_ID.fullmatch(volume_id):
             raise DiskRefused("no such volume")
         with self._alone() as lock:
-            self._mount_and_grow(self._device(volume_id), lock)
+            device = self._device(volume_id)
+            size = _size_of(device)  # before: what the device grows meanwhile is not what the file system has
+            self._mount_and_grow(device, lock)
         os.chown(self._paths.data, 0, 0)
         self._paths.data.chmod(0o1777)  # guest and engine write there, and neither replaces what is the other's
         self._remember(volume_id)
-        return self.status()
+        return {**self.status(), "device_bytes": size}
 
     @contextmanager
     def _alone(self) -> Iterator[int]:
@@ -84,9 +88,33 @@ class Disk:
     def _mount_and_grow(self, device: str, lock: int) -> None:
         if not self.is_mounted():
             self._format_if_blank(device, lock)
-            self._paths.data.mkdir(parents=True, exist_ok=True)
-            run(["mount", "-t", "ext4", "-o", "noatime,nodev,nosuid,noexec", device, str(self._paths.data)])
-        run(["resize2fs", device], seconds=None, keeps=(lock,))
+            self._mount(device)
+        try:
+            run(["resize2fs", device], seconds=None, keeps=(lock,))
+        except CommandFailed as error:  # for instance a container without CAP_SYS_RESOURCE
+            self._grow_unmounted(device, lock, error)
+
+    def _mount(self, device: str) -> None:
+        self._paths.data.mkdir(parents=True, exist_ok=True)
+        run(["mount", "-t", "ext4", "-o", "noatime,nodev,nosuid,noexec", device, str(self._paths.data)])
+
+    def _grow_unmounted(self, device: str, lock: int, why: CommandFailed) -> None:
+        """Grow it where the kernel grows none that is mounted; DiskRefused with IN_USE while somebody uses it."""
+        if not self._unmounted():
+            raise DiskRefused(f"{IN_USE}: {why.output}") from why
+        try:
+            self._check(device, lock, "-f")  # or resize2fs refuses it
+            run(["resize2fs", device], seconds=None, keeps=(lock,))
+        finally:
+            self._mount(device)
+
+    def _unmounted(self) -> bool:
+        for _ in range(UNMOUNT_LOOKS):  # the guest itself looks into it now and then
+            with suppress(CommandFailed):
+                run(["umount", str(self._paths.data)])
+                return True
+            time.sleep(UNMOUNT_PAUSE)
+        return False
 
     def status(self) -> dict[str, int]:
         """Bytes of the mounted volume; DiskRefused while it is not mounted."""
@@ -127,9 +155,9 @@ class Disk:
             raise DiskRefused(f"the volume carries {kind or 'something unknown'}; it is not touched")
         self._check(device, lock)
 
-    def _check(self, device: str, lock: int) -> None:
+    def _check(self, device: str, lock: int, *how: str) -> None:
         try:
-            run(["e2fsck", "-p", device], seconds=None, keeps=(lock,))
+            run(["e2fsck", "-p", *how, device], seconds=None, keeps=(lock,))
         except CommandFailed as error:
             if error.code not in (0, 1):  # 1: errors were corrected
                 raise
@@ -145,6 +173,14 @@ class Disk:
     def may_ask(self, uid: int) -> bool:
         """Whether this user is let in."""
         return uid in (0, self.guest.pw_uid)
+
+
+def _size_of(device: str) -> int:
+    handle = os.open(device, os.O_RDONLY)
+    try:
+        return os.lseek(handle, 0, os.SEEK_END)
+    finally:
+        os.close(handle)
 
 
 class Preparing:

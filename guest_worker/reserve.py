@@ -80,30 +80,33 @@ class Reserve:
         return FULL if self._was_scarce else None
 
     def hold(self, *, leave: int = ENOUGH) -> bool:
-        """Make what is missing of it, as long as so many bytes are left; return whether it is whole."""
+        """Make what is missing of it, as long as so many bytes are left; return whether it is whole.
+
+        A volume that was grown is to have as much as one that was made so large.
+        """
         if not self.there:
             return False
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             if self._folder.is_symlink():  # the engine's user writes to the volume, too
                 return False
-            present = {each.name for each in self._folder.iterdir()}
+            wanted = min(PIECE, space_of(self._data).total // SHARE // PIECES)
+            sizes = {each.name: each.lstat().st_size for each in self._folder.iterdir()}
             for name in (str(number) for number in range(PIECES)):
-                if name not in present and not self._make(name, leave):
+                if sizes.get(name, -1) < wanted and not self._make(name, max(1, wanted), leave):
                     return False
         except OSError:
             return False
         return True
 
-    def _make(self, name: str, leave: int) -> bool:
-        space = space_of(self._data)
-        size = min(PIECE, space.total // SHARE // PIECES)
-        if space.free < leave + size:
+    def _make(self, name: str, size: int, leave: int) -> bool:
+        if space_of(self._data).free < leave + size:
             return False
         path = self._folder / name
+        path.unlink(missing_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            os.posix_fallocate(handle, 0, max(1, size))
+            os.posix_fallocate(handle, 0, size)
         except OSError:
             path.unlink()
             raise

@@ -71,6 +71,8 @@ class Cloud:
                 self.later(self.make_volume(volume["id"]))
             elif volume["status"] == "deleting":
                 self.later(self.drop_volume(volume["id"]))
+            elif volume["status"] == "extending":
+                self.later(self.extend_volume(volume["id"]))
         for server in self.store.all("server"):
             if server["task_state"] == "deleting":
                 self.later(self.delete_server(server["id"]))
@@ -109,6 +111,20 @@ class Cloud:
             return
         await asyncio.to_thread(self.disks.make, volume_id, volume["size"])
         self._set("volume", volume_id, status="available")
+
+    async def extend_volume(self, volume_id: str) -> None:
+        """From extending to what it was, with the wanted size, or to error_extending."""
+        await asyncio.sleep(self.settings.volume_delay)
+        volume = self.store.get("volume", volume_id)
+        if volume is None:
+            return
+        if self.faults.breaks_volume(volume["name"] or ""):
+            self._set("volume", volume_id, status="error_extending")
+            return
+        await asyncio.to_thread(self.disks.extend, volume_id, volume["wanted_size"])
+        current = self.store.get("volume", volume_id) or volume
+        status = "in-use" if current.get("server_id") else "available"
+        self._set("volume", volume_id, status=status, size=volume["wanted_size"])
 
     async def drop_volume(self, volume_id: str) -> None:
         """From deleting to gone."""

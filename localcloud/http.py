@@ -83,6 +83,15 @@ def listing(request: Request, key: str, docs: Iterable[Doc]) -> JSONResponse:
     return JSONResponse(body)
 
 
+def microversion_of(request: Request, service: str) -> tuple[int, int]:
+    """The microversion that a request asks for; the first one where it names none."""
+    said = request.headers.get("OpenStack-API-Version", "").split()
+    if len(said) != 2 or said[0] != service or "." not in said[1]:
+        return 0, 0
+    major, minor = said[1].split(".", 1)
+    return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else (0, 0)
+
+
 def empty(status: int = 204) -> Response:
     """An answer without a body."""
     return Response(status_code=status)

@@ -1,6 +1,6 @@
 """Cinder v3: volumes and their types."""
 
-from typing import Any
+import re
 from uuid import NAMESPACE_DNS, uuid4, uuid5
 
 from starlette.requests import Request
@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from localcloud.cloud import Cloud
-from localcloud.http import ZONE, Refusal, caller_of, empty, json_of, listing, overlong
+from localcloud.http import ZONE, Refusal, caller_of, empty, json_of, listing, microversion_of, overlong
 from localcloud.identity import Caller
 from localcloud.store import Doc, precise_now
 
@@ -131,22 +131,28 @@ class Volumes:
         """os-extend, and the administrator's os-reset_status."""
         volume, wanted = self._get(request), await json_of(request)
         if "os-extend" in wanted:
-            return await self._extend(volume, wanted["os-extend"])
+            return self._extend(request, volume, wanted["os-extend"] or {})
         if "os-reset_status" in wanted and caller_of(request).is_admin:
             self._store.put("volume", {**volume, "status": wanted["os-reset_status"]["status"]})
             return empty(202)
         raise Refusal(400, "There is no such action")
 
-    async def _extend(self, volume: Doc, wanted: Any) -> Response:
-        size = wanted.get("new_size")
-        if not isinstance(size, int) or size <= volume["size"]:
-            raise Refusal(400, "Invalid input received: New size for extend must be greater than current size.")
-        if volume["status"] not in ("available", "in-use"):
-            raise Refusal(
-                400, f"Invalid volume: Volume {volume['id']} status must be '['available', 'in-use']' to extend"
-            )
-        self._cloud.disks.extend(volume["id"], size)
-        self._store.put("volume", {**volume, "size": size})
+    def _extend(self, request: Request, volume: Doc, wanted: Doc) -> Response:
+        """202 and a volume that is being grown; one that a server uses since microversion 3.42."""
+        size, now = wanted.get("new_size", ""), volume["size"]
+        if isinstance(size, bool) or not re.fullmatch("[0-9]+", str(size)):
+            raise Refusal(400, f"Invalid input for field/attribute new_size. Value: {size}.")
+        if int(size) <= now:
+            raise Refusal(400, "Invalid input received: New size for extend must be greater than current size. "
+                               f"(current: {now}, extended: {size}).")  # fmt: skip
+        attached = volume["status"] == "in-use" and microversion_of(request, "volume") >= (3, 42)
+        expected = "in-use" if attached else "available"
+        if volume["status"] != expected:
+            raise Refusal(400, f"Invalid volume: Volume {volume['id']} status must be '{expected}' to extend, "
+                               f"currently {volume['status']}.")  # fmt: skip
+        self._charge(caller_of(request), int(size) - now)
+        self._store.put("volume", {**volume, "status": "extending", "wanted_size": int(size)})
+        self._cloud.later(self._cloud.extend_volume(volume["id"]))
         return empty(202)
 
     async def list_types(self, request: Request) -> Response:
@@ -202,7 +208,7 @@ def _view(volume: Doc) -> Doc:
     if volume.get("server_id"):
         attached = [{"server_id": volume["server_id"], "volume_id": volume["id"], "id": volume["id"],
                      "attachment_id": volume["id"], "device": "/dev/vdb", "host_name": "local"}]  # fmt: skip
-    hidden = ("project_id", "server_id")
+    hidden = ("project_id", "server_id", "wanted_size")
     shown = {key: value for key, value in volume.items() if key not in hidden}
     return {
         **shown,

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.domain.configurations import Attachment, ConfigurationGroup
 from contract.domain.errors import BadRequest, Busy, Expired, NotFound, Refused
-from contract.domain.instance import Flavor, InstanceFacts, InstanceStatus
+from contract.domain.instance import InstanceFacts, InstanceStatus
 from contract.domain.kinds import KINDS, Kind, Needs, left_by
 from contract.domain.operation import (
     Admission,
@@ -210,8 +210,7 @@ class Admitter:
         if self.kind.needs is not Needs.INSTANCE:
             await self._require_server(facts, state)
         interrupted = self._interrupted(facts.id, state.unsettled)
-        if wanted.flavor is not None:
-            await self._charge(facts, wanted.flavor)
+        await self._charge(facts, wanted)
         group = await self._attach(facts, wanted.attachment) if wanted.attachment else facts.configuration
         return AdmittedMember(instance=facts, interrupted=interrupted, wanted=group)
 
@@ -238,11 +237,19 @@ class Admitter:
         found = select(i.unsettled, i.fault_message, resources.has_server().label("has_server"))
         return (await self.conn.execute(found.where(i.id == instance_id))).one()
 
-    async def _charge(self, facts: InstanceFacts, flavor: Flavor) -> None:
-        """Refuse a flavor that the instance has, or that the quota does not cover."""
-        if flavor.id == facts.flavor.id:
-            raise BadRequest("No change was requested in the size of the instance: it has this flavor.")
-        await quotas.charge_more_ram(self.conn, facts.project_id, facts.id, flavor.ram_mib, self.default_quotas)
+    async def _charge(self, facts: InstanceFacts, wanted: MemberRequest) -> None:
+        """Refuse a size that the instance has, that is none for a volume, or that the quota does not cover."""
+        amounts: dict[str, int] = {}
+        if wanted.flavor is not None:
+            if wanted.flavor.id == facts.flavor.id:
+                raise BadRequest("No change was requested in the size of the instance: it has this flavor.")
+            amounts["ram"] = wanted.flavor.ram_mib
+        if wanted.volume_gib is not None:
+            if wanted.volume_gib <= facts.volume_gib:
+                raise BadRequest(f"The new volume 'size' must be larger than the current volume size of "
+                                 f"'{facts.volume_gib}'.")  # fmt: skip
+            amounts["volumes"] = wanted.volume_gib
+        await quotas.charge_more(self.conn, facts.project_id, facts.id, amounts, self.default_quotas)
 
     async def _require_server(self, facts: InstanceFacts, state: Row[Any]) -> None:
         """Refuse what needs a server where there is none: what exists counts, not a status."""
@@ -298,9 +305,9 @@ async def members_of(conn: AsyncConnection, operation_id: UUID) -> dict[UUID, Ro
 
 
 async def adjust_charge(conn: AsyncConnection, kind: str, member: Row[Any]) -> None:
-    """Where an operation that has ended could give a member another flavor, charge for the one that it has."""
+    """Where an operation that has ended could give a member another size, charge for the one that it has."""
     if any(KINDS[OperationKind(each)].resizes for each in (kind, member.interrupted) if each):
-        await quotas.adjust_ram(conn, member.instance_id)
+        await quotas.adjust(conn, member.instance_id)
 
 
 def is_worked_on() -> ColumnElement[bool]:

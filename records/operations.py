@@ -42,7 +42,8 @@ async def _keep(conn: AsyncConnection, members: dict[UUID, Row[Any]], note: Step
 
 async def _learn(conn: AsyncConnection, learnt: ResourceChanges) -> None:
     await resources.learn(conn, learnt)
-    values = learnt.model_dump(mode="json", include={"addresses", "flavor", "restart_required"}, exclude_none=True)
+    kept = {"addresses", "flavor", "restart_required", "volume_gib"}
+    values = learnt.model_dump(mode="json", include=kept, exclude_none=True)
     if learnt.flavor is not None:
         values["flavor_id"] = learnt.flavor.id
     if learnt.attachment is not None:

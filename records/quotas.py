@@ -53,22 +53,24 @@ async def _refuse_over(
         raise QuotaExceeded(f"Quota exceeded for resources: {over}.")
 
 
-async def charge_more_ram(
-    conn: AsyncConnection, project_id: str, thing_id: UUID, ram_mib: int, defaults: Mapping[str, int]
+async def charge_more(
+    conn: AsyncConnection, project_id: str, thing_id: UUID, amounts: Mapping[str, int], defaults: Mapping[str, int]
 ) -> None:
-    """Charge as much as the larger of two flavors needs, as long as a resize may end on either; or QuotaExceeded."""
-    mine = (charges.c.thing_id == thing_id, charges.c.resource == "ram")
-    now = int((await conn.execute(select(charges.c.amount).where(*mine))).scalar() or 0)
-    if ram_mib > now:
-        await _refuse_over(conn, project_id, {"ram": ram_mib - now}, defaults)
-        await conn.execute(update(charges).where(*mine).values(amount=ram_mib))
+    """Charge the larger of what a thing has and is to have, as long as a resize may end with either; or QuotaExceeded."""
+    for resource, amount in amounts.items():
+        mine = (charges.c.thing_id == thing_id, charges.c.resource == resource)
+        now = int((await conn.execute(select(charges.c.amount).where(*mine))).scalar() or 0)
+        if amount > now:
+            await _refuse_over(conn, project_id, {resource: amount - now}, defaults)
+            await conn.execute(update(charges).where(*mine).values(amount=amount))
 
 
-async def adjust_ram(conn: AsyncConnection, thing_id: UUID) -> None:
-    """Charge what the instance's flavor has."""
-    ram = select(instances.c.flavor["ram_mib"].as_integer()).where(instances.c.id == thing_id).scalar_subquery()
-    mine = (charges.c.thing_id == thing_id, charges.c.resource == "ram")
-    await conn.execute(update(charges).where(*mine).values(amount=ram))
+async def adjust(conn: AsyncConnection, thing_id: UUID) -> None:
+    """Charge what the instance's flavor and volume have."""
+    for resource, has in (("ram", instances.c.flavor["ram_mib"].as_integer()), ("volumes", instances.c.volume_gib)):
+        amount = select(has).where(instances.c.id == thing_id).scalar_subquery()
+        mine = (charges.c.thing_id == thing_id, charges.c.resource == resource)
+        await conn.execute(update(charges).where(*mine).values(amount=amount))
 
 
 async def release(conn: AsyncConnection, thing_id: UUID) -> None:

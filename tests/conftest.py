@@ -37,6 +37,7 @@ SAMPLED = {
     "runbooks/test_members.py": 8,
     "runbooks/test_reconfigure.py": 16,
     "runbooks/test_resize_flavor.py": 16,
+    "runbooks/test_resize_volume.py": 16,
     "whole/test_away.py": 4,
     "whole/test_operations_away.py": 8,
 }

@@ -7,6 +7,7 @@ from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
 from workflows.instance.reconfigure import ReconfigureInstance
 from workflows.instance.resize_flavor import ResizeFlavor
+from workflows.instance.resize_volume import ResizeVolume
 from workflows.instance.restart import RestartInstance
 from workflows.instance.root import DisableRoot, EnableRoot
 from workflows.instance.settle import SettleInstance
@@ -19,6 +20,7 @@ RUNBOOKS: Sequence[type] = (
     RestartInstance,
     ResizeFlavor,
     ReconfigureInstance,
+    ResizeVolume,
     SettleInstance,
     WatchInstance,
     EnableRoot,

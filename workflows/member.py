@@ -121,6 +121,7 @@ class Member:
         flavor: Flavor | None = None,
         attachment: Attachment | None = None,
         restart_required: bool | None = None,
+        volume_gib: int | None = None,
     ) -> None:
         """Have the records keep what a step found out about the instance."""
         changes = ResourceChanges(
@@ -130,6 +131,7 @@ class Member:
             flavor=flavor,
             attachment=attachment,
             restart_required=restart_required,
+            volume_gib=volume_gib,
         )
         self.log.learn(changes)
 

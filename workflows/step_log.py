@@ -53,15 +53,9 @@ class StepLog:
     def learn(self, new: ResourceChanges) -> None:
         """Have the next note carry what a step found out."""
         known = self._learnt.get(new.instance_id) or ResourceChanges(instance_id=new.instance_id)
-        self._learnt[new.instance_id] = ResourceChanges(
-            instance_id=new.instance_id,
-            resources=(*known.resources, *new.resources),
-            gone=(*known.gone, *new.gone),
-            addresses=known.addresses if new.addresses is None else new.addresses,
-            flavor=new.flavor or known.flavor,
-            attachment=new.attachment or known.attachment,
-            restart_required=known.restart_required if new.restart_required is None else new.restart_required,
-        )
+        more = {"resources": (*known.resources, *new.resources), "gone": (*known.gone, *new.gone)}
+        said = {name: value for name, value in new if value is not None}
+        self._learnt[new.instance_id] = known.model_copy(update=said | more)
 
     def show(self, last: str | None = None) -> None:
         """Tell them on the run's page; at the end, why it came to no good one."""

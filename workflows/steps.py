@@ -71,6 +71,8 @@ BEAT = 15  # seconds: a guest that says nothing for so long has ended, and the s
 BOOT = Patience(attempts=5, attempt_seconds=60, pickup_seconds=600, heartbeat_seconds=BEAT)  # Nova's boot included
 # a large volume that has to be checked first; its guest is heard of meanwhile
 VOLUME = Patience(attempts=5, attempt_seconds=6 * 3600, pickup_seconds=600, heartbeat_seconds=BEAT)
+# the same, where Nova has to tell the server first that the volume has grown: a quarter of an hour
+GROWTH = Patience(attempts=70, attempt_seconds=6 * 3600, pickup_seconds=600, heartbeat_seconds=BEAT)
 GUEST = Patience(attempts=5, attempt_seconds=60, pickup_seconds=30, heartbeat_seconds=BEAT)
 YEARS = 10 * 365 * 24 * 3600  # Temporal wants a number
 # a job of hours: followed as long as it is heard of; its guest may be away for ten minutes, and die a hundred times

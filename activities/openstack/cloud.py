@@ -11,8 +11,9 @@ from activities.openstack.servers import GuestAccess, NovaServers
 from activities.openstack.volumes import CinderVolumes
 from activities.settings import ActivitySettings
 from contract.keys.keyring import Keyring
-from contract.ports.cloud import Networks, Offers, Servers, Volumes
+from contract.ports.cloud import Networks, Offers, Servers
 from contract.ports.registration import verbs
+from contract.ports.volumes import Volumes
 
 
 @dataclass(frozen=True)

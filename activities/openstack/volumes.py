@@ -9,7 +9,7 @@ from activities.openstack.connection import Connections, name_of_part
 from activities.openstack.errors import translated
 from contract.domain.errors import NotYet, ResourceFailed
 from contract.domain.resources import Belongings, Part, ResourceKind
-from contract.ports.cloud import NewVolume, Volumes
+from contract.ports.volumes import NewVolume, VolumeGrowth, Volumes
 
 NOBODYS = ("reserved", "attaching", "detaching")  # on the way to or from a server that is gone
 
@@ -74,6 +74,48 @@ class CinderVolumes(Volumes):
                 raise NotYet(f"volume {each.id} is {each.status}") from error
         if found:
             raise NotYet(f"volume {found[0].id} is being deleted")
+
+    @activity.defn
+    @translated("grow the volume")
+    def extend_volume(self, growth: VolumeGrowth) -> None:
+        """Ask Cinder, unless the volume is on its way, or there; an attempt that timed out may have been heard."""
+        if self._is_growing(growth):
+            return
+        volumes = self._connections.get().block_storage
+        try:
+            volumes.extend_volume(growth.volume_id, growth.size_gib)
+        except said.BadRequestException:
+            if not self._is_growing(growth):
+                raise
+
+    def _is_growing(self, growth: VolumeGrowth) -> bool:
+        volume = self._connections.get().block_storage.get_volume(growth.volume_id)
+        return bool(volume.status == "extending" or volume.size >= growth.size_gib)
+
+    @activity.defn
+    @translated("grow the volume")
+    def require_volume_extended(self, growth: VolumeGrowth) -> int:
+        """Look at it; a volume at rest that is still small could not be grown."""
+        volume = self._connections.get().block_storage.get_volume(growth.volume_id)
+        if volume.status == "extending":
+            raise NotYet(f"volume {volume.id} is extending")
+        if volume.size < growth.size_gib or volume.status.startswith("error"):
+            raise ResourceFailed(f"the cloud could not grow the volume {volume.id}: it is {volume.status} with "
+                                 f"{volume.size} GiB")  # fmt: skip
+        return int(volume.size)
+
+    @activity.defn
+    @translated("look at the volume")
+    def require_volume_settled(self, volume_id: str) -> int:
+        """Look at it; after a growth that failed Cinder wants to be told that the volume is as before."""
+        volumes = self._connections.get().block_storage
+        volume = volumes.get_volume(volume_id)
+        if volume.status == "extending":
+            raise NotYet(f"volume {volume.id} is extending")
+        if volume.status == "error_extending":
+            status, attached = ("in-use", "attached") if volume.attachments else ("available", "detached")
+            volumes.reset_volume_status(volume_id, status=status, attach_status=attached, migration_status=None)
+        return int(volume.size)
 
     def _free(self, volume: Any) -> None:
         """A server that was never built can leave its volume reserved for ever; no server of its name is left here."""

@@ -1,17 +1,30 @@
 """What actions of an instance are given."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from api.models.base import Body, FlavorReference
+from api.models.base import Body, FlavorReference, Whole
+
+
+class NewSize(Body):
+    """The size that a volume is to have, in GiB."""
+
+    size: Whole
+
+
+def _new_size(value: Any) -> Any:
+    """openstacksdk sends the number alone."""
+    return {"size": value} if isinstance(value, int | str) else value
 
 
 class ResizeAction(Body):
     """What the action `resize` is given: another flavor, or a larger volume."""
 
     flavor_ref: FlavorReference | None = Field(default=None, alias="flavorRef")
-    volume: Any = None
+    volume: Annotated[
+        NewSize | None, BeforeValidator(_new_size), WithJsonSchema({"type": ["object", "integer", "string", "null"]})
+    ] = None
 
     @model_validator(mode="after")
     def one(self) -> "ResizeAction":

@@ -14,6 +14,7 @@ from api.faults import Fault
 from api.idempotency import operation_of
 from api.models.actions import Nothing, ResetStatusAction, ResizeAction
 from api.operations import operations_of
+from api.orders import check_volume_size
 from api.requests import may, parse, validated
 from api.routes.common import PREFIX, AppServices, instance_named
 from contract.domain.kinds import KINDS
@@ -52,11 +53,15 @@ async def _restart(acting: Acting, _: Nothing) -> None:
 
 async def _resize(acting: Acting, wanted: ResizeAction) -> None:
     """With an Idempotency-Key, once however often it is sent."""
-    if wanted.flavor_ref is None:
-        raise Fault(501, "Resizing a volume is not implemented yet.")
+    if wanted.volume is not None:
+        check_volume_size(acting.services, wanted.volume.size)
     operation = await operation_of(acting.services, acting.context, acting.request)
-    if not operation.known:
-        operations = operations_of(acting.services, acting.context)
+    if operation.known:
+        return
+    operations = operations_of(acting.services, acting.context)
+    if wanted.volume is not None:
+        await operations.resize_volume(acting.instance, wanted.volume.size, operation.id)
+    elif wanted.flavor_ref is not None:
         await operations.resize_flavor(acting.instance, wanted.flavor_ref, operation.id)
 
 
@@ -79,7 +84,7 @@ def rule_of(kind: OperationKind) -> str:
 
 
 def _resize_rule(wanted: ResizeAction) -> str:
-    return rule_of(OperationKind.RESIZE_FLAVOR) if wanted.flavor_ref else "instance:resize_volume"
+    return rule_of(OperationKind.RESIZE_FLAVOR if wanted.flavor_ref else OperationKind.RESIZE_VOLUME)
 
 
 def _reset_rule(wanted: ResetStatusAction) -> str:
@@ -115,7 +120,7 @@ ACTION_BODY: dict[str, Any] = {
 
 @router.post("/{instance_id}/action", **answers(202, faults=(*WRITE, 501)), **ACTION_BODY)
 async def act_on_instance(request: Request, services: AppServices, instance_id: str) -> Response:
-    """`restart`, `resize` to another flavor, `reset_status`; the others are not implemented yet."""
+    """`restart`, `resize` to another flavor or a larger volume, `reset_status`; the others are not implemented yet."""
     action, given = named(request, ACTIONS)
     context = may(action.rule(given))(request)
     row = await instance_named(services, context, instance_id)

@@ -8,7 +8,7 @@ from pydantic import Field
 from contract.domain.accounts import NewDatabase, NewUser
 from contract.domain.configurations import ConfigurationGroup
 from contract.domain.fact import Fact
-from contract.domain.resources import Belongings, Resource
+from contract.domain.resources import MAIN, Belongings, Resource, ResourceKind
 
 
 class InstanceStatus(StrEnum):
@@ -158,6 +158,11 @@ class InstanceFacts(Fact):
     def belongings(self) -> Belongings:
         """What it has in OpenStack, for those who ask OpenStack."""
         return Belongings(instance_id=self.id, resources=self.resources)
+
+    def current(self, kind: ResourceKind) -> str:
+        """OpenStack's id of the newest resource of a kind in the main role; an admission that needs a server requires one."""
+        found = [each for each in self.resources if each.kind is kind and each.role == MAIN and each.id]
+        return str(max(found, key=lambda each: each.generation).id)
 
 
 class HealthReport(Fact):

@@ -30,7 +30,7 @@ class Kind:
     only_repairs: bool = False
     """Whether it is refused where nothing was interrupted."""
     resizes: bool = False
-    """Whether it ends with another flavor, or with the same: both are charged for meanwhile."""
+    """Whether it ends with another flavor or volume size, or with the same: the larger is charged for meanwhile."""
     removes: bool = False
     """Whether less is left of the instance's resources, also when it fails."""
     rule: str | None = None
@@ -60,6 +60,9 @@ KINDS: Mapping[OperationKind, Kind] = {
     ),
     OperationKind.RECONFIGURE: Kind(
         Needs.SERVER, repairs=frozenset({OperationKind.RECONFIGURE}), cancellable=True, rule="instance:update"
+    ),
+    OperationKind.RESIZE_VOLUME: Kind(
+        Needs.SERVER, InstanceStatus.RESIZE, cancellable=True, resizes=True, rule="instance:resize_volume"
     ),
     OperationKind.SETTLE: Kind(Needs.INSTANCE, repairs=ALL, only_repairs=True),
 }

@@ -20,6 +20,7 @@ class OperationKind(StrEnum):
     RESTART = "restart"
     RESIZE_FLAVOR = "resize_flavor"
     RECONFIGURE = "reconfigure"
+    RESIZE_VOLUME = "resize_volume"
     SETTLE = "settle"  # put right what an interrupted operation left behind
 
 
@@ -127,6 +128,7 @@ class MemberRequest(Fact):
     offer: CloudOffer | None = None
     flavor: Flavor | None = None  # of a resize: what the instance is to have, and to be charged for
     attachment: Attachment | None = None  # the configuration group that it is to have, or none
+    volume_gib: int | None = None  # the same
 
 
 class AdmissionRequest(Fact):
@@ -173,6 +175,7 @@ class ResourceChanges(Fact):
     flavor: Flavor | None = None
     attachment: Attachment | None = None
     restart_required: bool | None = None
+    volume_gib: int | None = None
 
 
 class Step(Fact):

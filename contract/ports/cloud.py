@@ -60,16 +60,6 @@ class ServerOrder(Fact):
     generation: int = 0  # of its guest; see `ports.identities`
 
 
-class NewVolume(Fact):
-    """A volume to make; `description` is for those who look at Cinder."""
-
-    part: Part
-    size_gib: int
-    volume_type: str | None = None
-    availability_zone: str | None = None
-    description: str = ""
-
-
 class Attached(Fact):
     """The server and the volume of an instance, by OpenStack's ids."""
 
@@ -146,25 +136,6 @@ class Networks(ABC):
     @abstractmethod
     @activity.defn
     def delete_security_groups_of(self, belongings: Belongings) -> None: ...
-
-
-class Volumes(ABC):
-    """Cinder."""
-
-    @abstractmethod
-    @activity.defn
-    def create_volume(self, order: NewVolume) -> str: ...
-
-    @waits()
-    @abstractmethod
-    @activity.defn
-    def require_volume_available(self, part: Part) -> str:
-        """Return the id of the one volume that is kept; it is available or attached."""
-
-    @waits(Wait.LONGER)
-    @abstractmethod
-    @activity.defn
-    def delete_volumes_of(self, belongings: Belongings) -> None: ...
 
 
 class Servers(ABC):

@@ -32,9 +32,14 @@ class Fenced(Fact):
 
 
 class VolumeOrder(Fenced):
-    """The data volume to find, format if it is blank, grow to its device, and mount."""
+    """The data volume to find, format if it is blank, grow to its device, and mount.
+
+    With `size_gib` the device must have so much: NotYet as long as the server does not see that it was grown. Unsupported
+    where the file system grows only while the engine is stopped, and it runs.
+    """
 
     volume_id: str
+    size_gib: int = 0
 
 
 class VolumeReport(Fact):

@@ -1,17 +1,19 @@
 """The port `Lifecycle`: building and running the engine."""
 
 import asyncio
+import sys
 from contextlib import suppress
 
 from temporalio import activity
 
-from contract.domain.errors import EngineFailed, NotYet
+from contract.domain.errors import EngineFailed, NotYet, Unsupported
 from contract.ports.guest import EngineOrder, Fenced, FirstAccounts, GuestInfo, Lifecycle, VolumeOrder, VolumeReport
 from guest_worker import __version__, disk
 from guest_worker.host import CommandFailed
 from guest_worker.reserve import space_of
 from guest_worker.services import Services
 
+GIB = 1024**3
 ASK_EVERY = 0.5  # seconds between questions whether the volume is prepared
 
 
@@ -34,7 +36,10 @@ class EngineLifecycle(Lifecycle):
 
     def _prepare(self, order: VolumeOrder) -> dict[str, int]:
         with self._services.changing_engine(order):
-            return self._prepared(order.volume_id)
+            sizes = self._prepared(order.volume_id)
+        if sizes.pop("device_bytes", sys.maxsize) < order.size_gib * GIB:
+            raise NotYet(f"the server does not see yet that its data volume has {order.size_gib} GiB")
+        return sizes
 
     def _prepared(self, volume_id: str) -> dict[str, int]:
         paths = self._services.settings.paths
@@ -44,6 +49,8 @@ class EngineLifecycle(Lifecycle):
         try:
             return disk.ask(paths, {"verb": "prepare", "volume_id": volume_id})
         except (disk.DiskRefused, CommandFailed) as error:
+            if disk.IN_USE in str(error):
+                raise Unsupported(str(error)) from error
             raise EngineFailed(f"the data volume could not be prepared: {error}") from error
         except OSError as error:
             raise NotYet(f"the disk process does not answer: {error}") from error

@@ -77,6 +77,8 @@ def test_troveclient(openstack: Callable[..., Any], demo: httpx.Client) -> None:
     openstack("database", "root", "disable", "by-client")
     openstack("database", "instance", "restart", "by-client")
     wait_for(demo, made["id"], "ACTIVE")
+    openstack("database", "instance", "resize", "volume", "by-client", "2")
+    assert wait_for(demo, made["id"], "ACTIVE")["volume"]["size"] == 2
     openstack("database", "instance", "update", "by-client", "--name", "by-the-client")
     openstack("database", "instance", "delete", "by-the-client")
     wait_until_gone(demo, made["id"])

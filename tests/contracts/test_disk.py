@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from contract.domain.errors import NotYet
 from contract.ports.guest import VolumeOrder
 from guest_worker import disk
 from guest_worker.paths import GuestPaths
@@ -51,7 +53,7 @@ exec {real} "$@"
 
 @dataclass
 class Machine:
-    """A server with a volume. (What a volume grows by is not seen: the kernel lets nobody resize it in some sandboxes.)"""
+    """A server with a volume."""
 
     folder: Path
     device: str
@@ -181,6 +183,58 @@ def test_a_failure_is_told_once_and_then_tried_again(machine: Machine) -> None:
             machine.prepared()
     subprocess.run(["wipefs", "--all", "--quiet", machine.device], check=True)
     assert machine.prepared()["total_bytes"] > 40 * MIB
+
+
+def grow(machine: Machine) -> None:
+    """As Cinder does, under the server."""
+    with (machine.folder / "volume.img").open("r+b") as file:
+        file.truncate(2 * 64 * MIB)
+    subprocess.run(["losetup", "--set-capacity", machine.device], check=True)
+
+
+def test_a_volume_that_was_grown_is_larger_and_has_what_was_on_it(machine: Machine) -> None:
+    """At once where the kernel grows a file system in use, else as soon as nobody uses it; never half."""
+    machine.start()
+    small = machine.prepared()
+    assert small["device_bytes"] == 64 * MIB
+    kept = machine.paths.data / "kept"
+    kept.write_text("what was there")
+    grow(machine)
+    with kept.open() as used:
+        try:
+            machine.prepared()
+        except disk.DiskRefused as error:
+            assert str(error).startswith(disk.IN_USE)
+            assert disk.ask(machine.paths, {"verb": "status"})["total_bytes"] == small["total_bytes"]
+        assert used.read() == "what was there"
+    large = machine.prepared()
+    assert large["device_bytes"] == 2 * 64 * MIB
+    assert large["total_bytes"] > 1.7 * small["total_bytes"]
+    assert kept.read_text() == "what was there"
+
+
+def test_a_volume_that_was_grown_while_the_server_was_off_is_larger_at_its_boot(machine: Machine) -> None:
+    machine.start()
+    small = machine.prepared()
+    machine.kill()
+    subprocess.run(["umount", str(machine.paths.data)], check=True)
+    grow(machine)
+
+    def is_large() -> bool:
+        with suppress(disk.DiskRefused):  # not mounted yet
+            return machine.ask(verb="status")["total_bytes"] > 1.7 * small["total_bytes"]
+        return False
+
+    machine.start()  # it remembers which volume
+    until(is_large)
+
+
+def test_the_step_waits_until_the_server_sees_the_growth(machine: Machine) -> None:
+    machine.start()
+    engine: Any = SimpleNamespace(answers=lambda: False)
+    lifecycle = EngineLifecycle(Services(GuestSettings(root=machine.paths.root), engine, BOX))
+    with pytest.raises(NotYet, match="does not see yet"):
+        done(lifecycle.prepare_volume, VolumeOrder(fence=1, volume_id="v1", size_gib=1))
 
 
 def test_the_step_follows_the_work(machine: Machine) -> None:

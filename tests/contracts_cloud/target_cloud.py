@@ -21,7 +21,8 @@ from contract.domain.errors import NotYet
 from contract.domain.instance import Access, CloudOffer, DatastoreVersion, InstanceSpec, Locality, Nic
 from contract.domain.resources import Belongings, Part, ResourceKind
 from contract.keys.keyring import MasterKeyring
-from contract.ports.cloud import FloatingIpOrder, NewVolume, OfferRequest, ResourceOrder, ServerOrder
+from contract.ports.cloud import FloatingIpOrder, OfferRequest, ResourceOrder, ServerOrder
+from contract.ports.volumes import NewVolume
 from tests.contracts_cloud.proxy import Proxy
 from tests.stack import RunningStack
 

@@ -19,8 +19,9 @@ from activities.openstack.offers import CheckedOffers
 from activities.openstack.servers import NovaServers
 from activities.openstack.volumes import CinderVolumes
 from contract.domain.errors import BadRequest, CloudFailed, Failed, QuotaExceeded
-from contract.ports.cloud import Networks, Offers, Servers, Volumes
+from contract.ports.cloud import Networks, Offers, Servers
 from contract.ports.registration import verbs
+from contract.ports.volumes import Volumes
 
 FINAL, AGAIN, QUOTA = BadRequest, CloudFailed, QuotaExceeded
 NOVA_500 = (

@@ -5,7 +5,8 @@ from temporalio import workflow
 from contract.domain.instance import InstanceSpec
 from contract.domain.operation import CreateOrder
 from contract.domain.resources import ResourceKind
-from contract.ports.cloud import ResourceOrder, Volumes
+from contract.ports.cloud import ResourceOrder
+from contract.ports.volumes import Volumes
 from workflows.instance.create import CreateInstance
 
 

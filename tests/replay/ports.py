@@ -1,9 +1,5 @@
 """A world for recordings: the ports, answering plausibly and at once, in this process."""
 
-import asyncio
-import threading
-from collections.abc import Callable
-from typing import NoReturn
 from uuid import UUID, uuid4
 
 from temporalio import activity
@@ -39,14 +35,12 @@ from contract.ports.cloud import (
     FlavorRequest,
     FloatingIpOrder,
     Networks,
-    NewVolume,
     OfferRequest,
     Offers,
     Port,
     ResourceOrder,
     ServerOrder,
     Servers,
-    Volumes,
 )
 from contract.ports.guest import (
     FIRST_DATABASES,
@@ -77,6 +71,8 @@ from contract.ports.guest import (
 )
 from contract.ports.identities import EnrolmentNote, GuestExpectation, Identities, TokenChange, TokenUse
 from contract.ports.records import Records, RootNote, SweepOrder, Sweeps, Watches
+from tests.replay.script import Script
+from tests.replay.volumes import PlainVolumes
 
 VERSION = DatastoreVersion(id=UUID(int=15), name="15", number="15", datastore_id=UUID(int=1), datastore="postgresql",
                            manager="postgresql", image="postgresql-15")  # fmt: skip
@@ -85,63 +81,8 @@ LARGER = Flavor(id="2", name="m1.small", ram_mib=1024, vcpus=1)
 HEALTHY = Health(operating_status=OperatingStatus.HEALTHY, volume_used_bytes=1, volume_total_bytes=2**30)
 
 
-class Script:
-    """What is to happen at which step, once; everything else goes well."""
-
-    def __init__(self) -> None:
-        self._at: dict[str, Callable[[], None]] = {}
-
-    def at(self, step: str, happens: Callable[[], None]) -> None:
-        """Have something happen before a step answers."""
-        self._at[step] = happens
-
-    def refuse(self, step: str, error: Exception) -> None:
-        """Have a step fail."""
-
-        def fail() -> NoReturn:
-            raise error
-
-        self.at(step, fail)
-
-    def require_played(self) -> None:
-        """Raise when something was to happen at a step that nobody took."""
-        if self._at:
-            raise AssertionError(f"nobody took the steps {sorted(self._at)}")
-
-    def play(self) -> None:
-        """Whatever is to happen at the step that runs."""
-        happens = self._at.pop(activity.info().activity_type, None)
-        if happens is not None:
-            happens()
-
-
-class Held:
-    """A step that is held until somebody lets it go on."""
-
-    def __init__(self) -> None:
-        self._there = threading.Event()
-        self._go_on = threading.Event()
-
-    def hold(self) -> None:
-        """Called by the step, in its own thread."""
-        self._there.set()
-        self._go_on.wait(30)
-
-    async def reached(self) -> None:
-        """Return when the step is there."""
-        if not await asyncio.to_thread(self._there.wait, 30):
-            raise TimeoutError("nobody came to the step")
-
-    def go_on(self) -> None:
-        """Let the step end."""
-        self._go_on.set()
-
-
-class PlainCloud(Offers, Networks, Volumes, Servers):
+class PlainCloud(Offers, Networks, PlainVolumes, Servers):
     """An OpenStack that has everything."""
-
-    def __init__(self, script: Script) -> None:
-        self._script = script
 
     @activity.defn
     def check_order(self, request: OfferRequest) -> CloudOffer:
@@ -173,20 +114,6 @@ class PlainCloud(Offers, Networks, Volumes, Servers):
 
     @activity.defn
     def delete_security_groups_of(self, belongings: Belongings) -> None:
-        self._script.play()
-
-    @activity.defn
-    def create_volume(self, order: NewVolume) -> str:
-        self._script.play()
-        return "volume"
-
-    @activity.defn
-    def require_volume_available(self, part: Part) -> str:
-        self._script.play()
-        return "volume"
-
-    @activity.defn
-    def delete_volumes_of(self, belongings: Belongings) -> None:
         self._script.play()
 
     @activity.defn
@@ -270,7 +197,10 @@ class PlainRecords(Records, Identities, Watches, Sweeps):
             flavor=FLAVOR,
             volume_gib=1,
             status=InstanceStatus.BUILD if request.kind is OperationKind.CREATE else InstanceStatus.ACTIVE,
-            resources=(Resource(kind=ResourceKind.SERVER, id="server"),),
+            resources=(
+                Resource(kind=ResourceKind.SERVER, id="server"),
+                Resource(kind=ResourceKind.VOLUME, id="volume"),
+            ),
         )
         interrupted = self.interrupted if request.kind is OperationKind.SETTLE else None
         return Admission(

@@ -38,29 +38,30 @@ from contract.domain.operation import (
     DeleteOrder,
     OperationKind,
     Order,
-    ResizeFlavorOrder,
     RestartOrder,
     SettleOrder,
 )
 from contract.keys.sealing import SecretBox
 from contract.names import CLOUD, RECORDS, guest_queue, lock_id, root_id, watch_id
 from contract.names import RUNBOOKS as RUNBOOKS_QUEUE
-from contract.ports.cloud import Networks, Offers, Servers, Volumes
+from contract.ports.cloud import Networks, Offers, Servers
 from contract.ports.configurations import Configurations
 from contract.ports.identities import Identities
 from contract.ports.records import Records, SweepOrder, Sweeps, Watches
 from contract.ports.registration import verbs
+from contract.ports.volumes import Volumes
 from contract.process import leave
 from contract.wire.codec import data_converter
+from tests.replay import changing
 from tests.replay.clients import connect
 from tests.replay.kept import HISTORIES, KEYRING
-from tests.replay.ports import Held, PlainCloud, PlainGuest, PlainRecords, Script
+from tests.replay.ports import PlainCloud, PlainGuest, PlainRecords
+from tests.replay.script import Held, Script
 from tests.replay.settings import PlainConfigurations, PlainSettings, change_of_a_group, reconfigurations
 from tests.temporal import TemporalServer, own_keyring, temporal_server
 from workflows.catalogue import RUNBOOKS
 from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
-from workflows.instance.resize_flavor import ResizeFlavor
 from workflows.instance.restart import RestartInstance
 from workflows.instance.root import DisableRoot, EnableRoot, RootRequest
 from workflows.instance.settle import SettleInstance
@@ -161,11 +162,6 @@ def restart(instance_id: UUID) -> RestartOrder:
     return RestartOrder(instance_id=instance_id, operation_id=uuid4(), caller=CALLER)
 
 
-def resize(instance_id: UUID) -> ResizeFlavorOrder:
-    """An order for another flavor."""
-    return ResizeFlavorOrder(instance_id=instance_id, operation_id=uuid4(), caller=CALLER, flavor="m1.small")
-
-
 async def create(stage: Stage) -> None:
     """A creation with every step."""
     async with stage.guest() as instance_id:
@@ -241,14 +237,6 @@ async def restarts(stage: Stage) -> None:
         await stage.keep("restart-failed", await stage.operate(RestartInstance, restart(instance_id)), "failed")
 
 
-async def resizes(stage: Stage) -> None:
-    """A resize; and one that is reverted because the engine does not start on the new flavor."""
-    async with stage.guest() as instance_id:
-        await stage.keep("resize-flavor", await stage.operate(ResizeFlavor, resize(instance_id)), "completed")
-        stage.script.refuse("start_datastore", EngineFailed("the engine does not start"))
-        await stage.keep("resize-flavor-reverted", await stage.operate(ResizeFlavor, resize(instance_id)), "failed")
-
-
 async def restart_that_makes_way(stage: Stage) -> None:
     """Nobody answers for the guest: one restart is cancelled, and one deleted."""
     instance_id = uuid4()
@@ -263,8 +251,7 @@ async def restart_that_makes_way(stage: Stage) -> None:
 
 async def settle(stage: Stage) -> None:
     """What is declared for each kind of interrupted operation."""
-    for kind in (OperationKind.CREATE, OperationKind.DELETE, OperationKind.RESTART, OperationKind.RESIZE_FLAVOR,
-                 OperationKind.RECONFIGURE):  # fmt: skip
+    for kind in (each for each in OperationKind if each is not OperationKind.SETTLE):
         async with stage.guest() as instance_id:
             stage.records.interrupted = kind
             # as the sweep has it: without an operation's id
@@ -311,7 +298,7 @@ SCENES = (
     create_that_hangs,
     delete,
     restarts,
-    resizes,
+    *changing.SCENES,
     reconfigurations,
     change_of_a_group,
     restart_that_makes_way,

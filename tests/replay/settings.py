@@ -20,7 +20,7 @@ from contract.ports.configurations import (
 )
 from contract.ports.guest import EngineOrder
 from contract.ports.settings import Defaults, Settings, SettingsReport
-from tests.replay.ports import Script
+from tests.replay.script import Script
 from workflows.configuration import ChangeConfiguration
 from workflows.instance.reconfigure import ReconfigureInstance
 

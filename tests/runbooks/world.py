@@ -26,6 +26,7 @@ from activities.records import RunQuestions
 from activities.settings import ActivitySettings
 from activities.worker import Services, build_workers
 from contract.domain.accounts import NewDatabase, NewUser
+from contract.domain.changes import ResizeVolumeOrder
 from contract.domain.instance import InstanceSpec
 from contract.domain.operation import Caller, CreateOrder, DeleteOrder, ResizeFlavorOrder, RestartOrder, SettleOrder
 from contract.keys.sealing import SecretBox
@@ -42,6 +43,7 @@ from workflows.catalogue import RUNBOOKS
 from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
 from workflows.instance.resize_flavor import ResizeFlavor
+from workflows.instance.resize_volume import ResizeVolume
 from workflows.instance.restart import RestartInstance
 from workflows.instance.settle import SettleInstance
 from workflows.runbook import Runbook
@@ -217,6 +219,14 @@ class World:
         order = ResizeFlavorOrder(instance_id=instance_id, operation_id=uuid4(), caller=caller, flavor=flavor)
         return await self.client.start_workflow(
             ResizeFlavor.run, order, id=lock_id(instance_id), task_queue=RUNBOOKS_QUEUE
+        )
+
+    async def grow(self, instance_id: UUID, size_gib: int = 2) -> "WorkflowHandle[Any, Any]":
+        """Start a growth of the volume."""
+        caller = Caller(project_id=PROJECT)
+        order = ResizeVolumeOrder(instance_id=instance_id, operation_id=uuid4(), caller=caller, size_gib=size_gib)
+        return await self.client.start_workflow(
+            ResizeVolume.run, order, id=lock_id(instance_id), task_queue=RUNBOOKS_QUEUE
         )
 
     async def delete(self, instance_id: UUID, seconds: float = 60, project: str = PROJECT) -> None:

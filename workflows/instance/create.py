@@ -15,18 +15,17 @@ from contract.names import CLOUD, RECORDS
 from contract.ports.cloud import (
     FloatingIpOrder,
     Networks,
-    NewVolume,
     OfferRequest,
     Offers,
     Port,
     ResourceOrder,
     ServerOrder,
     Servers,
-    Volumes,
 )
 from contract.ports.guest import Fenced, FirstAccounts, Lifecycle, VolumeOrder
 from contract.ports.identities import GuestExpectation, Identities
 from contract.ports.records import Records, Watches
+from contract.ports.volumes import NewVolume, Volumes
 from workflows.instance.reconfigure import settings_of
 from workflows.instance.teardown import tear_down
 from workflows.member import Member

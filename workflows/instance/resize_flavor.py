@@ -76,8 +76,7 @@ class ResizeFlavor(Runbook):
 
 def server_of(member: Member) -> str:
     """The server that the database runs on: the newest generation; the admission has required one."""
-    servers = [each for each in member.instance.resources if each.kind is ResourceKind.SERVER and each.id]
-    return str(max(servers, key=lambda each: each.generation).id)
+    return member.instance.current(ResourceKind.SERVER)
 
 
 async def start_on(member: Member, flavor: Flavor) -> None:

@@ -15,6 +15,7 @@ from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
 from workflows.instance.reconfigure import ReconfigureInstance
 from workflows.instance.resize_flavor import ResizeFlavor
+from workflows.instance.resize_volume import ResizeVolume
 from workflows.instance.restart import RestartInstance
 from workflows.member import Member
 from workflows.runbook import End, Runbook
@@ -83,6 +84,8 @@ def settling_of(kind: OperationKind) -> Callable[[Member], Awaitable[End]]:
             return ResizeFlavor.settle
         case OperationKind.RECONFIGURE:
             return ReconfigureInstance.settle
+        case OperationKind.RESIZE_VOLUME:
+            return ResizeVolume.settle
         case OperationKind.SETTLE:
             raise Refused("a settling that was interrupted passes on what it was to settle")
         case _:

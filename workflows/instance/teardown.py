@@ -2,9 +2,10 @@
 
 from temporalio import workflow
 
-from contract.ports.cloud import Networks, Servers, Volumes
+from contract.ports.cloud import Networks, Servers
 from contract.ports.identities import Identities
 from contract.ports.records import Watches
+from contract.ports.volumes import Volumes
 from workflows.member import Member
 from workflows.steps import all_of, until
 

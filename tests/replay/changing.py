@@ -1,0 +1,46 @@
+"""Scenes of the operations that change an instance: see `record`."""
+
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
+
+from contract.domain.changes import ResizeVolumeOrder
+from contract.domain.errors import EngineFailed, ResourceFailed, Unsupported
+from contract.domain.operation import Caller, ResizeFlavorOrder
+from workflows.instance.resize_flavor import ResizeFlavor
+from workflows.instance.resize_volume import ResizeVolume
+
+if TYPE_CHECKING:
+    from tests.replay.record import Stage
+
+CALLER = Caller(project_id="project", user_id="amy", request_id="req-1")
+
+
+def resize(instance_id: UUID) -> ResizeFlavorOrder:
+    """An order for another flavor."""
+    return ResizeFlavorOrder(instance_id=instance_id, operation_id=uuid4(), caller=CALLER, flavor="m1.small")
+
+
+async def resizes(stage: "Stage") -> None:
+    """A resize; and one that is reverted because the engine does not start on the new flavor."""
+    async with stage.guest() as instance_id:
+        await stage.keep("resize-flavor", await stage.operate(ResizeFlavor, resize(instance_id)), "completed")
+        stage.script.refuse("start_datastore", EngineFailed("the engine does not start"))
+        await stage.keep("resize-flavor-reverted", await stage.operate(ResizeFlavor, resize(instance_id)), "failed")
+
+
+def growth(instance_id: UUID) -> ResizeVolumeOrder:
+    """An order for a larger volume."""
+    return ResizeVolumeOrder(instance_id=instance_id, operation_id=uuid4(), caller=CALLER, size_gib=2)
+
+
+async def growths(stage: "Stage") -> None:
+    """A larger volume; one that Cinder cannot make; and one whose file system grows only at rest."""
+    async with stage.guest() as instance_id:
+        await stage.keep("resize-volume", await stage.operate(ResizeVolume, growth(instance_id)), "completed")
+        stage.script.refuse("require_volume_extended", ResourceFailed("the cloud could not grow the volume"))
+        await stage.keep("resize-volume-failed", await stage.operate(ResizeVolume, growth(instance_id)), "failed")
+        stage.script.refuse("prepare_volume", Unsupported("the file system cannot be grown while it is in use"))
+        await stage.keep("resize-volume-stopped", await stage.operate(ResizeVolume, growth(instance_id)), "completed")
+
+
+SCENES = (resizes, growths)

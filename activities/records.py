@@ -9,11 +9,12 @@ from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from contract.domain.catalogue import CatalogueEntry, NewVersion, VersionChange
 from contract.domain.errors import BadRequest, NotFound
 from contract.domain.instance import DatastoreVersion, GuestState, HealthReport, InstanceSpec
 from contract.domain.operation import Admission, AdmissionRequest, CloseOperation, StepsNote
 from contract.ports.records import Administration, QuotaChange, Records, Rename, ResetStatus, RootNote
-from records import administration, admission, datastores, operations, quotas, root
+from records import administration, admission, catalogue, datastores, operations, quotas, root
 from records.engine import AsyncEngine, text
 
 SOON = timedelta(seconds=2)  # an admission's transaction waits for the answer
@@ -107,6 +108,26 @@ class PostgresRecords(Records, Administration):
     async def rename(self, rename: Rename) -> None:
         async with self.engine.begin() as conn:
             await administration.rename(conn, rename.instance_id, rename.name)
+
+    @activity.defn
+    async def create_version(self, new: NewVersion) -> None:
+        async with self.engine.begin() as conn:
+            await catalogue.create_version(conn, new)
+
+    @activity.defn
+    async def change_version(self, change: VersionChange) -> None:
+        async with self.engine.begin() as conn:
+            await catalogue.change_version(conn, change)
+
+    @activity.defn
+    async def delete_version(self, entry: CatalogueEntry) -> None:
+        async with self.engine.begin() as conn:
+            await catalogue.delete_version(conn, entry)
+
+    @activity.defn
+    async def delete_datastore(self, entry: CatalogueEntry) -> None:
+        async with self.engine.begin() as conn:
+            await catalogue.delete_datastore(conn, entry)
 
     @activity.defn
     async def set_quotas(self, change: QuotaChange) -> None:

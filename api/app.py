@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -20,6 +20,7 @@ from api.faults import Fault, answer_fault, answer_http_exception
 from api.health import Health
 from api.keystone import Keystone
 from api.policy import Policy
+from api.rate_limits import RateLimits
 from api.routes import (
     accounts,
     actions,
@@ -28,11 +29,16 @@ from api.routes import (
     configurations,
     instances,
     mgmt,
+    mgmt_actions,
+    mgmt_catalogue,
+    mgmt_guest,
     mgmt_parameters,
     missing,
+    modules,
     operations,
     parameters,
 )
+from api.routes.common import counted
 from api.settings import ApiSettings
 from contract.keys.keyring import MasterKeyring
 from contract.wire.client import connect
@@ -68,11 +74,15 @@ def application(settings: ApiSettings) -> FastAPI:
         parameters,
         catalogue,
         mgmt,
+        mgmt_actions,
+        mgmt_catalogue,
+        mgmt_guest,
         mgmt_parameters,
+        modules,
         missing,
     ):
-        app.include_router(each.router)
-    app.include_router(configurations.of_instances)
+        app.include_router(each.router, dependencies=[Depends(counted)])
+    app.include_router(configurations.of_instances, dependencies=[Depends(counted)])
     _add_front_page(app)
     app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_exception_handler(RequestValidationError, _as_bad_request)
@@ -108,6 +118,7 @@ def _lifespan(settings: ApiSettings) -> Any:
                 temporal=temporal,
                 keyring=keyring,
                 policy=Policy(settings.policy_file),
+                rates=RateLimits(settings.rates()),
             )
             yield
         await engine.dispose()

@@ -30,9 +30,11 @@ from contract.domain.datastores import DATASTORES
 from contract.domain.datastores.base import Datastore
 from contract.domain.errors import GuestProtocolError, innermost
 from contract.keys.sealing import NotOurs, SecretBox
-from contract.names import RECORDS, RUNBOOKS, call_id, guest_queue, root_id
+from contract.names import CLOUD, RECORDS, RUNBOOKS, call_id, guest_queue, root_id
+from contract.ports.cloud import Offers
 from contract.ports.configurations import ConfigurationAnswer, ConfigurationChange, configuration_id
 from contract.ports.guest import Accounts, DatabasesAfter
+from contract.ports.inspection import Inspection
 from contract.ports.settings import Settings
 from contract.wire.answers import from_guest
 from contract.wire.clear_text import ClearText
@@ -93,6 +95,16 @@ class ShortCalls:
         Temporal does not take.
         """
         self.check_ready()
+        return await self._ask(verb, *facts)
+
+    async def inspect(self, verb: Callable[[Inspection], Answer]) -> Answer:
+        """Ask the guest about itself, whatever its engine does; 422 while there is no server."""
+        if self.instance.server_id is None:
+            raise Fault(422, f"Instance {self.instance.id} is not ready, status: {self.instance.status}.")
+        answer: Answer = await self._ask(verb)
+        return answer
+
+    async def _ask(self, verb: Callable[..., Any], *facts: Any) -> Any:
         expiry = _Expiry(self.seconds)
         changes = [each for each in facts if isinstance(each, Expiring)]
         try:
@@ -228,12 +240,22 @@ async def administer(
     services: Services, context: RequestContext, verb: Callable[[Any, Told], Awaitable[object]], fact: Told
 ) -> None:
     """Have the records change something that needs no runbook; the activity expires before we stop waiting."""
+    await _ask(services, f"records/{verb.__name__}/{context.request_id}", verb, fact, RECORDS)
+
+
+async def ask_cloud(
+    services: Services, context: RequestContext, verb: Callable[[Offers, Told], None], fact: Told
+) -> None:
+    """Have OpenStack asked whether there is something; a refusal is the answer's fault."""
+    await _ask(services, f"cloud/{verb.__name__}/{context.request_id}", verb, fact, CLOUD)
+
+
+async def _ask(services: Services, name: str, verb: Callable[..., Any], fact: Any, queue: str) -> None:
     seconds = services.settings.call_seconds
-    name = f"records/{verb.__name__}/{context.request_id}"
 
     async def work() -> None:
         limit = timedelta(seconds=seconds)
-        await _start(services.temporal, name, verb, [fact], task_queue=RECORDS,
+        await _start(services.temporal, name, verb, [fact], task_queue=queue,
                      schedule_to_close_timeout=limit, start_to_close_timeout=limit)  # fmt: skip
         await insist(services.temporal.get_activity_handle(name).result)
 

@@ -20,9 +20,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from temporalio.api.common.v1 import Payloads
 
-from api.body import read_body
 from api.browser_login import BrowserLogin, see_login
 from api.faults import Fault, answer_fault, answer_http_exception
+from api.http_limits import read_body
 from api.http_server import serve_http
 from api.keystone import Keystone
 from api.login_page import FIELDS

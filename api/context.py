@@ -15,6 +15,7 @@ from records.requests import Requests
 
 if TYPE_CHECKING:
     from api.policy import Policy
+    from api.rate_limits import RateLimits
 
 
 @dataclass(frozen=True)
@@ -53,3 +54,4 @@ class Services:
     temporal: Client
     keyring: Keyring
     policy: "Policy" = field(repr=False)
+    rates: "RateLimits" = field(repr=False)

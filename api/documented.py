@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 from api.answers.base import FaultBody
 from api.faults import NAMES
 
-READ = (400, 401, 403, 404, 503)
+READ = (400, 401, 403, 404, 413, 503)
 WRITE = (400, 401, 403, 404, 413, 415, 422, 503)
 FAULT = {
     "type": "object",

@@ -11,8 +11,8 @@ from uuid import uuid4
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from temporalio.service import RPCError
 
-from api.body import read_body
 from api.faults import Fault, unavailable
+from api.http_limits import read_body
 from api.keystone import Identity, Keystone, check_access_rules
 from api.settings import ApiSettings
 from records.engine import is_away

@@ -39,15 +39,18 @@ CODES = {
 class Fault(Exception):
     """An answer that is not a success."""
 
-    def __init__(self, code: int, message: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, code: int, message: str, headers: dict[str, str] | None = None, more: dict[str, str] | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.headers = headers or {}
+        self.more = more or {}
 
     def body(self) -> dict[str, dict[str, object]]:
         """As Trove writes it."""
-        return {NAMES.get(self.code, "serverError"): {"code": self.code, "message": self.message}}
+        return {NAMES.get(self.code, "serverError"): {"code": self.code, "message": self.message, **self.more}}
 
 
 async def answer_fault(request: Request, error: Exception) -> JSONResponse:

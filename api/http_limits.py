@@ -6,6 +6,10 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.types import Receive
+
+from api.faults import Fault
+
 HEADER_SECONDS = 10.0  # from the beginning, or from the answer before, to the end of a request's headers
 HEADER_BYTES = 64 * 1024
 IDLE_SECONDS = 30.0  # without a byte of a body that is still to come, or of an answer that is to be taken
@@ -130,3 +134,17 @@ class _Limited:
 def limited(protocol: type[Any], connections: Connections) -> type[Any]:
     """A protocol of uvicorn's, for either of its parsers, with these limits."""
     return type("Limited", (_Limited, protocol), {"counted": connections})
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """Return the whole body; Fault 413 as soon as it is larger than `limit` bytes."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Fault(400, "The request ended early.")
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise Fault(413, f"The request is larger than {limit} bytes.")
+        if not message.get("more_body"):
+            return bytes(body)

@@ -17,23 +17,36 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.context import RequestContext, Services
 from api.faults import Fault, of_refusal, unavailable
+from contract.domain.access import AccessChange, ChangeAccessOrder
 from contract.domain.changes import ResizeVolumeOrder
 from contract.domain.errors import innermost
 from contract.domain.instance import InstanceSpec
-from contract.domain.operation import CreateOrder, DeleteOrder, OperationState, Order, ResizeFlavorOrder, RestartOrder
+from contract.domain.operation import (
+    CreateOrder,
+    DeleteOrder,
+    OperationState,
+    Order,
+    ResizeFlavorOrder,
+    RestartOrder,
+    SettleOrder,
+)
 from contract.domain.reconfiguring import ReconfigureOrder
+from contract.domain.servers import MigrateOrder, PowerOrder
 from contract.names import RUNBOOKS, lock_id
 from contract.wire.clear_text import ClearText
 from records.engine import SQLAlchemyError
 from records.reads import Reader
 from records.requests import Requests
 from records.views import InstanceView
+from workflows.instance.change_access import ChangeAccess
 from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
+from workflows.instance.migrate import MigrateServer
 from workflows.instance.reconfigure import ReconfigureInstance
 from workflows.instance.resize_flavor import ResizeFlavor
 from workflows.instance.resize_volume import ResizeVolume
 from workflows.instance.restart import RestartInstance
+from workflows.instance.settle import SettleInstance
 from workflows.runbook import Runbook
 
 log = logging.getLogger(__name__)
@@ -75,6 +88,30 @@ class Operations:
             instance_id=instance.id, group_id=instance.group_id, flavor=flavor, **self._frame(operation_id)
         )
         await self._open(ResizeFlavor, order, f"resize {instance.name} to flavor {flavor}")
+
+    async def change_access(self, instance: InstanceView, change: AccessChange, operation_id: UUID) -> None:
+        """Order a change of who may reach the instance."""
+        order = ChangeAccessOrder(
+            instance_id=instance.id, group_id=instance.group_id, change=change, **self._frame(operation_id)
+        )
+        await self._open(ChangeAccess, order, f"change access to {instance.name}")
+
+    async def power(self, runbook: Any, instance: InstanceView, operation_id: UUID) -> None:
+        """Order a stop, a start or a reboot."""
+        order = PowerOrder(instance_id=instance.id, group_id=instance.group_id, **self._frame(operation_id))
+        await self._open(runbook, order, f"{runbook.kind.value} {instance.name}")
+
+    async def migrate(self, instance: InstanceView, host: str | None, operation_id: UUID) -> None:
+        """Order a move to another host."""
+        order = MigrateOrder(
+            instance_id=instance.id, group_id=instance.group_id, host=host, **self._frame(operation_id)
+        )
+        await self._open(MigrateServer, order, f"migrate {instance.name}")
+
+    async def settle(self, instance: InstanceView, operation_id: UUID) -> None:
+        """Have put right what an operation that was ended from outside has left behind."""
+        order = SettleOrder(instance_ids=(instance.id,), group_id=instance.group_id, **self._frame(operation_id))
+        await self._open(SettleInstance, order, f"settle {instance.name}")
 
     async def reconfigure(self, instance: InstanceView, configuration_id: UUID | None, operation_id: UUID) -> None:
         """Order the settings of a group, or of none; return when they are in force, or after a while if that takes longer.

@@ -7,7 +7,15 @@ from typing import Any
 from api.context import RequestContext, Services
 from api.faults import Fault
 from api.models.accounts import DatabaseBody, UserBody
-from api.models.instances import AccessBody, CreateInstanceBody, DatastoreBody, InstanceBody, NicBody
+from api.models.instances import (
+    AccessBody,
+    AccessChangeBody,
+    CreateInstanceBody,
+    DatastoreBody,
+    InstanceBody,
+    NicBody,
+)
+from contract.domain.access import AccessChange, canonical_cidr
 from contract.domain.accounts import NewDatabase, NewUser, Sealed
 from contract.domain.datastores import DATASTORES
 from contract.domain.datastores.base import Datastore, Facet
@@ -148,6 +156,8 @@ def _catalogue_entry(version: VersionView) -> DatastoreVersion:
         manager=version.manager,
         image=version.image,
         image_tags=tuple(version.image_tags),
+        flavors=None if version.flavors is None else tuple(version.flavors),
+        volume_types=None if version.volume_types is None else tuple(version.volume_types),
     )
 
 
@@ -164,20 +174,21 @@ def _nic(said: NicBody) -> Nic:
 
 
 def _access(said: AccessBody) -> Access:
-    cidrs = dict.fromkeys(_cidr(each) for each in said.allowed_cidrs or ())
-    return Access(is_public=said.is_public, allowed_cidrs=tuple(cidrs))
+    return Access(is_public=said.is_public, allowed_cidrs=_cidrs(said.allowed_cidrs or ()))
 
 
-def _cidr(said: str) -> str:
-    """As Neutron writes it: with the prefix's length, and no bits below it."""
-    address, _, length = said.partition("/")
+def access_change_of(said: AccessChangeBody) -> AccessChange:
+    """What is to be different in who may reach an instance."""
+    if said.allowed_cidrs is None:
+        return AccessChange(is_public=said.is_public)
+    return AccessChange(is_public=said.is_public, allowed_cidrs=_cidrs(said.allowed_cidrs))
+
+
+def _cidrs(said: Iterable[str]) -> tuple[str, ...]:
     try:
-        if length and not (length.isascii() and length.isdigit()):
-            raise ValueError(length)
-        ipaddress.IPv4Address(address)
-        return str(ipaddress.IPv4Network(said, strict=False))
-    except ValueError:
-        raise Fault(400, f"access.allowed_cidrs: '{said[:80]}' is not an IPv4 address or CIDR") from None
+        return tuple(dict.fromkeys(canonical_cidr(each) for each in said))
+    except ValueError as error:
+        raise Fault(400, f"access.allowed_cidrs: {error}") from None
 
 
 def checked(where: str, check: Callable[..., None], *values: Any) -> None:

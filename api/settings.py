@@ -57,10 +57,25 @@ class ApiSettings(CallerSettings):
     """Addresses of proxies whose X-Forwarded-Proto, -Host and -Prefix are believed, separated by commas; `*`: all."""
     max_body_bytes: int = 262_144
     """Largest request body in bytes."""
+    rate_get: int = 200
+    """Requests with GET that a project may send a minute; 0: as many as it likes. So the others."""
+    rate_post: int = 200
+    """The same with POST."""
+    rate_put: int = 200
+    """The same with PUT."""
+    rate_patch: int = 200
+    """The same with PATCH."""
+    rate_delete: int = 200
+    """The same with DELETE."""
     admission_seconds: float = 6
     """Seconds after which an operation that is not admitted yet never will be; the answer takes 3.5 seconds longer."""
     call_seconds: float = Field(8, ge=6, le=9)  # a guest's changes have limits of their own, which fit into it
     """Seconds that a guest is given to answer a short call; the API waits 0.6 seconds longer."""
+
+    def rates(self) -> dict[str, int]:
+        """Requests a minute by verb."""
+        return {"GET": self.rate_get, "POST": self.rate_post, "PUT": self.rate_put, "PATCH": self.rate_patch,
+                "DELETE": self.rate_delete}  # fmt: skip
 
 
 class CodecServerSettings(CallerSettings):

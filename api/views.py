@@ -106,7 +106,7 @@ def _status(row: InstanceView) -> str:
 
 def _is_faulty(row: InstanceView) -> bool:
     """Whether what the last operation failed of is still to be seen."""
-    return row.status == "ERROR" or (row.status == "ACTIVE" and row.operating_status != "HEALTHY")
+    return row.status in ("ERROR", "SHUTDOWN") or (row.status == "ACTIVE" and row.operating_status != "HEALTHY")
 
 
 def mgmt_instance(context: RequestContext, row: InstanceView) -> View:

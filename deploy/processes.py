@@ -127,6 +127,7 @@ def control_environment(settings: StackSettings) -> dict[str, str]:
     """What our own processes are told."""
     site = settings.openstack
     return {
+        **{f"COFFER_RATE_{verb}": "0" for verb in ("GET", "POST", "PUT", "PATCH", "DELETE")},  # one user, one machine
         **said_to_us("COFFER_"),
         "COFFER_TEMPORAL_ADDRESS": f"127.0.0.1:{settings.temporal_port}",
         "COFFER_TEMPORAL_NAMESPACE": temporal.NAMESPACE,

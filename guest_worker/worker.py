@@ -15,6 +15,7 @@ from temporalio.worker import Interceptor, PollerBehaviorSimpleMaximum, Worker, 
 
 from contract.keys.sealing import SecretBox
 from contract.ports.guest import Accounts, CallGate, Lifecycle, Tokens, Watching
+from contract.ports.inspection import Inspection
 from contract.ports.registration import verbs
 from contract.ports.settings import Settings
 from contract.process import die_of
@@ -30,6 +31,7 @@ from guest_worker.verbs.accounts import EngineAccounts
 from guest_worker.verbs.gate import AccountGate
 from guest_worker.verbs.health import EngineHealth
 from guest_worker.verbs.identity import GuestTokens
+from guest_worker.verbs.inspection import KernelInspection
 from guest_worker.verbs.lifecycle import EngineLifecycle
 from guest_worker.verbs.settings import EngineSettings
 
@@ -40,6 +42,7 @@ PORTS: dict[type[ABC], Callable[[Services], ABC]] = {
     CallGate: AccountGate,
     Settings: EngineSettings,
     Tokens: GuestTokens,
+    Inspection: KernelInspection,
 }
 SLOTS = 12  # one for the watch, four for changes (one runs, three wait), the rest for lists, health and long jobs
 HEED = timedelta(seconds=2)  # a cancelled step hears of it with a heartbeat: it must end in less than 5 s

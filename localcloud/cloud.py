@@ -84,7 +84,8 @@ class Cloud:
     @property
     def _half_done(self) -> Mapping[str, Callable[[str], Coroutine[Any, Any, None]]]:
         """What is done again for a server that the last process left in a state."""
-        return {"BUILD": self.build_server, "RESIZE": self.resize_server, "REVERT_RESIZE": self.revert_resize}
+        return {"BUILD": self.build_server, "RESIZE": self.resize_server,
+                "REVERT_RESIZE": self.revert_resize, "REBOOT": self.start_server, "HARD_REBOOT": self.start_server}  # fmt: skip
 
     async def shut_down(self) -> None:
         """The host goes down: end the servers' processes, and remember that they ran."""
@@ -219,6 +220,17 @@ class Cloud:
             return
         flavors = {"flavor": server["wanted_flavor"], "old_flavor": server["flavor"]}
         await self._run(self.store.put("server", {**server, **flavors}), **RESIZED)
+
+    async def migrate_server(self, server_id: str) -> None:
+        """As a resize to the same flavor, to another host. Where there is one host alone the server is left as it is."""
+        server = self.store.get("server", server_id)
+        if server is None or server["task_state"] == "deleting":
+            return
+        if self.settings.hosts < 2 or self.faults.breaks_server(server["name"]):
+            fault = {"code": 500, "message": "No valid host was found. No valid host found for cold migrate"}
+            self._set("server", server_id, status="ACTIVE", task_state=None, fault=fault)
+            return
+        await self.resize_server(server_id)
 
     async def revert_resize(self, server_id: str) -> None:
         """From REVERT_RESIZE to ACTIVE on the old flavor."""

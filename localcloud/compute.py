@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from localcloud.actions import ACTIONS
 from localcloud.cloud import Cloud
 from localcloud.http import ZONE, Refusal, caller_of, empty, json_of, listing
 from localcloud.identity import Caller
@@ -291,51 +292,19 @@ class Servers:
         return empty()
 
     async def act(self, request: Request) -> Response:
-        """os-stop, os-start, reboot, resize and its two ends, os-getConsoleOutput."""
+        """os-stop, os-start, reboot, resize and its two ends, migrate, os-getConsoleOutput."""
         server, wanted = self._get(request), await json_of(request)
-        if "os-getConsoleOutput" in wanted:
-            length = (wanted["os-getConsoleOutput"] or {}).get("length")
-            return JSONResponse({"output": self._cloud.machine(server["id"]).console_tail(length)})
         name = next(iter(wanted), "")
-        needed = {"os-stop": ("ACTIVE", "ERROR"), "os-start": ("SHUTOFF",), "reboot": ("ACTIVE", "SHUTOFF", "ERROR"),
-                  "resize": ("ACTIVE", "SHUTOFF"), "confirmResize": ("VERIFY_RESIZE",),
-                  "revertResize": ("VERIFY_RESIZE",)}  # fmt: skip
-        if name not in needed:
+        if name == "os-getConsoleOutput":
+            length = (wanted[name] or {}).get("length")
+            return JSONResponse({"output": self._cloud.machine(server["id"]).console_tail(length)})
+        if name not in ACTIONS:
             raise Refusal(400, f"There is no such action: {name}")
-        if server["status"] not in needed[name] or server["task_state"]:
+        needed, do = ACTIONS[name]
+        if server["status"] not in needed or server["task_state"]:
             text = f"Cannot '{name.removeprefix('os-')}' instance {server['id']} while it is in vm_state {server['vm_state']}"
             raise Refusal(409, text)
-        if name in ("resize", "confirmResize", "revertResize"):
-            return self._resize(server, name, wanted[name])
-        task = {"os-stop": "powering-off", "os-start": "powering-on", "reboot": "rebooting"}[name]
-        status = "REBOOT" if name == "reboot" else server["status"]
-        self._store.put("server", {**server, "task_state": task, "status": status})
-        if name == "os-stop":
-            self._cloud.later(self._cloud.stop_server(server["id"]))
-        elif name == "os-start":
-            self._cloud.later(self._cloud.start_server(server["id"]))
-        else:
-            hard = (wanted["reboot"] or {}).get("type") == "HARD"
-            self._cloud.later(self._cloud.reboot_server(server["id"], hard=hard))
-        return empty(202)
-
-    def _resize(self, server: Doc, name: str, wanted: Any) -> Response:
-        if name == "confirmResize":
-            self._store.put("server", {**server, "status": "ACTIVE", "vm_state": "active", "old_flavor": None})
-            return empty()
-        if name == "revertResize":
-            self._store.put("server", {**server, "status": "REVERT_RESIZE", "task_state": "resize_reverting"})
-            self._cloud.later(self._cloud.revert_resize(server["id"]))
-            return empty(202)
-        flavor = self._flavor((wanted or {}).get("flavorRef"))
-        if flavor["id"] == server["flavor"]["id"]:
-            raise Refusal(400, "When resizing, instances must change flavor!")
-        if 0 < flavor["disk"] < server["flavor"]["disk"]:
-            raise Refusal(400, "Resize to smaller disk is not allowed.")
-        doing = {"status": "RESIZE", "task_state": "resize_prep", "wanted_flavor": flavor, "fault": None}
-        self._store.put("server", {**server, **doing})
-        self._cloud.later(self._cloud.resize_server(server["id"]))
-        return empty(202)
+        return do(self._cloud, server, wanted[name] or {}, caller_of(request))
 
 
 class Flavors:

@@ -14,9 +14,8 @@ from typing import Any
 import yaml
 
 from localcloud import tree
-from localcloud.cloudconfig import write_files
 from localcloud.disks import Attached
-from localcloud.tree import IMAGES, VOLUME, Tree, Users
+from localcloud.tree import IMAGES, VOLUME, Tree, Users, write_files
 
 MARKER = "LOCALCLOUD_SERVER"
 PYTHON = "/usr/bin/python3"

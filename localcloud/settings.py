@@ -39,6 +39,8 @@ class Settings(BaseSettings):
     """Seconds between SIGTERM and SIGKILL when a server stops."""
     first_uid: int = 200_000
     """First of the user ids that servers get, two each."""
+    hosts: int = 1
+    """Hosts that Nova says it has: with one, no server can be migrated."""
     quota_servers: int = 50
     """Servers per project."""
     quota_cores: int = 100

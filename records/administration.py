@@ -18,9 +18,10 @@ async def rename(conn: AsyncConnection, instance_id: UUID, name: str) -> None:
 
 
 async def mark_error(conn: AsyncConnection, instance_id: UUID) -> None:
-    """Set an instance's status to ERROR, unless an operation works on it; NotFound when it is gone."""
+    """Set an instance's status to ERROR, unless an operation works on it or it was stopped; NotFound when it is gone."""
     await _change(conn, instance_id, updated=instances.c.updated)
-    marked = update(instances).where(instances.c.id == instance_id, ~is_worked_on())
+    stands = instances.c.status != InstanceStatus.SHUTDOWN.value
+    marked = update(instances).where(instances.c.id == instance_id, stands, ~is_worked_on())
     await conn.execute(marked.values(status=InstanceStatus.ERROR.value, updated=func.clock_timestamp()))
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.domain.configurations import Attachment, ConfigurationGroup
 from contract.domain.errors import BadRequest, Busy, Expired, NotFound, Refused
-from contract.domain.instance import InstanceFacts, InstanceStatus
+from contract.domain.instance import DatastoreVersion, Flavor, InstanceFacts, InstanceStatus
 from contract.domain.kinds import KINDS, Kind, Needs, left_by
 from contract.domain.operation import (
     Admission,
@@ -39,7 +39,7 @@ LIMITS = text(
     "SELECT set_config('lock_timeout', '2s', true), set_config('statement_timeout', '3s', true),"
     " set_config('idle_in_transaction_session_timeout', '3s', true)"
 )
-GOING_AWAY = (InstanceStatus.BUILD, InstanceStatus.SHUTDOWN)  # nobody may count on what exists
+MAY_LACK_PARTS = (InstanceStatus.ERROR, InstanceStatus.SHUTDOWN)  # where the last operation was a deletion
 
 
 @dataclass(frozen=True)
@@ -170,9 +170,8 @@ class Admitter:
         spec, offer = wanted.spec, wanted.offer
         if self.kind.needs is not Needs.NOTHING or spec is None or spec.version is None or offer is None:
             raise BadRequest("a creation, and nothing else, needs a spec and an offer")
-        active = select(datastore_versions.c.active).where(datastore_versions.c.id == spec.version.id)
-        if not (await self.conn.execute(active)).scalar():
-            raise BadRequest(f"Datastore version '{spec.version.name}' is not active.")
+        await self._require_active(spec.version)
+        _refuse_unoffered(spec.version, offer.flavor, offer.volume_type)
         if (await self.conn.execute(select(instances.c.id).where(instances.c.id == wanted.instance_id))).first():
             raise Refused(f"instance {wanted.instance_id} exists already")
         project = self.request.caller.project_id
@@ -203,6 +202,13 @@ class Admitter:
             group = await self._hold(facts, "configuration_id", spec.configuration_id)
             facts = facts.model_copy(update={"configuration": group})
         return AdmittedMember(instance=facts)
+
+    async def _require_active(self, wanted: DatastoreVersion) -> None:
+        """Refuse a version that is not offered any more; whoever removes it meanwhile waits."""
+        v = datastore_versions.c
+        active = select(v.active).where(v.id == wanted.id, ~v.removed).with_for_update(read=True)
+        if not (await self.conn.execute(active)).scalar():
+            raise BadRequest(f"Datastore version '{wanted.name}' is not active.")
 
     async def _touch(self, wanted: MemberRequest) -> AdmittedMember:
         facts = await facts_for(self.conn, wanted.instance_id, self.request.caller, self.request.group_id)
@@ -243,6 +249,7 @@ class Admitter:
         if wanted.flavor is not None:
             if wanted.flavor.id == facts.flavor.id:
                 raise BadRequest("No change was requested in the size of the instance: it has this flavor.")
+            _refuse_unoffered(facts.version, wanted.flavor, None)
             amounts["ram"] = wanted.flavor.ram_mib
         if wanted.volume_gib is not None:
             if wanted.volume_gib <= facts.volume_gib:
@@ -253,13 +260,14 @@ class Admitter:
 
     async def _require_server(self, facts: InstanceFacts, state: Row[Any]) -> None:
         """Refuse what needs a server where there is none: what exists counts, not a status."""
-        if facts.status in GOING_AWAY:
+        stopped = facts.status is InstanceStatus.SHUTDOWN and not self.kind.starts
+        if facts.status is InstanceStatus.BUILD or stopped:
             raise busy(facts.id, facts.status)
         o, m = operations.c, operation_members.c
         last = select(o.kind).join(operation_members, m.operation_id == o.id)
         last = last.where(m.instance_id == facts.id, o.state != OPEN).order_by(o.fence.desc()).limit(1)
         kind = (await self.conn.execute(last)).scalar()
-        half_deleted = facts.status is InstanceStatus.ERROR and kind is not None and KINDS[OperationKind(kind)].removes
+        half_deleted = facts.status in MAY_LACK_PARTS and kind is not None and KINDS[OperationKind(kind)].removes
         if not state.has_server or half_deleted:
             why = state.fault_message or ("its deletion has failed" if half_deleted else "it was never built")
             raise Busy(f"Instance {facts.id} has no server that could be used ({why}); it can only be deleted.")
@@ -294,6 +302,14 @@ class Admitter:
         if self.kind.shows is not None and self.kind.needs is not Needs.NOTHING:
             changed |= {"status": self.kind.shows.value, "updated": func.clock_timestamp()}
         await self.conn.execute(update(instances).where(instances.c.id.in_(self._ids)).values(changed))
+
+
+def _refuse_unoffered(version: DatastoreVersion, flavor: Flavor, volume_type: str | None) -> None:
+    """Refuse a flavor or a volume type that the version may not be ordered with."""
+    if version.flavors is not None and not {flavor.id, flavor.name} & set(version.flavors):
+        raise BadRequest(f"Flavor '{flavor.name}' is not offered for datastore version '{version.name}'.")
+    if version.volume_types is not None and volume_type is not None and volume_type not in version.volume_types:
+        raise BadRequest(f"Volume type '{volume_type}' is not offered for datastore version '{version.name}'.")
 
 
 async def members_of(conn: AsyncConnection, operation_id: UUID) -> dict[UUID, Row[Any]]:
@@ -354,6 +370,7 @@ async def facts_of(conn: AsyncConnection, instance_id: UUID) -> InstanceFacts:
         volume_gib=row.volume_gib,
         status=row.status,
         access=row.access,
+        addresses=row.addresses,
         locality=row.locality,
         configuration=await configurations.group_of(conn, row.configuration_id) if row.configuration_id else None,
         resources=await resources.of(conn, instance_id),

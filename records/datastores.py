@@ -25,6 +25,10 @@ class CatalogueVersion(Fact):
     image_tags: tuple[str, ...] = ()
     active: bool = True
     default: bool = False
+    flavors: tuple[str, ...] | None = None
+    """Ids or names of the flavors that it may be ordered with; none: all."""
+    volume_types: tuple[str, ...] | None = None
+    """Names of the volume types that it may be ordered with; none: all."""
 
 
 class CatalogueDatastore(Fact):
@@ -53,13 +57,19 @@ def read_catalogue(path: Path) -> Catalogue:
 async def seed(conn: AsyncConnection, catalogue: Catalogue) -> None:
     """Make the records say what the file says. Versions that the file leaves out stay as they are."""
     for datastore in catalogue.datastores:
-        datastore_id = uuid5(NAMESPACE_URL, f"coffer:datastore:{datastore.name}")
-        await conn.execute(upsert(datastores).values(id=datastore_id, name=datastore.name).on_conflict_do_nothing())
+        datastore_id = await datastore_named(conn, datastore.name)
         for version in datastore.versions:
             version_id = await _put_version(conn, datastore_id, datastore, version)
             if version.default:
                 changed = update(datastores).where(datastores.c.id == datastore_id)
                 await conn.execute(changed.values(default_version_id=version_id))
+
+
+async def datastore_named(conn: AsyncConnection, name: str) -> UUID:
+    """The id of the datastore of a name; it is made where there is none."""
+    wanted = upsert(datastores).values(id=uuid5(NAMESPACE_URL, f"coffer:datastore:{name}"), name=name)
+    kept = wanted.on_conflict_do_update(index_elements=["name"], set_={"removed": False})
+    return UUID(str((await conn.execute(kept.returning(datastores.c.id))).scalar_one()))
 
 
 async def _put_version(
@@ -72,12 +82,16 @@ async def _put_version(
         "image": version.image,
         "image_tags": list(version.image_tags),
         "active": version.active,
+        "flavors": list(version.flavors) if version.flavors is not None else None,
+        "volume_types": list(version.volume_types) if version.volume_types is not None else None,
     }
     statement = upsert(datastore_versions).values(
         id=version_id, datastore_id=datastore_id, name=version.name, number=number, **values
     )
-    await conn.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
-    return version_id
+    there = statement.on_conflict_do_update(
+        index_elements=["datastore_id", "name", "number"], index_where=~datastore_versions.c.removed, set_=values
+    )
+    return UUID(str((await conn.execute(there.returning(datastore_versions.c.id))).scalar_one()))
 
 
 async def find_version(conn: AsyncConnection, spec: InstanceSpec) -> DatastoreVersion:
@@ -85,7 +99,7 @@ async def find_version(conn: AsyncConnection, spec: InstanceSpec) -> DatastoreVe
 
     NotFound for a datastore, BadRequest for a version that does not exist, is inactive or not unique: as in Trove.
     """
-    named = select(datastores).where(_is(datastores.c, spec.datastore))
+    named = select(datastores).where(_is(datastores.c, spec.datastore), ~datastores.c.removed)
     datastore = (await conn.execute(named)).one_or_none()
     if datastore is None:
         raise NotFound(f"Datastore '{spec.datastore}' cannot be found.")
@@ -132,4 +146,6 @@ def version_of(row: Row[tuple[object, ...]], datastore: str) -> DatastoreVersion
         manager=row.manager,
         image=row.image,
         image_tags=tuple(row.image_tags),
+        flavors=None if row.flavors is None else tuple(row.flavors),
+        volume_types=None if row.volume_types is None else tuple(row.volume_types),
     )

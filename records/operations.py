@@ -18,6 +18,7 @@ from records.tables import instances, operation_steps, operations
 
 NOW = func.clock_timestamp()
 SETTLED = timedelta(seconds=10)
+STOPPED = "the instance was stopped; a restart starts it"
 
 
 async def note_steps(conn: AsyncConnection, note: StepsNote) -> None:
@@ -42,7 +43,7 @@ async def _keep(conn: AsyncConnection, members: dict[UUID, Row[Any]], note: Step
 
 async def _learn(conn: AsyncConnection, learnt: ResourceChanges) -> None:
     await resources.learn(conn, learnt)
-    kept = {"addresses", "flavor", "restart_required", "volume_gib"}
+    kept = {"addresses", "flavor", "access", "restart_required", "volume_gib"}
     values = learnt.model_dump(mode="json", include=kept, exclude_none=True)
     if learnt.flavor is not None:
         values["flavor_id"] = learnt.flavor.id
@@ -107,6 +108,8 @@ def _final(word: CloseOperation, end: MemberEnd, *, nothing_left: bool) -> dict[
         values |= {"operating_status": case((seen.in_(passing), OperatingStatus.HEALTHY.value), else_=seen)}
     if end.status is InstanceStatus.ERROR:  # nobody watches it any more: what was last seen does not count
         values |= {"operating_status": OperatingStatus.NONE.value, "operating_status_reason": None}
+    if end.status is InstanceStatus.SHUTDOWN:
+        values |= {"operating_status": OperatingStatus.SHUTDOWN.value, "operating_status_reason": STOPPED}
     if nothing_left:
         values |= {"configuration_id": None, "restart_required": False}
         values |= {"addresses": [], "operating_status": OperatingStatus.NONE.value, "operating_status_reason": None}

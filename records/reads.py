@@ -74,16 +74,16 @@ _OPERATION = select(
 ).join(operation_members, _m.operation_id == _o.id)  # fmt: skip
 _VERSION = select(
     _v.id, _v.datastore_id, _d.name.label("datastore"), _v.name, _v.number, _v.manager, _v.image, _v.image_tags,
-    _v.packages, _v.active,
+    _v.packages, _v.active, _v.flavors, _v.volume_types,
 ).select_from(datastore_versions.join(datastores, _d.id == _v.datastore_id))  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Whose instances: a project's, or with None everybody's; deleted ones where an administrator asks."""
+    """Whose instances: a project's, or with None everybody's; deleted ones where an administrator asks, or None: both."""
 
     project_id: str | None
-    deleted: bool = False
+    deleted: bool | None = False
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,9 @@ class Reader:
 
     async def list_instances(self, scope: Scope, limit: int, marker: UUID | None = None) -> Page:
         """Return a page cut by id; inside it the youngest comes first, as Trove has it."""
-        statement = _INSTANCE.where(_i.deleted == scope.deleted).order_by(_i.id).limit(limit + 1)
+        statement = _INSTANCE.order_by(_i.id).limit(limit + 1)
+        if scope.deleted is not None:
+            statement = statement.where(_i.deleted == scope.deleted)
         if scope.project_id is not None:
             statement = statement.where(_i.project_id == scope.project_id)
         if marker is not None:
@@ -120,7 +122,9 @@ class Reader:
         """Return the instance of this id, or of this name where the name is unique in the scope."""
         by_id = _uuid(wanted)
         condition = _i.id == by_id if by_id else _i.name == wanted
-        statement = _INSTANCE.where(condition, _i.deleted == scope.deleted).limit(2)
+        statement = _INSTANCE.where(condition).limit(2)
+        if scope.deleted is not None:
+            statement = statement.where(_i.deleted == scope.deleted)
         if scope.project_id is not None:
             statement = statement.where(_i.project_id == scope.project_id)
         rows = await self._rows(statement)
@@ -204,11 +208,11 @@ class Reader:
 
     async def list_datastores(self, *, inactive: bool) -> list[DatastoreView]:
         """Return the datastores with versions; inactive versions, and datastores without any, for administrators."""
-        statement = _VERSION.order_by(_d.name, _v.number, _v.name)
+        statement = _VERSION.where(~_v.removed).order_by(_d.name, _v.number, _v.name)
         if not inactive:
             statement = statement.where(_v.active)
         versions = [_view(VersionView, row) for row in await self._rows(statement)]
-        found = await self._rows(select(_d.id, _d.name, _d.default_version_id).order_by(_d.name))
+        found = await self._rows(select(_d.id, _d.name, _d.default_version_id).where(~_d.removed).order_by(_d.name))
         views = [
             _view(DatastoreView, (*row, tuple(each for each in versions if each.datastore_id == row.id)))
             for row in found

@@ -58,9 +58,10 @@ async def left_half_way(conn: AsyncConnection) -> list[Members]:
 
 
 async def unattended(conn: AsyncConnection) -> list[UUID]:
-    """Instances that should be watched: they have a server, and no operation works on them."""
+    """Instances that should be watched: they have a server that was not stopped, and no operation works on them."""
     i = instances.c
-    return list((await conn.execute(select(i.id).where(~i.deleted, has_server(), ~is_worked_on()))).scalars())
+    stands = i.status != InstanceStatus.SHUTDOWN.value
+    return list((await conn.execute(select(i.id).where(~i.deleted, stands, has_server(), ~is_worked_on()))).scalars())
 
 
 async def name_and_project(conn: AsyncConnection, instance_id: UUID) -> tuple[str, str]:

@@ -39,6 +39,7 @@ datastores = Table(
     Column("id", Uuid, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
     Column("default_version_id", Uuid),
+    Column("removed", Boolean, nullable=False, server_default=text("false")),
 )
 
 datastore_versions = Table(
@@ -53,7 +54,17 @@ datastore_versions = Table(
     Column("image_tags", ARRAY(Text), nullable=False, server_default="{}"),
     Column("packages", ARRAY(Text), nullable=False, server_default="{}"),
     Column("active", Boolean, nullable=False, server_default=text("true")),
-    Index("uq_datastore_versions_name", "datastore_id", "name", "number", unique=True),
+    Column("flavors", ARRAY(Text)),  # ids or names of those that it may be ordered with; null: all
+    Column("volume_types", ARRAY(Text)),  # names of those of Cinder; null: all
+    Column("removed", Boolean, nullable=False, server_default=text("false")),  # instances that are gone point at it
+    Index(
+        "uq_datastore_versions_name",
+        "datastore_id",
+        "name",
+        "number",
+        unique=True,
+        postgresql_where=text("NOT removed"),
+    ),
 )
 
 configurations = Table(

@@ -109,6 +109,8 @@ class VersionView:
     image_tags: list[str]
     packages: list[str]
     active: bool
+    flavors: list[str] | None
+    volume_types: list[str] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """A stack for tests: the product's own, on free ports and in folders of its own, gone afterwards."""
 
 import contextlib
+import os
 import random
 import shutil
 import subprocess
@@ -128,6 +129,7 @@ def _guest_range(home: str) -> str:
 
 def test_settings(home: Path) -> StackSettings:
     """Settings on free ports; the environments and images are those of `make test`."""
+    os.environ.setdefault("LOCALCLOUD_HOSTS", "2")  # servers can be migrated
     names = [name for name in StackSettings.model_fields if name.endswith("_port")]
     first = free_port(len(names) + 3)
     ports: dict[str, Any] = {name: first + number for number, name in enumerate(sorted(names, key=_swift_last))}

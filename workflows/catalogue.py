@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 
 from workflows.configuration import ChangeConfiguration
+from workflows.instance.change_access import ChangeAccess
 from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
+from workflows.instance.migrate import MigrateServer
+from workflows.instance.power import RebootServer, StartInstance, StopInstance
 from workflows.instance.reconfigure import ReconfigureInstance
 from workflows.instance.resize_flavor import ResizeFlavor
 from workflows.instance.resize_volume import ResizeVolume
@@ -19,6 +22,11 @@ RUNBOOKS: Sequence[type] = (
     DeleteInstance,
     RestartInstance,
     ResizeFlavor,
+    ChangeAccess,
+    StopInstance,
+    StartInstance,
+    RebootServer,
+    MigrateServer,
     ReconfigureInstance,
     ResizeVolume,
     SettleInstance,

@@ -10,10 +10,13 @@ from temporalio import activity
 from activities.openstack.connection import Connections, name_of, name_of_part
 from activities.openstack.errors import translated
 from activities.openstack.lookup import by_id_or_name
-from contract.domain.errors import BadRequest, NotYet
+from contract.domain.access import AccessRules
+from contract.domain.errors import BadRequest, NotYet, ResourceFailed
 from contract.domain.instance import Address
 from contract.domain.resources import Belongings, ResourceKind
 from contract.ports.cloud import FloatingIpOrder, Networks, Port, ResourceOrder
+
+Source = tuple[int, str]  # a port, and the CIDR or the group that may reach it
 
 
 class NeutronNetworks(Networks):
@@ -31,25 +34,22 @@ class NeutronNetworks(Networks):
         group = _first(network.security_groups(name=name)) or network.create_security_group(
             name=name, description=f"database {order.instance_id}"
         )
-        there = {
-            (each.port_range_min, each.remote_group_id or _canonical(each.remote_ip_prefix))
-            for each in network.security_group_rules(security_group_id=group.id, direction="ingress")
-        }
-        cidrs = {_canonical(each) for each in order.access.allowed_cidrs or ("0.0.0.0/0",)}
-        wanted = {
-            (port.number, remote) for port in order.ports for remote in ({str(group.id)} if port.inside else cidrs)
-        }
-        for port, remote in sorted(wanted - there):
-            network.create_security_group_rule(
-                security_group_id=group.id,
-                direction="ingress",
-                ether_type="IPv6" if ":" in remote else "IPv4",
-                protocol="tcp",
-                port_range_min=port,
-                port_range_max=port,
-                **{"remote_ip_prefix" if remote in cidrs else "remote_group_id": remote},
-            )
+        rules = AccessRules(instance_id=order.instance_id, ports=order.ports, access=order.access)
+        _add_rules(network, group.id, _wanted(group.id, rules) - _there(network, group.id).keys())
         return str(group.id)
+
+    @activity.defn
+    @translated("change who may reach the database")
+    def set_access_rules(self, rules: AccessRules) -> None:
+        """Compare what is there with what is wanted."""
+        network = self._connections.get().network
+        group = _first(network.security_groups(name=name_of(rules.instance_id)))
+        if group is None:
+            raise ResourceFailed(f"the security group of {rules.instance_id} is gone from Neutron")
+        wanted, there = _wanted(group.id, rules), _there(network, group.id)
+        _add_rules(network, group.id, wanted - there.keys())
+        for source in there.keys() - wanted:
+            network.delete_security_group_rule(there[source])
 
     @activity.defn
     @translated("make the network port")
@@ -116,6 +116,32 @@ class NeutronNetworks(Networks):
                 network.delete_security_group(each)
             except said.ConflictException as error:
                 raise NotYet(f"security group {each.id} is in use") from error
+
+
+def _wanted(group_id: str, rules: AccessRules) -> set[Source]:
+    cidrs = {_canonical(each) for each in rules.access.allowed_cidrs or ("0.0.0.0/0",)}
+    return {(port.number, remote) for port in rules.ports for remote in ({group_id} if port.inside else cidrs)}
+
+
+def _there(network: Any, group_id: str) -> dict[Source, str]:
+    """Ids of the rules that let somebody in."""
+    return {
+        (each.port_range_min, each.remote_group_id or _canonical(each.remote_ip_prefix)): str(each.id)
+        for each in network.security_group_rules(security_group_id=group_id, direction="ingress")
+    }
+
+
+def _add_rules(network: Any, group_id: str, missing: set[Source]) -> None:
+    for port, remote in sorted(missing):
+        network.create_security_group_rule(
+            security_group_id=group_id,
+            direction="ingress",
+            ether_type="IPv6" if ":" in remote else "IPv4",
+            protocol="tcp",
+            port_range_min=port,
+            port_range_max=port,
+            **{"remote_group_id" if remote == group_id else "remote_ip_prefix": remote},
+        )
 
 
 def _canonical(cidr: str | None) -> str:

@@ -12,6 +12,7 @@ from activities.openstack.connection import Connections
 from activities.openstack.errors import translated
 from activities.openstack.flavors import flavor_of, offered_flavors
 from activities.openstack.lookup import by_id_or_name
+from contract.domain.catalogue import ImageRequest
 from contract.domain.errors import BadRequest
 from contract.domain.instance import CloudOffer, DatastoreVersion, Flavor, InstanceSpec
 from contract.ports.cloud import FlavorRequest, OfferRequest, Offers
@@ -64,6 +65,16 @@ class CheckedOffers(Offers):
     def check_flavor(self, request: FlavorRequest) -> Flavor:
         """Look it up."""
         return _flavor(self._connections.get(), request.flavor)
+
+    @activity.defn
+    @translated("look at the image")
+    def check_image(self, request: ImageRequest) -> None:
+        """Look it up."""
+        if not _is_active(_images(self._connections.get(), request)):
+            wanted = (
+                f"image {request.image}" if request.image else f"an image with the tags {', '.join(request.image_tags)}"
+            )
+            raise BadRequest(f"{wanted} cannot be found, or is not active")
 
     def _network(self, conn: Connection, request: OfferRequest) -> Any:
         wanted = _wanted_network(conn, request.spec)
@@ -141,14 +152,21 @@ def _image(conn: Connection, version: DatastoreVersion | None) -> Any:
     """Return the version's image: by id or name, else the newest that has all of its tags."""
     if version is None:
         raise BadRequest("the order names no datastore version")
-    if version.image:
-        found = by_id_or_name(conn.image.images, version.image)
-        tagged = [found] if found is not None else []
-    else:
-        tagged = list(conn.image.images(tag=list(version.image_tags), sort="created_at:desc"))
-    if not tagged or tagged[0].status != "active":
+    found = _images(conn, ImageRequest(image=version.image, image_tags=version.image_tags))
+    if not _is_active(found):
         raise BadRequest(f"the image of datastore version '{version.name}' is missing or not active")
-    return tagged[0]
+    return found[0]
+
+
+def _images(conn: Connection, request: ImageRequest) -> list[Any]:
+    if not request.image:
+        return list(conn.image.images(tag=list(request.image_tags), sort="created_at:desc"))
+    found = by_id_or_name(conn.image.images, request.image)
+    return [found] if found is not None else []
+
+
+def _is_active(found: list[Any]) -> bool:
+    return bool(found) and found[0].status == "active"
 
 
 def _volume_type(conn: Connection, wanted: str | None) -> str | None:

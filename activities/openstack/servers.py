@@ -16,6 +16,7 @@ from contract.domain.errors import NotYet, ResourceFailed
 from contract.domain.guest import GuestBoot
 from contract.domain.instance import Flavor, ServerState
 from contract.domain.resources import Belongings, Part
+from contract.domain.servers import Migration
 from contract.keys.enrolment import ticket_for
 from contract.keys.keyring import Keyring
 from contract.ports.cloud import Attached, FlavorChange, ResourceOrder, ServerOrder, Servers
@@ -136,12 +137,65 @@ class NovaServers(Servers):
     @translated("resize the server")
     def require_server_resized(self, change: FlavorChange) -> None:
         """Look at it; a server that is ACTIVE on the old flavor could not be resized."""
-        server = self._connections.get().compute.get_server(change.server_id)
+        self._require_verify(change.server_id, "resize")
+
+    def _require_verify(self, server_id: str, verb: str) -> None:
+        server = self._connections.get().compute.get_server(server_id)
         if server.status == "VERIFY_RESIZE":
             return
         if server.status == "ERROR" or (server.status == "ACTIVE" and not server.task_state):
-            raise ResourceFailed(f"the cloud could not resize the server: {self._fault(server.id)}")
+            raise ResourceFailed(f"the cloud could not {verb} the server: {self._fault(server.id)}")
         raise NotYet(f"server {server.id} is {server.status}")
+
+    @activity.defn
+    @translated("migrate the server")
+    def migrate_server(self, migration: Migration) -> None:
+        """Ask Nova, unless the server is on its way, or there."""
+        compute = self._connections.get().compute
+        server = compute.get_server(migration.server_id)
+        if server.status not in RESIZING and not server.task_state:
+            compute.migrate_server(server, host=migration.host)
+
+    @activity.defn
+    @translated("migrate the server")
+    def require_server_migrated(self, server_id: str) -> None:
+        """Look at it; a server that is ACTIVE could not be migrated."""
+        self._require_verify(server_id, "migrate")
+
+    @activity.defn
+    @translated("stop the server")
+    def require_server_stopped(self, server_id: str) -> None:
+        """Ask where it was not asked yet, and look again."""
+        compute = self._connections.get().compute
+        server = compute.get_server(server_id)
+        if server.status == "SHUTOFF" and not server.task_state:
+            return
+        if server.status in ("ACTIVE", "ERROR") and not server.task_state:
+            compute.stop_server(server)
+        raise NotYet(f"server {server.id} is {server.status}")
+
+    @activity.defn
+    @translated("start the server")
+    def require_server_running(self, server_id: str) -> None:
+        """Ask where it was not asked yet, and look again."""
+        compute = self._connections.get().compute
+        server = compute.get_server(server_id)
+        if server.status == "ACTIVE" and not server.task_state:
+            return
+        if server.status == "ERROR":
+            raise ResourceFailed(f"the cloud could not run the server: {self._fault(server.id)}")
+        if server.status == "SHUTOFF" and not server.task_state:
+            compute.start_server(server)
+        raise NotYet(f"server {server.id} is {server.status}")
+
+    @activity.defn
+    @translated("reboot the server")
+    def reboot_server(self, server_id: str) -> None:
+        """Ask Nova, unless it is at it. An attempt whose answer was lost may have it rebooted twice."""
+        compute = self._connections.get().compute
+        server = compute.get_server(server_id)
+        if "REBOOT" not in server.status and not server.task_state:
+            compute.reboot_server(server, "HARD")
 
     @activity.defn
     @translated("confirm the resize")

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 Moment = str | None  # UTC, as 2026-01-31T12:00:00
 
@@ -18,6 +18,8 @@ class FaultBody(Answer):
 
     code: int
     message: str
+    details: str = Field(default="", description="of a request too many")
+    retryAfter: str = Field(default="", description="seconds, of a request too many")  # noqa: N815 - Trove's name
 
 
 class Link(Answer):

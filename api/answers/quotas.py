@@ -15,10 +15,22 @@ class Limits(BaseModel):
     verb: Literal["ABSOLUTE"]
 
 
-class AllLimits(Answer):
-    """The project's ceilings."""
+class RateLimit(Answer):
+    """How many requests of a verb the project may send a minute, and how many are left."""
 
-    limits: list[Limits]
+    verb: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+    uri: str
+    regex: str
+    value: int
+    unit: Literal["MINUTE"]
+    remaining: int
+    nextAvailable: str  # noqa: N815 - Trove's name
+
+
+class AllLimits(Answer):
+    """The project's ceilings come first, for python-troveclient takes them from there; then its rates."""
+
+    limits: list[Limits | RateLimit]
 
 
 class Quota(Answer):

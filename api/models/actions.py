@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from api.models.base import Body, FlavorReference, Whole
+from api.models.base import Body, FlavorReference, Text, Whole
+from api.models.instances import ModuleReference
 
 
 class NewSize(Body):
@@ -32,6 +33,18 @@ class ResizeAction(Body):
         if len(self.model_fields_set) != 1 or (self.flavor_ref is None and self.volume is None):
             raise ValueError("needs either flavorRef or volume")
         return self
+
+
+class MigrateAction(Body):
+    """What the action `migrate` is given: a host, or none, and Nova chooses."""
+
+    host: Text | None = None
+
+
+class ApplyModulesBody(Body):
+    """`POST /instances/{id}/modules`."""
+
+    modules: list[ModuleReference] = Field(max_length=100)
 
 
 class Nothing(Body):

@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, StrictBool, field_validator, model_
 
 from api.models.accounts import DatabaseBody, UserBody
 from api.models.base import MOST_REPLICAS, Body, FlavorReference, Reference, Text, Whole, Zone, readable_name, whole
+from contract.domain.access import MOST_CIDRS
 
 
 class VolumeBody(Body):
@@ -36,7 +37,22 @@ class AccessBody(Body):
     """Who may reach the database."""
 
     is_public: StrictBool = False
-    allowed_cidrs: list[str] | None = Field(default=None, max_length=200)
+    allowed_cidrs: list[str] | None = Field(default=None, max_length=MOST_CIDRS)
+
+
+class AccessChangeBody(Body):
+    """What is to be different; a member that is left out stays as it is. An empty list lets everybody in."""
+
+    is_public: StrictBool | None = None
+    allowed_cidrs: list[str] | None = Field(default=None, max_length=MOST_CIDRS)
+
+    @field_validator("is_public", "allowed_cidrs")
+    @classmethod
+    def not_null(cls, value: Any) -> Any:
+        """Null could mean either that it stays, or that there are none."""
+        if value is None:
+            raise ValueError("must not be null")
+        return value
 
 
 class DatastoreBody(Body):
@@ -114,7 +130,7 @@ class InstanceChange(Body):
     slave_of: Any = None
     configuration: Reference | None = None
     datastore_version: Text | None = None
-    access: AccessBody | None = None
+    access: AccessChangeBody | None = None
 
     @field_validator("name")
     @classmethod

@@ -17,10 +17,12 @@ from api.operations import operations_of
 from api.orders import check_volume_size
 from api.requests import may, parse, validated
 from api.routes.common import PREFIX, AppServices, instance_named
+from contract.domain.instance import InstanceStatus
 from contract.domain.kinds import KINDS
 from contract.domain.operation import OperationKind
 from contract.ports.records import Administration, ResetStatus
 from records.views import InstanceView
+from workflows.instance.power import StartInstance
 
 router = APIRouter(prefix=f"{PREFIX}/instances", tags=["instances"])
 
@@ -45,10 +47,15 @@ class Action:
 
 
 async def _restart(acting: Acting, _: Nothing) -> None:
-    """With an Idempotency-Key, once however often it is sent."""
+    """With an Idempotency-Key, once however often it is sent. An instance that was stopped is started."""
     operation = await operation_of(acting.services, acting.context, acting.request)
-    if not operation.known:
-        await operations_of(acting.services, acting.context).restart(acting.instance, operation.id)
+    operations = operations_of(acting.services, acting.context)
+    if operation.known:
+        return
+    if acting.instance.status == InstanceStatus.SHUTDOWN:
+        await operations.power(StartInstance, acting.instance, operation.id)
+    else:
+        await operations.restart(acting.instance, operation.id)
 
 
 async def _resize(acting: Acting, wanted: ResizeAction) -> None:
@@ -98,27 +105,21 @@ ACTIONS: Mapping[str, Action] = {
     "promote_to_replica_source": Action(Nothing, lambda _: "instance:promote_to_replica_source", _promote),
     "eject_replica_source": Action(Nothing, lambda _: "instance:eject_replica_source", _eject),
 }
-ACTION_BODY: dict[str, Any] = {
-    "openapi_extra": {
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {
-                        "type": "object",
-                        "minProperties": 1,
-                        "maxProperties": 1,
-                        "properties": {name: {} for name in ACTIONS},
-                        "additionalProperties": False,
-                    }
-                }
-            },
-        }
+
+
+def body_naming(actions: Mapping[str, Action]) -> dict[str, Any]:
+    """The request body in the document: exactly one of the actions."""
+    schema = {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "properties": {name: {} for name in actions},
+        "additionalProperties": False,
     }
-}
+    return {"openapi_extra": {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}}
 
 
-@router.post("/{instance_id}/action", **answers(202, faults=(*WRITE, 501)), **ACTION_BODY)
+@router.post("/{instance_id}/action", **answers(202, faults=(*WRITE, 501)), **body_naming(ACTIONS))
 async def act_on_instance(request: Request, services: AppServices, instance_id: str) -> Response:
     """`restart`, `resize` to another flavor or a larger volume, `reset_status`; the others are not implemented yet."""
     action, given = named(request, ACTIONS)

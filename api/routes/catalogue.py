@@ -72,9 +72,12 @@ async def list_flavors_of_version(
     datastore: str,
     version: str,
 ) -> views.View:
-    """The flavors that a version may be ordered with: all of them."""
-    await version_in(services, context, datastore, version)
-    return {"flavors": [views.flavor(context, each) for each in await services.reader.list_flavors()]}
+    """The flavors that a version may be ordered with: all of them, or those that the operator has named."""
+    only = (await version_in(services, context, datastore, version)).flavors
+    found = await services.reader.list_flavors()
+    return {
+        "flavors": [views.flavor(context, each) for each in found if only is None or {each.id, each.name} & set(only)]
+    }
 
 
 @router.get("/datastores/{datastore}/versions/{version}/volume-types", **answers(200, said.VolumeTypes))
@@ -84,13 +87,14 @@ async def list_volume_types(
     datastore: str,
     version: str,
 ) -> views.View:
-    """The volume types that a version may be ordered with: all of them."""
-    await version_in(services, context, datastore, version)
+    """The volume types that a version may be ordered with: all of them, or those that the operator has named."""
+    only = (await version_in(services, context, datastore, version)).volume_types
     found = await services.reader.list_volume_types()
     return {
         "volume_types": [
             {"id": each.id, "name": each.name, "is_public": each.is_public, "description": each.description}
             for each in found
+            if only is None or {each.id, each.name} & set(only)
         ]
     }
 
@@ -143,9 +147,10 @@ async def show_flavor(
 async def list_limits(
     services: AppServices, context: Annotated[RequestContext, Depends(may("limits:index"))]
 ) -> views.View:
-    """The project's ceilings; there is no rate limit here, so none is told."""
+    """The project's ceilings, then how many requests it may send; for administrators there is no such limit."""
     ceilings = {f"max_{each.resource}": each.limit for each in await services.reader.list_quotas(context.project_id)}
-    return {"limits": [{"verb": "ABSOLUTE", **ceilings}]}
+    rates = [] if context.is_admin else services.rates.views(context.project_id)
+    return {"limits": [{"verb": "ABSOLUTE", **ceilings}, *rates]}
 
 
 # Collections that are empty until their issue is built; listing them is no error for Trove's clients.

@@ -12,7 +12,7 @@ from api.faults import Fault
 from api.idempotency import operation_of
 from api.models.instances import ChangeInstanceBody, InstanceChange
 from api.operations import operations_of
-from api.orders import configuration_named
+from api.orders import access_change_of, configuration_named
 from api.requests import body_of, may
 from api.routes.actions import Acting
 from api.routes.common import PREFIX, AppServices, instance_named
@@ -76,8 +76,14 @@ async def _datastore_version(_: Acting, __: InstanceChange) -> None:
     raise Fault(501, "Changing datastore_version is not implemented yet.")
 
 
-async def _access(_: Acting, __: InstanceChange) -> None:
-    raise Fault(501, "Changing access is not implemented yet.")
+async def _access(acting: Acting, wanted: InstanceChange) -> None:
+    """With an Idempotency-Key, once however often it is sent."""
+    if wanted.access is None:
+        raise Fault(400, "Validation error: instance.access: must be an object")
+    change = access_change_of(wanted.access)
+    operation = await operation_of(acting.services, acting.context, acting.request)
+    if not operation.known:
+        await operations_of(acting.services, acting.context).change_access(acting.instance, change, operation.id)
 
 
 CHANGES: Mapping[str, Callable[[Acting, InstanceChange], Awaitable[None]]] = {

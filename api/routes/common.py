@@ -1,5 +1,6 @@
 """What the routes share: finding the instance that a path names."""
 
+import math
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated
 
@@ -7,10 +8,10 @@ from fastapi import Depends, Request
 
 from api.calls import ShortCalls, short_calls_of
 from api.context import RequestContext, Services
-from api.faults import missing
+from api.faults import Fault, missing
 from api.idempotency import call_of
 from api.orders import require
-from api.requests import may, services_of
+from api.requests import context_of, may, services_of
 from contract.domain.accounts import UserName
 from contract.domain.datastores.base import Facet
 from records.views import InstanceView
@@ -71,3 +72,17 @@ def user_of_text(text: str) -> UserName:
     if not at:
         name, host = host, ""
     return UserName(name=name, host=host or "%")
+
+
+async def counted(request: Request) -> None:
+    """A dependency of every route below a project: 413 for one request too many; administrators are not counted."""
+    identity = getattr(request.state, "identity", None)
+    if identity is None or context_of(request).is_admin:
+        return
+    limits, verb = services_of(request).rates, request.method
+    wait = limits.take(identity.project_id, verb)
+    if wait > 0:
+        seconds = str(math.ceil(wait))
+        details = f"Only {limits.per_minute[verb]} {verb} request(s) can be made to * every minute."
+        more = {"details": details, "retryAfter": seconds}
+        raise Fault(413, "This request was rate-limited.", {"Retry-After": seconds}, more)

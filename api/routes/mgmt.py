@@ -23,8 +23,11 @@ router = APIRouter(prefix=f"{PREFIX}/mgmt", tags=["management"])
 Admin = Annotated[RequestContext, Depends(administrator)]
 
 
-def _flag(request: Request, name: str) -> bool:
-    said = request.query_params.get(name, "false").lower()
+def _flag(request: Request, name: str) -> bool | None:
+    """True, false, or None where nothing is said."""
+    said = request.query_params.get(name, "").lower()
+    if not said:
+        return None
     if said not in ("true", "false", "1", "0"):
         raise Fault(400, f"{name}: '{said[:40]}' is neither true nor false.")
     return said in ("true", "1")
@@ -36,7 +39,7 @@ def _flag(request: Request, name: str) -> bool:
 async def list_all_instances(
     request: Request, services: AppServices, context: Admin, page: Annotated[Paging, Depends(paging)]
 ) -> views.View:
-    """Every project's instances, deleted ones where they are asked for."""
+    """Every project's instances; with `deleted` those alone that are deleted or are not, else both, as in Trove."""
     scope = Scope(request.query_params.get("project_id") or None, deleted=_flag(request, "deleted"))
     found = await services.reader.list_instances(scope, page.limit, marker_uuid(page))
     items = [views.mgmt_instance(context, each) for each in found.instances]
@@ -46,7 +49,7 @@ async def list_all_instances(
 @router.get("/instances/{instance_id}", **answers(200, said.OneManagedInstance), **query("deleted"))
 async def show_any_instance(request: Request, services: AppServices, context: Admin, instance_id: str) -> views.View:
     """One instance of any project, a deleted one too where it is asked for."""
-    row = await _any(services, instance_id, deleted=_flag(request, "deleted"))
+    row = await _any(services, instance_id, deleted=None if _flag(request, "deleted") else False)
     root = await services.reader.get_root(row.id)
     view = views.mgmt_instance(context, row)
     guest = await services.reader.get_guest(row.id)
@@ -67,7 +70,7 @@ async def show_root_history(services: AppServices, context: Admin, instance_id: 
     return {"root_history": history}
 
 
-async def _any(services: Services, wanted: str, *, deleted: bool = False) -> InstanceView:
+async def _any(services: Services, wanted: str, *, deleted: bool | None = False) -> InstanceView:
     found = await services.reader.get_instance(wanted, Scope(None, deleted=deleted)) if is_uuid(wanted) else None
     if found is None:
         raise missing(wanted[:255])

@@ -18,22 +18,11 @@ ROUTES = (
     ("POST", f"{I}/log", "instance:guest_log_list"),
     ("GET", f"{I}/ssl", "instance:ssl"),
     ("POST", f"{I}/ssl", "instance:ssl"),
-    ("POST", f"{I}/modules", "instance:module_apply"),
-    ("DELETE", f"{I}/modules/{{module_id}}", "instance:module_remove"),
-    ("DELETE", "/datastores/{datastore}", "datastore:delete"),
     ("POST", "/backups", "backup:create"),
     ("POST", "/backup_strategies", "backup_strategy:create"),
     ("DELETE", "/backup_strategies", "backup_strategy:delete"),
     ("POST", "/modules", "module:create"),
     ("POST", "/clusters", "cluster:create"),
-    ("POST", f"/mgmt{I}/action", ADMIN),
-    ("GET", f"/mgmt{I}/diagnostics", ADMIN),
-    ("GET", f"/mgmt{I}/hwinfo", ADMIN),
-    ("GET", f"/mgmt{I}/rpc_ping", ADMIN),
-    ("POST", f"/mgmt{I}/upgrade", ADMIN),
-    ("POST", "/mgmt/datastore-versions", ADMIN),
-    ("PATCH", "/mgmt/datastore-versions/{version}", ADMIN),
-    ("DELETE", "/mgmt/datastore-versions/{version}", ADMIN),
     ("GET", "/mgmt/clusters", ADMIN),
     ("GET", "/mgmt/clusters/{cluster}", ADMIN),
     ("POST", "/mgmt/clusters/{cluster}/action", ADMIN),
@@ -100,9 +89,3 @@ async def _nothing(request: Request, instance_id: str, rule: str, key: str) -> d
 async def list_backups_of_instance(request: Request, instance_id: str) -> dict[str, list[object]]:
     """No backups yet."""
     return await _nothing(request, instance_id, "instance:backups", "backups")
-
-
-@router.get(f"{I}/modules", **answers(200, said.Modules))
-async def list_modules_of_instance(request: Request, instance_id: str) -> dict[str, list[object]]:
-    """No modules."""
-    return await _nothing(request, instance_id, "instance:module_list", "modules")

@@ -74,6 +74,8 @@ class DatastoreVersion(Fact):
     manager: str
     image: str = ""
     image_tags: tuple[str, ...] = ()
+    flavors: tuple[str, ...] | None = None  # ids or names of those that it may be ordered with; None: all
+    volume_types: tuple[str, ...] | None = None
 
 
 class Nic(Fact):
@@ -150,6 +152,7 @@ class InstanceFacts(Fact):
     volume_gib: int
     status: InstanceStatus
     access: Access = Access()
+    addresses: tuple[Address, ...] = ()
     locality: Locality | None = None
     configuration: ConfigurationGroup | None = None
     resources: tuple[Resource, ...] = ()

@@ -31,6 +31,8 @@ class Kind:
     """Whether it is refused where nothing was interrupted."""
     resizes: bool = False
     """Whether it ends with another flavor or volume size, or with the same: the larger is charged for meanwhile."""
+    starts: bool = False
+    """Whether it may begin where the server was stopped by an operation."""
     removes: bool = False
     """Whether less is left of the instance's resources, also when it fails."""
     rule: str | None = None
@@ -38,6 +40,8 @@ class Kind:
 
 
 ALL = frozenset(OperationKind)
+# what is put right by having the server run, and the engine on it
+RUNS_AGAIN = frozenset({OperationKind.RESTART, OperationKind.STOP, OperationKind.START, OperationKind.REBOOT})
 KINDS: Mapping[OperationKind, Kind] = {
     OperationKind.CREATE: Kind(Needs.NOTHING, InstanceStatus.BUILD, cancellable=True, rule="instance:create"),
     OperationKind.DELETE: Kind(
@@ -57,6 +61,25 @@ KINDS: Mapping[OperationKind, Kind] = {
         cancellable=True,
         resizes=True,
         rule="instance:resize_flavor",
+    ),
+    OperationKind.CHANGE_ACCESS: Kind(
+        Needs.SERVER,
+        repairs=frozenset({OperationKind.CHANGE_ACCESS}),
+        cancellable=True,
+        rule="instance:update",
+    ),
+    OperationKind.STOP: Kind(Needs.SERVER, InstanceStatus.SHUTDOWN, repairs=RUNS_AGAIN, cancellable=True),
+    OperationKind.START: Kind(
+        Needs.SERVER,
+        InstanceStatus.REBOOT,
+        repairs=RUNS_AGAIN,
+        cancellable=True,
+        starts=True,
+        rule="instance:restart",
+    ),
+    OperationKind.REBOOT: Kind(Needs.SERVER, InstanceStatus.REBOOT, repairs=RUNS_AGAIN, cancellable=True),
+    OperationKind.MIGRATE: Kind(
+        Needs.SERVER, InstanceStatus.RESIZE, repairs=frozenset({OperationKind.RESTART}), cancellable=True
     ),
     OperationKind.RECONFIGURE: Kind(
         Needs.SERVER, repairs=frozenset({OperationKind.RECONFIGURE}), cancellable=True, rule="instance:update"

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from contract.domain.configurations import Attachment, ConfigurationGroup
 from contract.domain.fact import Fact
-from contract.domain.instance import Address, CloudOffer, Flavor, InstanceFacts, InstanceSpec, InstanceStatus
+from contract.domain.instance import Access, Address, CloudOffer, Flavor, InstanceFacts, InstanceSpec, InstanceStatus
 from contract.domain.resources import Resource
 
 
@@ -19,6 +19,11 @@ class OperationKind(StrEnum):
     DELETE = "delete"
     RESTART = "restart"
     RESIZE_FLAVOR = "resize_flavor"
+    CHANGE_ACCESS = "change_access"
+    STOP = "stop"
+    START = "start"
+    REBOOT = "reboot"
+    MIGRATE = "migrate"
     RECONFIGURE = "reconfigure"
     RESIZE_VOLUME = "resize_volume"
     SETTLE = "settle"  # put right what an interrupted operation left behind
@@ -173,6 +178,7 @@ class ResourceChanges(Fact):
     gone: tuple[str, ...] = ()  # ids of what was deleted
     addresses: tuple[Address, ...] | None = None
     flavor: Flavor | None = None
+    access: Access | None = None
     attachment: Attachment | None = None
     restart_required: bool | None = None
     volume_gib: int | None = None

@@ -11,10 +11,13 @@ from uuid import UUID
 
 from temporalio import activity
 
+from contract.domain.access import AccessRules
+from contract.domain.catalogue import ImageRequest
 from contract.domain.datastores.base import EnginePort
 from contract.domain.fact import Fact
 from contract.domain.instance import Access, Address, CloudOffer, Flavor, InstanceSpec, Locality, ServerState
 from contract.domain.resources import Belongings, Part
+from contract.domain.servers import Migration
 from contract.ports.waits import Wait, waits
 
 
@@ -103,6 +106,11 @@ class Offers(ABC):
     def check_flavor(self, request: FlavorRequest) -> Flavor:
         """Return what Nova says of a flavor; BadRequest when there is none."""
 
+    @abstractmethod
+    @activity.defn
+    def check_image(self, request: ImageRequest) -> None:
+        """Raise BadRequest where Glance has no such image, or none that is active."""
+
 
 class Networks(ABC):
     """Neutron: security groups, ports, floating IPs."""
@@ -111,6 +119,15 @@ class Networks(ABC):
     @activity.defn
     def create_security_group(self, order: ResourceOrder) -> str:
         """Open the database's port to the allowed CIDRs; return the group's id."""
+
+    @abstractmethod
+    @activity.defn
+    def set_access_rules(self, rules: AccessRules) -> None:
+        """Let in whom the rules name and nobody else; only what is different is changed.
+
+        What is missing is added before what is too much is taken away. Connections that no rule lets in any more are
+        ended by Neutron's agent.
+        """
 
     @abstractmethod
     @activity.defn
@@ -183,6 +200,34 @@ class Servers(ABC):
     @activity.defn
     def require_resize_settled(self, server_id: str) -> Flavor:
         """Revert a resize that was not confirmed, wait until the server is ACTIVE, and return the flavor that it has."""
+
+    @waits()
+    @abstractmethod
+    @activity.defn
+    def require_server_stopped(self, server_id: str) -> None:
+        """Have Nova stop the server, and wait until it has."""
+
+    @waits()
+    @abstractmethod
+    @activity.defn
+    def require_server_running(self, server_id: str) -> None:
+        """Have Nova start a server that is off, and wait until it runs."""
+
+    @abstractmethod
+    @activity.defn
+    def reboot_server(self, server_id: str) -> None:
+        """Have Nova reboot the server hard, unless it does just now."""
+
+    @abstractmethod
+    @activity.defn
+    def migrate_server(self, migration: Migration) -> None:
+        """Begin a cold migration; no error if it was begun or is done."""
+
+    @waits()
+    @abstractmethod
+    @activity.defn
+    def require_server_migrated(self, server_id: str) -> None:
+        """Wait until the server runs on the other host and Nova waits for a word (VERIFY_RESIZE)."""
 
     @waits(Wait.LONGER)
     @abstractmethod

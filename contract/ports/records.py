@@ -7,6 +7,7 @@ from uuid import UUID
 
 from temporalio import activity
 
+from contract.domain.catalogue import CatalogueEntry, NewVersion, VersionChange
 from contract.domain.fact import Fact
 from contract.domain.instance import DatastoreVersion, GuestState, HealthReport, InstanceSpec
 from contract.domain.operation import Admission, AdmissionRequest, Caller, CloseOperation, OperationKind, StepsNote
@@ -113,6 +114,25 @@ class Administration(ABC):
     @abstractmethod
     @activity.defn
     async def set_quotas(self, change: QuotaChange) -> None: ...
+
+    @abstractmethod
+    @activity.defn
+    async def create_version(self, new: NewVersion) -> None:
+        """Add a datastore version; AlreadyExists for a name and number that the datastore has."""
+
+    @abstractmethod
+    @activity.defn
+    async def change_version(self, change: VersionChange) -> None: ...
+
+    @abstractmethod
+    @activity.defn
+    async def delete_version(self, entry: CatalogueEntry) -> None:
+        """Remove a version; BadRequest while an instance has it."""
+
+    @abstractmethod
+    @activity.defn
+    async def delete_datastore(self, entry: CatalogueEntry) -> None:
+        """Remove a datastore; BadRequest while it has versions."""
 
 
 class SweepOrder(Fact):

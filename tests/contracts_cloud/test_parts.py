@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from activities.openstack.leftovers import Leftover, Leftovers
+from contract.domain.access import AccessRules
 from contract.domain.datastores.base import EnginePort
-from contract.domain.errors import BadRequest
+from contract.domain.errors import BadRequest, ResourceFailed
 from contract.domain.guest import BOOT_FILE, GuestBoot
 from contract.domain.instance import Access, Locality
 from contract.domain.resources import ResourceKind
@@ -51,6 +52,37 @@ def test_an_engine_s_ports_inside_its_group_are_open_to_the_group_alone(instance
             ("IPv4", "tcp", 16379, 16379, group),
             ("IPv4", "tcp", 26379, 26379, "192.0.2.0/24"),
         ]
+
+
+def test_other_rules_take_the_place_of_those_that_differ_alone(instance: Instance) -> None:
+    """The rule that stays is the same one: who is let in by it notices nothing."""
+    ports = (EnginePort(number=DATABASE_PORT), EnginePort(number=16379, inside=True))
+    networks = instance.cloud.networks
+    group = networks.create_security_group(instance.order(ports=ports, access=Access(allowed_cidrs=CIDRS[:2])))
+
+    def ids() -> set[str]:
+        found = instance.conn.network.security_group_rules(security_group_id=group, direction="ingress")
+        return {each.id for each in found}
+
+    before = ids()
+    access = Access(allowed_cidrs=("203.0.113.0/24", CIDRS[1]))
+    for _ in range(2):
+        networks.set_access_rules(AccessRules(instance_id=instance.id, ports=ports, access=access))
+        assert instance.ingress_rules() == [
+            ("IPv4", "tcp", DATABASE_PORT, DATABASE_PORT, "198.51.100.7/32"),
+            ("IPv4", "tcp", DATABASE_PORT, DATABASE_PORT, "203.0.113.0/24"),
+            ("IPv4", "tcp", 16379, 16379, group),
+        ]
+    assert len(before & ids()) == 2
+    networks.set_access_rules(AccessRules(instance_id=instance.id, ports=ports, access=Access()))
+    assert ("IPv4", "tcp", DATABASE_PORT, DATABASE_PORT, "0.0.0.0/0") in instance.ingress_rules()
+    assert len(instance.ingress_rules()) == 2
+
+
+def test_the_rules_of_a_group_that_is_gone_cannot_be_changed(instance: Instance) -> None:
+    rules = AccessRules(instance_id=instance.id, ports=(EnginePort(number=DATABASE_PORT),), access=Access())
+    with pytest.raises(ResourceFailed, match="is gone from Neutron"):
+        instance.cloud.networks.set_access_rules(rules)
 
 
 def test_a_cidr_that_is_none_is_refused(instance: Instance) -> None:

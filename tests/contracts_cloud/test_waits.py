@@ -5,8 +5,9 @@ from functools import partial
 
 import pytest
 
-from contract.domain.errors import NotYet, ResourceFailed
+from contract.domain.errors import BadRequest, NotYet, ResourceFailed
 from contract.domain.resources import Belongings, ResourceKind
+from contract.domain.servers import Migration
 from tests.contracts_cloud.target_cloud import Instance, TargetCloud
 
 
@@ -127,3 +128,49 @@ def test_a_volume_of_another_generation_is_no_double(target: TargetCloud, instan
     belongings = Belongings(instance_id=instance.id, resources=(second.found(ids[1]),))
     target.eventually(lambda: instance.cloud.volumes.delete_volumes_of(belongings))
     assert not set(ids) & {each.id for each in instance.conn.block_storage.volumes()}
+
+
+def test_a_server_is_stopped_and_started_however_often_it_is_asked(target: TargetCloud, instance: Instance) -> None:
+    servers, server = instance.cloud.servers, instance.running_server()
+    for verb, status in ((servers.require_server_stopped, "SHUTOFF"), (servers.require_server_running, "ACTIVE")):
+        for _ in range(2):
+            target.eventually(lambda verb=verb: verb(server))  # type: ignore[misc]
+            assert instance.conn.compute.get_server(server).status == status
+
+
+def test_a_server_is_rebooted_also_one_that_is_off(target: TargetCloud, instance: Instance) -> None:
+    servers, server = instance.cloud.servers, instance.running_server()
+    for _ in range(2):
+        servers.reboot_server(server)
+        target.eventually(lambda: servers.require_server_running(server))
+        assert instance.conn.compute.get_server(server).status == "ACTIVE"
+        target.eventually(lambda: servers.require_server_stopped(server))
+
+
+def test_what_has_no_server_says_so(instance: Instance) -> None:
+    servers, nobody = instance.cloud.servers, "00000000-0000-4000-8000-000000000000"
+    for verb in (servers.require_server_stopped, servers.require_server_running, servers.reboot_server):
+        with pytest.raises(BadRequest, match="could not be found"):
+            verb(nobody)
+
+
+def test_a_server_is_moved_and_back(target: TargetCloud, instance: Instance) -> None:
+    servers, server = instance.cloud.servers, instance.running_server()
+    for ends in (servers.require_resize_settled, servers.require_resize_confirmed):
+        for _ in range(2):
+            servers.migrate_server(Migration(server_id=server))
+        target.eventually(lambda: servers.require_server_migrated(server))
+        target.eventually(lambda ends=ends: ends(server))  # type: ignore[misc]
+        assert instance.conn.compute.get_server(server).status == "ACTIVE"
+
+
+def test_without_another_host_a_server_stays_as_it_is(target: TargetCloud, instance: Instance) -> None:
+    server = instance.running_server()
+    target.fault(server=f"^{instance.name}$")
+    instance.cloud.servers.migrate_server(Migration(server_id=server))
+    with pytest.raises(ResourceFailed, match="could not migrate the server: No valid host"):
+        target.eventually(lambda: instance.cloud.servers.require_server_migrated(server))
+    assert instance.conn.compute.get_server(server).status == "ACTIVE"
+    for host in ("local", "nowhere"):
+        with pytest.raises(BadRequest, match=host):
+            instance.cloud.servers.migrate_server(Migration(server_id=server, host=host))

@@ -81,6 +81,33 @@ async def test_a_restart_is_admitted_where_there_is_a_server(driver: Driver, sta
         assert ("is being put right" if has_server else "no more volumes") in str(refused.value)
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(state=STATES)
+async def test_a_start_is_admitted_where_it_was_stopped_too(driver: Driver, state: dict[str, Any]) -> None:
+    instance_id, caller = await put(driver, state)
+    half_deleted = state["status"] in ("ERROR", "SHUTDOWN") and (state["open"] or state["last"][0]) == "delete"
+    usable = state["server"] and not half_deleted and state["status"] != "BUILD" and state["open"] in (None, "restart")
+    start = driver.request(OperationKind.START, instance_id, caller)
+    if usable:
+        assert (await driver.records.admit(start)).members[0].instance.id == instance_id
+        return
+    with pytest.raises(Busy):
+        await driver.records.admit(start)
+
+
+async def test_a_stopped_instance_is_not_reset(driver: Driver) -> None:
+    state = {
+        "status": "SHUTDOWN",
+        "operating_status": "SHUTDOWN",
+        "server": "s",
+        "last": ("stop", "DONE"),
+        "open": None,
+    }
+    instance_id, caller = await put(driver, state)
+    await driver.records.reset_status(ResetStatus(instance_id=instance_id, caller=caller))
+    assert (await driver.instance(instance_id))["status"] == "SHUTDOWN"
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(state=STATES, reset=st.booleans())
 async def test_what_serves_is_active_again_as_soon_as_its_health_is_told(

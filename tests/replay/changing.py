@@ -10,7 +10,7 @@ from workflows.instance.resize_flavor import ResizeFlavor
 from workflows.instance.resize_volume import ResizeVolume
 
 if TYPE_CHECKING:
-    from tests.replay.record import Stage
+    from tests.replay.stage import Stage
 
 CALLER = Caller(project_id="project", user_id="amy", request_id="req-1")
 

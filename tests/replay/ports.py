@@ -4,7 +4,9 @@ from uuid import UUID, uuid4
 
 from temporalio import activity
 
+from contract.domain.access import AccessRules
 from contract.domain.accounts import Grant, RootAccount, User, UserChange, UserName
+from contract.domain.catalogue import ImageRequest
 from contract.domain.errors import FenceLost, NotYet, Refused
 from contract.domain.instance import (
     Address,
@@ -40,7 +42,6 @@ from contract.ports.cloud import (
     Port,
     ResourceOrder,
     ServerOrder,
-    Servers,
 )
 from contract.ports.guest import (
     FIRST_DATABASES,
@@ -71,6 +72,7 @@ from contract.ports.guest import (
 )
 from contract.ports.identities import EnrolmentNote, GuestExpectation, Identities, TokenChange, TokenUse
 from contract.ports.records import Records, RootNote, SweepOrder, Sweeps, Watches
+from tests.replay.power import PlainPower
 from tests.replay.script import Script
 from tests.replay.volumes import PlainVolumes
 
@@ -81,7 +83,7 @@ LARGER = Flavor(id="2", name="m1.small", ram_mib=1024, vcpus=1)
 HEALTHY = Health(operating_status=OperatingStatus.HEALTHY, volume_used_bytes=1, volume_total_bytes=2**30)
 
 
-class PlainCloud(Offers, Networks, PlainVolumes, Servers):
+class PlainCloud(Offers, Networks, PlainVolumes, PlainPower):
     """An OpenStack that has everything."""
 
     @activity.defn
@@ -93,6 +95,10 @@ class PlainCloud(Offers, Networks, PlainVolumes, Servers):
     def create_security_group(self, order: ResourceOrder) -> str:
         self._script.play()
         return "security-group"
+
+    @activity.defn
+    def set_access_rules(self, rules: AccessRules) -> None:
+        self._script.play()
 
     @activity.defn
     def create_port(self, order: ResourceOrder) -> Port:
@@ -130,6 +136,10 @@ class PlainCloud(Offers, Networks, PlainVolumes, Servers):
     def require_server_active(self, part: Part) -> str:
         self._script.play()
         return "server"
+
+    @activity.defn
+    def check_image(self, request: ImageRequest) -> None:
+        raise _nobody_asks()
 
     @activity.defn
     def check_flavor(self, request: FlavorRequest) -> Flavor:
@@ -200,6 +210,7 @@ class PlainRecords(Records, Identities, Watches, Sweeps):
             resources=(
                 Resource(kind=ResourceKind.SERVER, id="server"),
                 Resource(kind=ResourceKind.VOLUME, id="volume"),
+                Resource(kind=ResourceKind.PORT, id="port"),
             ),
         )
         interrupted = self.interrupted if request.kind is OperationKind.SETTLE else None

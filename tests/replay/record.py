@@ -5,44 +5,31 @@ over: runs that began under that release may still be open.
 """
 
 import asyncio
-import contextlib
-import json
 import logging
 import tempfile
 import tomllib
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from temporalio.client import (
-    Client,
-    WithStartWorkflowOperation,
-    WorkflowContinuedAsNewError,
-    WorkflowFailureError,
-    WorkflowHandle,
-    WorkflowUpdateFailedError,
-)
-from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.worker import Worker
 
+from contract.domain.access import AccessChange, ChangeAccessOrder
 from contract.domain.accounts import NewDatabase, NewUser
-from contract.domain.errors import EngineFailed, QuotaExceeded, ResourceFailed
+from contract.domain.errors import BadRequest, EngineFailed, QuotaExceeded, ResourceFailed
 from contract.domain.instance import Access, InstanceSpec, Locality
 from contract.domain.operation import (
-    Caller,
     CreateOrder,
     DeleteOrder,
     OperationKind,
-    Order,
     RestartOrder,
     SettleOrder,
 )
+from contract.domain.servers import MigrateOrder, PowerOrder
 from contract.keys.sealing import SecretBox
-from contract.names import CLOUD, RECORDS, guest_queue, lock_id, root_id, watch_id
+from contract.names import CLOUD, RECORDS, lock_id, root_id, watch_id
 from contract.names import RUNBOOKS as RUNBOOKS_QUEUE
 from contract.ports.cloud import Networks, Offers, Servers
 from contract.ports.configurations import Configurations
@@ -55,95 +42,25 @@ from contract.wire.codec import data_converter
 from tests.replay import changing
 from tests.replay.clients import connect
 from tests.replay.kept import HISTORIES, KEYRING
-from tests.replay.ports import PlainCloud, PlainGuest, PlainRecords
+from tests.replay.ports import PlainCloud, PlainRecords
 from tests.replay.script import Held, Script
-from tests.replay.settings import PlainConfigurations, PlainSettings, change_of_a_group, reconfigurations
-from tests.temporal import TemporalServer, own_keyring, temporal_server
+from tests.replay.settings import PlainConfigurations, change_of_a_group, reconfigurations
+from tests.replay.stage import CALLER, Stage
+from tests.temporal import TemporalServer, temporal_server
 from workflows.catalogue import RUNBOOKS
+from workflows.instance.change_access import ChangeAccess
 from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
+from workflows.instance.migrate import MigrateServer
+from workflows.instance.power import RebootServer, StartInstance, StopInstance
 from workflows.instance.restart import RestartInstance
 from workflows.instance.root import DisableRoot, EnableRoot, RootRequest
 from workflows.instance.settle import SettleInstance
 from workflows.instance.watch import WatchInstance, WatchOrder
-from workflows.runbook import Runbook
 from workflows.runner import runner
 from workflows.sweep import Sweep
 
-CALLER = Caller(project_id="project", user_id="amy", request_id="req-1")
-PATIENCE = 60
 log = logging.getLogger(__name__)
-Handle = WorkflowHandle[Any, Any]
-
-
-@dataclass
-class Stage:
-    """The parts, the verbs of the scenes, and the histories that are kept."""
-
-    server: TemporalServer
-    client: Client
-    script: Script
-    records: PlainRecords
-    folder: Path
-    threads: ThreadPoolExecutor
-
-    @asynccontextmanager
-    async def guest(self) -> AsyncIterator[UUID]:
-        """An instance whose guest listens."""
-        instance_id = uuid4()
-        own = own_keyring(KEYRING, instance_id)
-        client = await connect(self.server, data_converter(own))
-        guest = PlainGuest(self.script, SecretBox(own, instance_id))
-        asked = [*verbs(PlainGuest, guest), *verbs(PlainSettings, PlainSettings(self.script))]
-        async with Worker(
-            client, task_queue=guest_queue(instance_id), activities=asked, activity_executor=self.threads,
-        ):  # fmt: skip
-            yield instance_id
-
-    async def start(self, runbook: Any, order: Any, workflow_id: str) -> Handle:
-        """Start a runbook."""
-        return await self.client.start_workflow(runbook.run, order, id=workflow_id, task_queue=RUNBOOKS_QUEUE)
-
-    async def operate(self, runbook: Any, order: Order) -> Handle:
-        """Start an operation as the API does, and return when it is admitted."""
-        start: Any = WithStartWorkflowOperation(
-            runbook.run,
-            order,
-            id=lock_id(order.group),
-            task_queue=RUNBOOKS_QUEUE,
-            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-        )
-        admitted: Any = Runbook.admitted
-        with contextlib.suppress(WorkflowUpdateFailedError):  # a refusal; the run's end says the same
-            await self.client.execute_update_with_start_workflow(admitted, start_workflow_operation=start)
-        handle: Handle = await start.workflow_handle()
-        return handle
-
-    async def delete(self, instance_id: UUID) -> None:
-        """Ask for a deletion as the API does, and return when it is admitted."""
-        order = DeleteOrder(instance_id=instance_id, operation_id=uuid4(), caller=CALLER)
-        start: Any = WithStartWorkflowOperation(
-            DeleteInstance.run,
-            order,
-            id=lock_id(instance_id),
-            task_queue=RUNBOOKS_QUEUE,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        )
-        deletion: Any = Runbook.delete
-        await self.client.execute_update_with_start_workflow(deletion, order, start_workflow_operation=start)
-
-    async def keep(self, name: str, handle: Handle, ends: str) -> None:
-        """Wait for the end of exactly this run, which must be the expected one, and write its history."""
-        run_id = handle.run_id or handle.first_execution_run_id or (await handle.describe()).run_id
-        run = self.client.get_workflow_handle(handle.id, run_id=run_id)
-        with contextlib.suppress(WorkflowFailureError, WorkflowContinuedAsNewError):
-            await asyncio.wait_for(run.result(follow_runs=False), PATIENCE)
-        history = await run.fetch_history()
-        ended = str(history.events[-1].WhichOneof("attributes"))
-        if ended != f"workflow_execution_{ends}_event_attributes":
-            raise AssertionError(f"{name} ended with {ended}, not as {ends}")
-        lines = [json.dumps(each, separators=(",", ":")) for each in history.to_json_dict()["events"]]
-        (self.folder / f"{name}.json").write_text('{"events":[\n' + ",\n".join(lines) + "\n]}\n")
 
 
 # -- the scenes ----------------------------------------------------------------------------------------------------------
@@ -237,6 +154,33 @@ async def restarts(stage: Stage) -> None:
         await stage.keep("restart-failed", await stage.operate(RestartInstance, restart(instance_id)), "failed")
 
 
+async def changes_of_access(stage: Stage) -> None:
+    """A change that is made; and one that is taken back because Neutron refuses the rules."""
+    change = AccessChange(is_public=True, allowed_cidrs=("192.0.2.0/24",))
+    async with stage.guest() as instance_id:
+        for name, ends in (("change-access", "completed"), ("change-access-taken-back", "failed")):
+            if ends == "failed":
+                stage.script.refuse("set_access_rules", BadRequest("Neutron does not take it"))
+            order = ChangeAccessOrder(instance_id=instance_id, operation_id=uuid4(), caller=CALLER, change=change)
+            await stage.keep(name, await stage.operate(ChangeAccess, order), ends)
+
+
+async def power(stage: Stage) -> None:
+    """A server is stopped, started, rebooted and moved; and what becomes of each where Nova does not do it."""
+    refusals = {"stop": "require_server_stopped", "start": "require_server_running", "reboot": "reboot_server",
+                "migrate": "require_server_migrated"}  # fmt: skip
+    runbooks = {"stop": StopInstance, "start": StartInstance, "reboot": RebootServer, "migrate": MigrateServer}
+    async with stage.guest() as instance_id:
+        for name, failed in [(each, failed) for each in runbooks for failed in (False, True)]:
+            if failed:
+                stage.script.refuse(refusals[name], ResourceFailed("Nova does not do it"))
+            kind = MigrateOrder if name == "migrate" else PowerOrder
+            handle = await stage.operate(
+                runbooks[name], kind(instance_id=instance_id, operation_id=uuid4(), caller=CALLER)
+            )
+            await stage.keep(*((f"{name}-failed", handle, "failed") if failed else (name, handle, "completed")))
+
+
 async def restart_that_makes_way(stage: Stage) -> None:
     """Nobody answers for the guest: one restart is cancelled, and one deleted."""
     instance_id = uuid4()
@@ -299,6 +243,8 @@ SCENES = (
     delete,
     restarts,
     *changing.SCENES,
+    changes_of_access,
+    power,
     reconfigurations,
     change_of_a_group,
     restart_that_makes_way,

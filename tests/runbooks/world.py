@@ -25,10 +25,12 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 from activities.records import RunQuestions
 from activities.settings import ActivitySettings
 from activities.worker import Services, build_workers
+from contract.domain.access import AccessChange, ChangeAccessOrder
 from contract.domain.accounts import NewDatabase, NewUser
 from contract.domain.changes import ResizeVolumeOrder
 from contract.domain.instance import InstanceSpec
 from contract.domain.operation import Caller, CreateOrder, DeleteOrder, ResizeFlavorOrder, RestartOrder, SettleOrder
+from contract.domain.servers import MigrateOrder, PowerOrder
 from contract.keys.sealing import SecretBox
 from contract.names import RUNBOOKS as RUNBOOKS_QUEUE
 from contract.names import lock_id, watch_id
@@ -40,8 +42,10 @@ from tests.guests import TestGuest
 from tests.stack import RunningStack
 from tests.temporal import TemporalServer
 from workflows.catalogue import RUNBOOKS
+from workflows.instance.change_access import ChangeAccess
 from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
+from workflows.instance.migrate import MigrateServer
 from workflows.instance.resize_flavor import ResizeFlavor
 from workflows.instance.resize_volume import ResizeVolume
 from workflows.instance.restart import RestartInstance
@@ -228,6 +232,20 @@ class World:
         return await self.client.start_workflow(
             ResizeVolume.run, order, id=lock_id(instance_id), task_queue=RUNBOOKS_QUEUE
         )
+
+    async def change_access(self, instance_id: UUID, change: AccessChange) -> "WorkflowHandle[Any, Any]":
+        """Start a change of who may reach it."""
+        caller = Caller(project_id=PROJECT)
+        order = ChangeAccessOrder(instance_id=instance_id, operation_id=uuid4(), caller=caller, change=change)
+        return await self.client.start_workflow(
+            ChangeAccess.run, order, id=lock_id(instance_id), task_queue=RUNBOOKS_QUEUE
+        )
+
+    async def power(self, runbook: Any, instance_id: UUID) -> "WorkflowHandle[Any, Any]":
+        """Start a stop, a start, a reboot or a migration."""
+        kind = MigrateOrder if runbook is MigrateServer else PowerOrder
+        order = kind(instance_id=instance_id, operation_id=uuid4(), caller=Caller(project_id=PROJECT))
+        return await self.client.start_workflow(runbook.run, order, id=lock_id(instance_id), task_queue=RUNBOOKS_QUEUE)
 
     async def delete(self, instance_id: UUID, seconds: float = 60, project: str = PROJECT) -> None:
         """Ask for a deletion as the API does, and return when it is admitted; nobody waits longer than so many seconds."""

@@ -106,6 +106,8 @@ def why_silent(found: ServerState) -> str:
         return "the server was deleted in Nova; only deleting the instance is left"
     if found.status == "SHUTOFF":
         return "the server was stopped in Nova (SHUTOFF); an operator must start it"
+    if "REBOOT" in found.status:
+        return "the server is being rebooted in Nova"
     if found.status in ("RESIZE", "VERIFY_RESIZE", "REVERT_RESIZE"):
         return f"the server is being resized in Nova ({found.status})"
     if found.status != "ACTIVE":

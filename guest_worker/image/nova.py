@@ -192,6 +192,7 @@ def masked(root: Path) -> Iterator[str]:
         "serial-getty@ttyS0.service",
         "console-getty.service",
         "cloud-init-hotplugd.socket",
+        "e2scrub_reap.service",  # of LVM; seen to hold a boot up for minutes
     )
     for timer in sorted((root / "usr/lib/systemd/system").glob("*.timer")):
         if timer.name.startswith(("apt-", "dpkg-", "e2scrub")):

@@ -9,10 +9,13 @@ MIB = 1024 * 1024
 
 def sized(memory_mib: int) -> dict[str, str]:
     """What depends on memory: half of it for InnoDB's buffer pool, and connections that fit beside it."""
-    pool = max(64, memory_mib // 2)
+    pool, connections = max(64, memory_mib // 2), min(2000, max(50, memory_mib // 8))
     return {
         "innodb_buffer_pool_size": str(pool * MIB),
-        "max_connections": str(min(2000, max(50, memory_mib // 8))),
+        "max_connections": str(connections),
+        "thread_cache_size": str(
+            min(256, connections)
+        ),  # as the engine has it at its start, and not when it is asked later
         "table_open_cache": str(min(4000, max(400, memory_mib // 2))),
     }
 
@@ -32,6 +35,7 @@ FIXED = {
     "sync_binlog": "1",
     "innodb_flush_method": "O_DIRECT",
     "innodb_file_per_table": "1",
+    "innodb_io_capacity_max": "2000",  # the same
     "innodb_log_file_size": str(96 * MIB),
     "character_set_server": "utf8mb4",
     "collation_server": "utf8mb4_general_ci",

@@ -30,7 +30,7 @@ def group(world: World, values: dict[str, Any], project: str = PROJECT) -> UUID:
     """A configuration group."""
     made = uuid4()
     world.stack.sql(
-        "INSERT INTO configurations (id, project_id, name, datastore_version_id, values) SELECT %s, %s, 'g', id, %s"
+        "INSERT INTO configurations (id, project_id, name, datastore_version_id, values) SELECT %s, %s, 'g', id, %s::jsonb"
         " FROM datastore_versions WHERE manager = 'postgresql' LIMIT 1 RETURNING id",
         made, project, json.dumps(values), database=world.database,
     )  # fmt: skip

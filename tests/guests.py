@@ -79,6 +79,7 @@ class TestGuest:
         data = open_folder(self.folder / "data")
         context = EngineContext(data, open_folder(self.folder / "state"), bind_address=self.address)
         self.engine = DriverProcess(_copied, context, template)
+        self.engine.manager = PostgreSQL.manager  # type: ignore[attr-defined]
         self.settings = GuestSettings(root=self.folder / "root", volume_mounted_at=str(data), bind_address=self.address)
         self.services: Services | None = None
         self.worker: Worker | None = None

@@ -20,7 +20,7 @@ from guest_worker.datastores.base import Datastore, EngineContext
 from guest_worker.services import Services
 from guest_worker.settings import GuestSettings
 from guest_worker.verbs.lifecycle import EngineLifecycle
-from tests.contracts.engines import DIALECTS, copy_template, engine_context
+from tests.contracts.engines import copy_template, engine_context
 from tests.driver_process import DriverProcess, open_folder
 from tests.machine import kill_below, loopback, processes_below
 
@@ -59,10 +59,7 @@ class GuestParts:
 
     def furnish(self, fence: int) -> None:
         """The steps of a runbook, from a blank server to an engine that serves; `services.start()` is done before."""
-        lifecycle, order = (
-            EngineLifecycle(self.services),
-            EngineOrder(fence=fence, memory_mib=1024, settings=DIALECTS[self.manager].forgetful),
-        )
+        lifecycle, order = EngineLifecycle(self.services), EngineOrder(fence=fence, memory_mib=1024)
         done(lifecycle.prepare_volume, VolumeOrder(fence=fence, volume_id="v"))
         done(lifecycle.initialise_datastore, order)
         done(lifecycle.start_datastore, Fenced(fence=fence))

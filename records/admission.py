@@ -111,11 +111,16 @@ class Admitter:
             raise Refused(f"operation {row.id} is another one: its id cannot be used twice")
         if row.state != OPEN:
             raise Refused(f"operation {row.id} has ended: {row.state}")
-        admitted = [
-            AdmittedMember(instance=await facts_of(self.conn, each), interrupted=members[each].interrupted)
-            for each in self._ids
-        ]
+        admitted = [await self._again(each, members[each.instance_id].interrupted) for each in self.request.members]
         return Admission(operation_id=row.id, fence=row.fence, members=tuple(admitted))
+
+    async def _again(self, asked: MemberRequest, interrupted: OperationKind | None) -> AdmittedMember:
+        facts, wanted = await facts_of(self.conn, asked.instance_id), asked.attachment
+        group = facts.configuration
+        if wanted is not None:
+            named = wanted.configuration_id
+            group = await configurations.group_of(self.conn, named) if named else None
+        return AdmittedMember(instance=facts, interrupted=interrupted, wanted=group)
 
     def _is_ours(self, row: Row[Any], members: Mapping[UUID, Row[Any]]) -> bool:
         """Whether a record is of this very operation: the id alone proves nothing, for whoever asks has chosen it."""

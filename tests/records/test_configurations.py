@@ -153,6 +153,21 @@ async def test_given_and_taken(groups: Groups) -> None:
     assert await groups.reader.get_configuration(str(group), Scope(None)) is None
 
 
+async def test_the_answer_of_an_admission_is_repeated_as_it_was(groups: Groups) -> None:
+    group = await groups.made({"work_mem": 100})
+    instance_id = (await groups.driver.created(AMY.project_id)).instance_id
+    for wanted, refresh in ((group, False), (None, True), (None, False)):
+        asked = groups.driver.request(OperationKind.RECONFIGURE, instance_id, AMY)
+        attachment = None if refresh else Attachment(configuration_id=wanted)
+        member = MemberRequest(instance_id=instance_id, attachment=attachment)
+        asked = asked.model_copy(update={"members": (member,)})
+        first, second = [await groups.driver.records.admit(asked) for _ in range(2)]
+        assert first == second
+        assert (first.members[0].wanted is None) == (wanted is None and not refresh)
+        await groups.ended(first, group if refresh else wanted)
+    await groups.remove(group)
+
+
 async def test_one_that_came_to_nothing_holds_nothing(groups: Groups) -> None:
     group = await groups.made({})
     instance_id = (await groups.driver.created(AMY.project_id)).instance_id

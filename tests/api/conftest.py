@@ -1,13 +1,17 @@
 """Ways into the running API, and one instance of each engine that the tests share."""
 
+import json
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.contracts.engines import DIALECTS
+from tests.driver_process import REPOSITORY
 from tests.stack import RunningStack
 
 PATIENCE = 240.0  # seconds; a busy machine builds slowly
@@ -66,3 +70,26 @@ def instances(demo: httpx.Client) -> dict[str, dict[str, Any]]:
     """One of each engine in project demo, by datastore."""
     ids = {each: order(demo, f"shared-{each}", each) for each in DIALECTS}
     return {each: wait_for(demo, instance_id, "ACTIVE") for each, instance_id in ids.items()}
+
+
+@pytest.fixture(scope="session")
+def openstack(stack: RunningStack) -> Iterator[Callable[..., Any]]:
+    """Run the client; return its JSON, or with `fails` what it says; with None exit code, output and errors, whatever comes."""
+    process = subprocess.Popen([sys.executable, "-W", "ignore", "-m", "tests.api.openstack_client"], cwd=REPOSITORY,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
+
+    def run(*words: str, cloud: str = "demo", fails: bool | None = False) -> Any:
+        environment = {"OS_CLIENT_CONFIG_FILE": str(stack.settings.home / "clouds.yaml"), "OS_CLOUD": cloud}
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(json.dumps([environment, words]) + "\n")
+        process.stdin.flush()
+        code, output, errors = json.loads(process.stdout.readline())
+        if fails is None:
+            return code, output, errors
+        assert (code != 0) == fails, errors
+        if fails:
+            return errors
+        return json.loads(output) if "json" in words else output
+
+    with process:
+        yield run

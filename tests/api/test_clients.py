@@ -1,9 +1,7 @@
 """Unmodified clients: python-troveclient by the `openstack` command, and openstacksdk."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -14,29 +12,7 @@ from troveclient.apiclient.exceptions import from_response
 
 from api.faults import unavailable
 from tests.api.conftest import wait_for, wait_until_gone
-from tests.driver_process import REPOSITORY
 from tests.stack import RunningStack
-
-
-@pytest.fixture(scope="module")
-def openstack(stack: RunningStack) -> Iterator[Callable[..., Any]]:
-    """Run the client; return its JSON, or with `fails` what it says."""
-    process = subprocess.Popen([sys.executable, "-W", "ignore", "-m", "tests.api.openstack_client"], cwd=REPOSITORY,
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
-
-    def run(*words: str, cloud: str = "demo", fails: bool = False) -> Any:
-        environment = {"OS_CLIENT_CONFIG_FILE": str(stack.settings.home / "clouds.yaml"), "OS_CLOUD": cloud}
-        assert process.stdin is not None and process.stdout is not None
-        process.stdin.write(json.dumps([environment, words]) + "\n")
-        process.stdin.flush()
-        code, output, errors = json.loads(process.stdout.readline())
-        assert (code != 0) == fails, errors
-        if fails:
-            return errors
-        return json.loads(output) if "json" in words else output
-
-    with process:
-        yield run
 
 
 def test_troveclient_reads_that_we_are_away() -> None:

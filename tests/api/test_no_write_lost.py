@@ -1,13 +1,16 @@
 """Whatever is done with an instance, a client that connects anew goes on writing, and finds all that was acknowledged."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import httpx
 import pytest
 
 from benchmarks.interruptions import OPERATIONS
 from benchmarks.writer import Writer
-from tests.api.conftest import order, wait_for, wait_until_gone
+from tests.api.conftest import PATIENCE, order, wait_for, wait_until_gone
 from tests.contracts.engines import DIALECTS
 
 
@@ -24,16 +27,39 @@ def written(request: pytest.FixtureRequest, demo: httpx.Client) -> Iterator[tupl
     wait_until_gone(demo, instance_id)
 
 
-def test_no_acknowledged_write_is_lost(demo: httpx.Client, written: tuple[str, Writer]) -> None:
+def test_no_acknowledged_write_is_lost(demo: httpx.Client, admin: httpx.Client, written: tuple[str, Writer]) -> None:
     path, writer = written
-    for kind, (method, below, body) in OPERATIONS.items():
+    for kind, ask in asking(demo, admin).items():
         writer.wait_for(20)
-        answer = demo.request(method, path + below, json=body)
+        answer = ask(path)
         assert answer.status_code == 202, (kind, answer.text)
-        wait_for(demo, path.rpartition("/")[2], "ACTIVE")
-        done = demo.get(f"{path}/operations").json()["operations"][0]
-        assert (done["kind"], done["state"]) == (kind, "DONE"), done
+        wait_for_end(demo, path, kind)
         writer.wait_for(20)
         acknowledged = set(writer.acknowledged)
-        stored = writer.stored()
-        assert acknowledged - set(stored) == set(), kind
+        assert acknowledged - set(writer.stored()) == set(), kind
+
+
+def asking(demo: httpx.Client, admin: httpx.Client) -> dict[str, Callable[[str], httpx.Response]]:
+    """How each operation is asked for: as the benchmark does it, and what is for administrators."""
+    by_owner = {kind: partial(_ask, demo, *request) for kind, request in OPERATIONS.items()}
+    access = {"instance": {"access": {"is_public": True}}}
+    return {
+        **by_owner,
+        "change_access": lambda path: demo.put(path, json=access),
+        "reboot": lambda path: admin.post(f"/mgmt{path}/action", json={"reboot": {}}),
+        "migrate": lambda path: admin.post(f"/mgmt{path}/action", json={"migrate": {}}),
+    }
+
+
+def _ask(client: httpx.Client, method: str, below: str, body: Any, path: str) -> httpx.Response:
+    return client.request(method, path + below, json=body)
+
+
+def wait_for_end(demo: httpx.Client, path: str, kind: str) -> None:
+    """Wait until the instance's last operation, which is of that kind, is done."""
+    deadline = time.monotonic() + PATIENCE
+    while (last := demo.get(f"{path}/operations").json()["operations"][0])["state"] == "RUNNING":
+        assert time.monotonic() < deadline, last
+        time.sleep(0.1)
+    assert (last["kind"], last["state"]) == (kind, "DONE"), last
+    wait_for(demo, path.rpartition("/")[2], "ACTIVE")

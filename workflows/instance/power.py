@@ -1,7 +1,5 @@
 """Runbooks: stop, start and reboot the server of one instance."""
 
-from contextlib import suppress
-
 from temporalio import workflow
 from temporalio.exceptions import FailureError
 
@@ -120,10 +118,13 @@ class RebootServer(Runbook):
 
 async def stop_engine(member: Member, reason: str) -> None:
     """Have the guest stop its engine; one that cannot, or does not answer, is stopped with its server."""
-    with suppress(FailureError):
+    try:
         await member.require_guest()
         await member.guest(CallGate.close_gate, GateOrder(reason=reason))
         await member.guest(Lifecycle.stop_datastore, Fenced())
+    except FailureError as error:
+        if lost_fence(error):
+            raise
 
 
 async def run_again(member: Member) -> End:

@@ -11,7 +11,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from contract.domain.catalogue import CatalogueEntry, NewVersion, VersionChange
 from contract.domain.errors import BadRequest, NotFound
-from contract.domain.instance import DatastoreVersion, GuestState, HealthReport, InstanceSpec
+from contract.domain.instance import DatastoreVersion, GuestState, HealthReport, InstanceFacts, InstanceSpec
 from contract.domain.operation import Admission, AdmissionRequest, CloseOperation, StepsNote
 from contract.ports.records import Administration, QuotaChange, Records, Rename, ResetStatus, RootNote
 from records import administration, admission, catalogue, datastores, operations, quotas, root
@@ -60,6 +60,11 @@ class PostgresRecords(Records, Administration):
     async def find_version(self, spec: InstanceSpec) -> DatastoreVersion:
         async with self.engine.connect() as conn:
             return await datastores.find_version(conn, spec)
+
+    @activity.defn
+    async def find_instance(self, instance_id: UUID) -> InstanceFacts:
+        async with self.engine.connect() as conn:
+            return await admission.facts_of(conn, instance_id)
 
     @activity.defn
     async def admit(self, request: AdmissionRequest) -> Admission:

@@ -18,7 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from api.context import RequestContext, Services
 from api.faults import Fault, of_refusal, unavailable
 from contract.domain.access import AccessChange, ChangeAccessOrder
-from contract.domain.changes import ResizeVolumeOrder
+from contract.domain.changes import RebuildOrder, ResizeVolumeOrder, UpgradeOrder
 from contract.domain.errors import innermost
 from contract.domain.instance import InstanceSpec
 from contract.domain.operation import (
@@ -42,11 +42,13 @@ from workflows.instance.change_access import ChangeAccess
 from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
 from workflows.instance.migrate import MigrateServer
+from workflows.instance.rebuild import RebuildInstance
 from workflows.instance.reconfigure import ReconfigureInstance
 from workflows.instance.resize_flavor import ResizeFlavor
 from workflows.instance.resize_volume import ResizeVolume
 from workflows.instance.restart import RestartInstance
 from workflows.instance.settle import SettleInstance
+from workflows.instance.upgrade import UpgradeInstance
 from workflows.runbook import Runbook
 
 log = logging.getLogger(__name__)
@@ -144,6 +146,20 @@ class Operations:
             instance_id=instance.id, group_id=instance.group_id, size_gib=size_gib, **self._frame(operation_id)
         )
         await self._open(ResizeVolume, order, f"resize the volume of {instance.name} to {size_gib} GiB")
+
+    async def rebuild(self, instance: InstanceView, image_id: str, operation_id: UUID) -> None:
+        """Order the server on an image."""
+        order = RebuildOrder(
+            instance_id=instance.id, group_id=instance.group_id, image=image_id, **self._frame(operation_id)
+        )
+        await self._open(RebuildInstance, order, f"rebuild {instance.name} on image {image_id}")
+
+    async def upgrade(self, instance: InstanceView, version: str, operation_id: UUID) -> None:
+        """Order another version of the datastore, by name or id."""
+        order = UpgradeOrder(
+            instance_id=instance.id, group_id=instance.group_id, version=version, **self._frame(operation_id)
+        )
+        await self._open(UpgradeInstance, order, f"upgrade {instance.name} to version {version}")
 
     async def delete(self, instance: InstanceView) -> None:
         """Order a deletion; whatever runs makes way for it."""

@@ -40,7 +40,7 @@ RULES = {
         "datastore:version_show_by_uuid datastore:list_associated_flavors datastore:list_associated_volume_types "
         "flavor:index flavor:show"
     ),
-    ADMINISTRATOR: "datastore:delete instance:reset_status cluster:reset-status backup:index:all_projects",
+    ADMINISTRATOR: "datastore:delete instance:reset_status instance:rebuild cluster:reset-status backup:index:all_projects",
 }
 
 

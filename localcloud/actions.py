@@ -9,6 +9,7 @@ from starlette.responses import Response
 from localcloud.cloud import Cloud
 from localcloud.http import Refusal, empty
 from localcloud.identity import Caller
+from localcloud.image import begin_rebuild
 from localcloud.store import Doc
 
 HOST = "local"  # that servers are on
@@ -67,7 +68,13 @@ def _revert(cloud: Cloud, server: Doc, _: Doc, __: Caller) -> Response:
     return _begin(cloud, server, cloud.revert_resize, status="REVERT_RESIZE", task_state="resize_reverting")
 
 
+def _rebuild(cloud: Cloud, server: Doc, wanted: Doc, _: Caller) -> Response:
+    begin_rebuild(cloud, server, wanted)
+    return empty(202)
+
+
 ACTIONS = {
+    "rebuild": (("ACTIVE", "SHUTOFF", "ERROR"), _rebuild),
     "os-stop": (("ACTIVE", "ERROR"), _stop),
     "os-start": (("SHUTOFF",), _start),
     "reboot": (("ACTIVE", "SHUTOFF", "ERROR"), _reboot),

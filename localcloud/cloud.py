@@ -85,7 +85,8 @@ class Cloud:
     def _half_done(self) -> Mapping[str, Callable[[str], Coroutine[Any, Any, None]]]:
         """What is done again for a server that the last process left in a state."""
         return {"BUILD": self.build_server, "RESIZE": self.resize_server,
-                "REVERT_RESIZE": self.revert_resize, "REBOOT": self.start_server, "HARD_REBOOT": self.start_server}  # fmt: skip
+                "REVERT_RESIZE": self.revert_resize, "REBOOT": self.start_server, "HARD_REBOOT": self.start_server,
+                "REBUILD": self.rebuild_server}  # fmt: skip
 
     async def shut_down(self) -> None:
         """The host goes down: end the servers' processes, and remember that they ran."""
@@ -237,6 +238,17 @@ class Cloud:
         server = await self._stop_to_resize(server_id)
         if server is not None:
             await self._run(self.store.put("server", {**server, "flavor": server["old_flavor"]}))
+
+    async def rebuild_server(self, server_id: str) -> None:
+        """From REBUILD to ACTIVE with a new root disk, or to ERROR with a fault; volumes and ports stay."""
+        server = await self._stop_to_resize(server_id)
+        if server is None:
+            return
+        if self.faults.breaks_server(server["name"]):
+            self._fail(server_id, "No valid host was found. There are not enough hosts available.")
+            return
+        await asyncio.to_thread(self.machine(server_id).destroy)
+        await self._run(server)
 
     async def _stop_to_resize(self, server_id: str) -> Doc | None:
         await asyncio.to_thread(self.machine(server_id).stop, self.settings.stop_grace)

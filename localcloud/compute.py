@@ -292,7 +292,7 @@ class Servers:
         return empty()
 
     async def act(self, request: Request) -> Response:
-        """os-stop, os-start, reboot, resize and its two ends, migrate, os-getConsoleOutput."""
+        """os-stop, os-start, reboot, rebuild, resize and its two ends, migrate, os-getConsoleOutput."""
         server, wanted = self._get(request), await json_of(request)
         name = next(iter(wanted), "")
         if name == "os-getConsoleOutput":
@@ -304,7 +304,8 @@ class Servers:
         if server["status"] not in needed or server["task_state"]:
             text = f"Cannot '{name.removeprefix('os-')}' instance {server['id']} while it is in vm_state {server['vm_state']}"
             raise Refusal(409, text)
-        return do(self._cloud, server, wanted[name] or {}, caller_of(request))
+        answer = do(self._cloud, server, wanted[name] or {}, caller_of(request))
+        return JSONResponse({"server": self._view(self._get(request))}, 202) if name == "rebuild" else answer
 
 
 class Flavors:

@@ -47,6 +47,18 @@ def _view(manifest: Path) -> Doc:
     }
 
 
+def begin_rebuild(cloud: Cloud, server: Doc, wanted: Doc) -> Doc:
+    """Begin to put a server on an image, with other user data and metadata where they are said; return what it is now."""
+    image = next((each for each in images_of(cloud) if each["id"] == wanted.get("imageRef")), None)
+    if image is None:
+        raise Refusal(400, "Cannot find image for rebuild")
+    kept: Doc = {key: wanted[key] for key in ("user_data", "metadata") if key in wanted}
+    doing = {"status": "REBUILD", "task_state": "rebuilding", "image_id": image["id"], "image_name": image["name"]}
+    began = cloud.store.put("server", {**server, **kept, **doing, "fault": None})
+    cloud.later(cloud.rebuild_server(server["id"]))
+    return began
+
+
 class Images:
     """The image service."""
 

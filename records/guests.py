@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from sqlalchemy import ARRAY, Row, Uuid, any_, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -40,11 +40,12 @@ async def expect(conn: AsyncConnection, wanted: GuestExpectation) -> int:
     """Open one enrolment in the name of an open operation; its repeat finds it open, or spent."""
     require_member(await require_open(conn, wanted.operation_id, wanted.fence), wanted.instance_id)
     row = await _locked(conn, wanted.instance_id)
-    if row is not None and row.operation_id == wanted.operation_id:
+    asks = wanted.operation_id if wanted.attempt == 1 else uuid5(wanted.operation_id, str(wanted.attempt))
+    if row is not None and row.operation_id == asks:
         return int(row.generation)
     generation = int(row.generation) + 1 if row is not None else 1
     fresh: dict[str, Any] = {
-        "generation": generation, "operation_id": wanted.operation_id, "enrol_until": NOW + BOOT_TIME,
+        "generation": generation, "operation_id": asks, "enrol_until": NOW + BOOT_TIME,
         "token_hash": None, "previous_hash": None, "previous_until": None, "enrolled": None, "first_used": None,
         "revoked": None,
     }  # fmt: skip

@@ -267,7 +267,7 @@ guest_identities = Table(
     metadata,
     Column("instance_id", ForeignKey("instances.id"), primary_key=True),
     Column("generation", Integer, nullable=False),
-    Column("operation_id", Uuid, nullable=False),  # who expects this generation
+    Column("operation_id", Uuid, nullable=False),  # who expects this generation; derived for later attempts
     Column("enrol_until", DateTime(timezone=True), nullable=False),
     Column("token_hash", Text),
     Column("previous_hash", Text),  # counts until previous_until: the answer to a change may be lost

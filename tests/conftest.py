@@ -37,9 +37,11 @@ SAMPLED = {
     "runbooks/test_making_way.py": 10,
     "runbooks/test_members.py": 8,
     "runbooks/test_power.py": 24,
+    "runbooks/test_rebuild.py": 12,
     "runbooks/test_reconfigure.py": 12,
     "runbooks/test_resize_flavor.py": 12,
     "runbooks/test_resize_volume.py": 12,
+    "runbooks/test_upgrade.py": 12,
     "whole/test_away.py": 4,
     "whole/test_operations_away.py": 8,
 }

@@ -78,8 +78,10 @@ class TestGuest:
         self.address = loopback()
         data = open_folder(self.folder / "data")
         context = EngineContext(data, open_folder(self.folder / "state"), bind_address=self.address)
+        self._context, self._template = context, template
         self.engine = DriverProcess(_copied, context, template)
         self.engine.manager = PostgreSQL.manager  # type: ignore[attr-defined]
+        self.generation = 1
         self.settings = GuestSettings(root=self.folder / "root", volume_mounted_at=str(data), bind_address=self.address)
         self.services: Services | None = None
         self.worker: Worker | None = None
@@ -88,9 +90,10 @@ class TestGuest:
     async def start(
         self, gateway: TestGateway, keyring: MasterKeyring, interceptors: tuple[Interceptor, ...] = ()
     ) -> None:
-        """Boot: enrol with the ticket of the first generation, and begin to poll."""
+        """Boot: enrol with the ticket of its generation, and begin to poll."""
         boot = GuestBoot(instance_id=self.instance_id, gateway=gateway.address, ca=gateway.ca, namespace="coffer",
-                         ticket=ticket_for(keyring, self.instance_id, 1), datastore="postgresql", version="15")  # fmt: skip
+                         ticket=ticket_for(keyring, self.instance_id, self.generation),
+                         generation=self.generation, datastore="postgresql", version="15")  # fmt: skip
         write_private(self.settings.paths.boot_file, boot.model_dump_json())
         exchange = EnrolmentClient(self.settings.paths)
         self.session = session = GuestSession(self.settings, boot, lambda verb: getattr(exchange, verb)())
@@ -105,6 +108,20 @@ class TestGuest:
         if self.worker is not None:
             await self.worker.__aexit__(None, None, None)
             self.worker = None
+
+    async def shut_down(self, generation: int) -> None:
+        """What a rebuild of its server does: everything ends, and of its disks only the data volume is left."""
+        await self.faint()
+        if self.services is not None:
+            self.services.end()
+        kill_below(self.folder)
+        self.engine.end()
+        shutil.rmtree(self.folder / "root")
+        shutil.rmtree(self.folder / "state")
+        open_folder(self.folder / "state")
+        self.engine = DriverProcess(_copied, self._context, self._template)
+        self.engine.manager = PostgreSQL.manager  # type: ignore[attr-defined]
+        self.generation = generation
 
     async def end(self) -> list[int]:
         """Stop polling and end the engine; return the processes that were still there."""

@@ -155,10 +155,12 @@ def lay_out_images(folder: Path) -> None:
         (folder / each.parent.name).symlink_to(each.parent)
     (folder / "quiet").mkdir()
     (folder / "quiet/manifest.yaml").write_text(QUIET)
+    (folder / "quiet-again").mkdir()
+    (folder / "quiet-again/manifest.yaml").write_text(QUIET.replace("[quiet]", "[postgresql-15]"))
     for need, least in (("min_disk", 9000), ("min_ram", 900_000)):
         (folder / need).mkdir()
         (folder / need / "manifest.yaml").write_text(f"{need}: {least}\n{QUIET.replace('quiet', need)}")
-    for each in (folder.parent, folder, folder / "quiet"):
+    for each in (folder.parent, folder, folder / "quiet", folder / "quiet-again"):
         each.chmod(0o755)
 
 

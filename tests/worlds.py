@@ -61,10 +61,11 @@ async def whole_world(
     engine = connect(RecordsSettings(records_url=world_records))
     async with engine.begin() as conn:
         version = CatalogueVersion(name="15", image="quiet", default=True)
-        await seed(
-            conn,
-            Catalogue(datastores=(CatalogueDatastore(name="postgresql", manager="postgresql", versions=(version,)),)),
-        )
+        patched = CatalogueVersion(name="15-patched", number="15", image="quiet-again")
+        next_one = CatalogueVersion(name="16", image="quiet-again")
+        versions = (version, patched, next_one)
+        catalogue = CatalogueDatastore(name="postgresql", manager="postgresql", versions=versions)
+        await seed(conn, Catalogue(datastores=(catalogue,)))
     stack.sql("INSERT INTO quotas (project_id, resource, ceiling) SELECT 'p-of-the-test', r, -1 "
               "FROM unnest(ARRAY['instances', 'volumes', 'ram']) r", database=DATABASE)  # fmt: skip
     reader = Reader(engine, RecordsSettings().default_quotas())

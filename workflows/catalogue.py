@@ -8,12 +8,14 @@ from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
 from workflows.instance.migrate import MigrateServer
 from workflows.instance.power import RebootServer, StartInstance, StopInstance
+from workflows.instance.rebuild import RebuildInstance
 from workflows.instance.reconfigure import ReconfigureInstance
 from workflows.instance.resize_flavor import ResizeFlavor
 from workflows.instance.resize_volume import ResizeVolume
 from workflows.instance.restart import RestartInstance
 from workflows.instance.root import DisableRoot, EnableRoot
 from workflows.instance.settle import SettleInstance
+from workflows.instance.upgrade import UpgradeInstance
 from workflows.instance.watch import WatchInstance
 from workflows.sweep import Sweep
 
@@ -29,6 +31,8 @@ RUNBOOKS: Sequence[type] = (
     MigrateServer,
     ReconfigureInstance,
     ResizeVolume,
+    RebuildInstance,
+    UpgradeInstance,
     SettleInstance,
     WatchInstance,
     EnableRoot,

@@ -135,6 +135,10 @@ class Member:
         )
         self.log.learn(changes)
 
+    def learn_version(self, version_id: UUID) -> None:
+        """Have the records keep that the instance runs another version of the catalogue."""
+        self.log.learn(ResourceChanges(instance_id=self.id, version_id=version_id))
+
     @property
     def _guest(self) -> GuestOf:
         return GuestOf(self.steps, self.id)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from activities.openstack.connection import Connections
+from activities.openstack.images import NovaImages
 from activities.openstack.networks import NeutronNetworks
 from activities.openstack.offers import CheckedOffers
 from activities.openstack.servers import GuestAccess, NovaServers
@@ -12,6 +13,7 @@ from activities.openstack.volumes import CinderVolumes
 from activities.settings import ActivitySettings
 from contract.keys.keyring import Keyring
 from contract.ports.cloud import Networks, Offers, Servers
+from contract.ports.images import Images
 from contract.ports.registration import verbs
 from contract.ports.volumes import Volumes
 
@@ -25,6 +27,7 @@ class Cloud:
     networks: Networks
     volumes: Volumes
     servers: Servers
+    images: Images
 
     def verbs(self) -> list[Callable[..., Any]]:
         """All activities."""
@@ -33,6 +36,7 @@ class Cloud:
             *verbs(Networks, self.networks),
             *verbs(Volumes, self.volumes),
             *verbs(Servers, self.servers),
+            *verbs(Images, self.images),
         ]
 
 
@@ -46,4 +50,5 @@ def open_cloud(settings: ActivitySettings, keyring: Keyring) -> Cloud:
         NeutronNetworks(connections, settings.external_network),
         CinderVolumes(connections),
         NovaServers(connections, access),
+        NovaImages(connections, access),
     )

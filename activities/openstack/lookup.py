@@ -3,11 +3,16 @@
 openstacksdk's `find_…` puts it into one as it is: `..` or `?all_tenants=1` would be another request of the service user's.
 """
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from openstack.connection import Connection
+
 from contract.domain.errors import BadRequest
 from contract.domain.fact import is_uuid
+
+FAULT_LOOKS, FAULT_PAUSE = 5, 0.5  # seconds
 
 
 def by_id_or_name(list_them: Callable[..., Iterable[Any]], wanted: str) -> Any:
@@ -22,3 +27,13 @@ def by_id_or_name(list_them: Callable[..., Iterable[Any]], wanted: str) -> Any:
         if found:
             return found[0]
     return None
+
+
+def fault_of(conn: Connection, server_id: str) -> str:
+    """Why Nova gave a server up. Only the server's own record tells, and sometimes a moment later than the status."""
+    for _ in range(FAULT_LOOKS):
+        server = conn.compute.get_server(server_id)
+        if said := (server.fault or {}).get("message"):
+            return str(said)
+        time.sleep(FAULT_PAUSE)
+    return "no reason given"

@@ -37,7 +37,7 @@ class CheckedOffers(Offers):
         conn, spec = self._connections.get(), request.spec
         zone = self._beside(_check_zone, spec.availability_zone)
         place = self._beside(self._place, request)
-        image = self._beside(_image, spec.version)
+        image = self._beside(image_of, spec.version)
         volume_type = self._beside(_volume_type, spec.volume_type)
         flavor = _flavor(conn, spec.flavor)
         zone.result()  # of several that are wrong, always the same is named
@@ -148,7 +148,7 @@ def _check_fits(flavor: Flavor, image: Any) -> None:
         )
 
 
-def _image(conn: Connection, version: DatastoreVersion | None) -> Any:
+def image_of(conn: Connection, version: DatastoreVersion | None) -> Any:
     """Return the version's image: by id or name, else the newest that has all of its tags."""
     if version is None:
         raise BadRequest("the order names no datastore version")

@@ -1,7 +1,6 @@
 """The port `Servers`, over Nova."""
 
 import re
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from temporalio import activity
 from activities.openstack.connection import Connections, name_of, name_of_part
 from activities.openstack.errors import translated
 from activities.openstack.flavors import flavor_of
+from activities.openstack.lookup import fault_of
 from activities.openstack.userdata import cloud_config
 from contract.domain.errors import NotYet, ResourceFailed
 from contract.domain.guest import GuestBoot
@@ -20,8 +20,8 @@ from contract.domain.servers import Migration
 from contract.keys.enrolment import ticket_for
 from contract.keys.keyring import Keyring
 from contract.ports.cloud import Attached, FlavorChange, ResourceOrder, ServerOrder, Servers
+from contract.ports.images import Reimage
 
-FAULT_LOOKS, FAULT_PAUSE = 5, 0.5  # seconds
 RESIZING = ("RESIZE", "VERIFY_RESIZE", "REVERT_RESIZE")
 
 
@@ -34,16 +34,15 @@ class GuestAccess:
     namespace: str
     keyring: Keyring
 
-    def boot_of(self, order: ServerOrder) -> GuestBoot:
+    def boot_of(self, what: ResourceOrder | Reimage, generation: int) -> GuestBoot:
         """The boot file of an order's guest. Made again, it is as good as the first: both are of one generation."""
-        what = order.resources
         return GuestBoot(
             instance_id=what.instance_id,
             gateway=self.gateway,
             ca=self.ca_file.read_text(),
             namespace=self.namespace,
-            ticket=ticket_for(self.keyring, what.instance_id, order.generation),
-            generation=order.generation,
+            ticket=ticket_for(self.keyring, what.instance_id, generation),
+            generation=generation,
             datastore=what.manager,
             version=what.datastore_version,
         )
@@ -87,7 +86,7 @@ class NovaServers(Servers):
                 {"boot_index": -1, "uuid": order.volume_id, "source_type": "volume", "destination_type": "volume",
                  "delete_on_termination": False},
             ],
-            "user_data": cloud_config(self._access.boot_of(order)),
+            "user_data": cloud_config(self._access.boot_of(what, order.generation)),
             "metadata": {"coffer_instance": str(what.instance_id), "coffer_project": what.project_id},
         }  # fmt: skip
         if what.availability_zone:
@@ -248,13 +247,7 @@ class NovaServers(Servers):
                 compute.delete_server_group(each, ignore_missing=True)
 
     def _fault(self, server_id: str) -> str:
-        """Why Nova gave a server up. Only the server's own record tells, and sometimes a moment later than the status."""
-        for _ in range(FAULT_LOOKS):
-            server = self._connections.get().compute.get_server(server_id)
-            if said := (server.fault or {}).get("message"):
-                return str(said)
-            time.sleep(FAULT_PAUSE)
-        return "no reason given"
+        return fault_of(self._connections.get(), server_id)
 
     def _of(self, part: Part) -> list[Any]:
         return self._named(name_of_part(part))

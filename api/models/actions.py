@@ -1,6 +1,7 @@
 """What actions of an instance are given."""
 
 from typing import Annotated, Any
+from uuid import UUID
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -45,6 +46,12 @@ class ApplyModulesBody(Body):
     """`POST /instances/{id}/modules`."""
 
     modules: list[ModuleReference] = Field(max_length=100)
+
+
+class RebuildAction(Body):
+    """The image that a server is to be on, by id."""
+
+    image_id: UUID
 
 
 class Nothing(Body):

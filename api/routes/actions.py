@@ -135,5 +135,6 @@ def named(request: Request, actions: Mapping[str, Action]) -> tuple[Action, Any]
     verb, argument = next(iter(content.items())) if isinstance(content, dict) and len(content) == 1 else ("", None)
     if verb not in actions:
         *most, last = actions
-        raise Fault(400, f"The body must name exactly one action: {', '.join(most)} or {last}.")
+        names = f"{', '.join(most)} or {last}" if most else last
+        raise Fault(400, f"The body must name exactly one action: {names}.")
     return actions[verb], validated(actions[verb].takes, {} if argument is None else argument, verb)

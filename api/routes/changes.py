@@ -72,8 +72,14 @@ async def _configuration(acting: Acting, wanted: InstanceChange) -> None:
         await operations.reconfigure(acting.instance, group.id if group else None, operation.id)
 
 
-async def _datastore_version(_: Acting, __: InstanceChange) -> None:
-    raise Fault(501, "Changing datastore_version is not implemented yet.")
+async def _datastore_version(acting: Acting, wanted: InstanceChange) -> None:
+    """With an Idempotency-Key, once however often it is sent."""
+    if wanted.datastore_version is None:
+        raise Fault(400, "datastore_version: must be the name or the id of a version")
+    operation = await operation_of(acting.services, acting.context, acting.request)
+    if not operation.known:
+        operations = operations_of(acting.services, acting.context)
+        await operations.upgrade(acting.instance, wanted.datastore_version, operation.id)
 
 
 async def _access(acting: Acting, wanted: InstanceChange) -> None:

@@ -9,12 +9,13 @@ from api.context import RequestContext
 from api.documented import WRITE, answers, empty
 from api.faults import Fault
 from api.idempotency import operation_of
-from api.models.actions import MigrateAction, Nothing
+from api.models.actions import MigrateAction, Nothing, RebuildAction
 from api.operations import operations_of
 from api.requests import administrator
-from api.routes.actions import Acting, Action, body_naming, named
+from api.routes.actions import Acting, Action, body_naming, named, rule_of
 from api.routes.common import PREFIX, AppServices, instance_named
 from contract.domain.instance import InstanceStatus
+from contract.domain.operation import OperationKind
 from workflows.instance.power import RebootServer, StartInstance, StopInstance
 
 router = APIRouter(prefix=f"{PREFIX}/mgmt/instances", tags=["management"])
@@ -56,6 +57,14 @@ async def _reset_task_status(acting: Acting, _: Nothing) -> None:
             raise
 
 
+async def _rebuild(acting: Acting, wanted: RebuildAction) -> None:
+    """With an Idempotency-Key, once however often it is sent."""
+    operation = await operation_of(acting.services, acting.context, acting.request)
+    if not operation.known:
+        operations = operations_of(acting.services, acting.context)
+        await operations.rebuild(acting.instance, str(wanted.image_id), operation.id)
+
+
 def _administrators(_: Any) -> str:
     return "context_is_admin"
 
@@ -65,6 +74,7 @@ ACTIONS: Mapping[str, Action] = {
     "reboot": Action(Nothing, _administrators, _reboot),
     "migrate": Action(MigrateAction, _administrators, _migrate),
     "reset-task-status": Action(Nothing, _administrators, _reset_task_status),
+    "rebuild": Action(RebuildAction, lambda _: rule_of(OperationKind.REBUILD), _rebuild),
 }
 
 
@@ -75,7 +85,7 @@ async def act_on_any_instance(
     context: Annotated[RequestContext, Depends(administrator)],
     instance_id: str,
 ) -> Response:
-    """`stop`, `reboot`, `migrate`, `reset-task-status`: exactly one."""
+    """`stop`, `reboot`, `migrate`, `reset-task-status`, `rebuild`: exactly one."""
     action, given = named(request, ACTIONS)
     row = await instance_named(services, context, instance_id)
     await action.act(Acting(request, services, context, row), given)

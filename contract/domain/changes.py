@@ -2,6 +2,8 @@
 
 from pydantic import Field
 
+from contract.domain.errors import BadRequest
+from contract.domain.instance import DatastoreVersion, InstanceFacts
 from contract.domain.operation import InstanceOrder
 
 
@@ -9,3 +11,33 @@ class ResizeVolumeOrder(InstanceOrder):
     """Grow the data volume of one instance."""
 
     size_gib: int = Field(ge=1)
+
+
+class RebuildOrder(InstanceOrder):
+    """Put the server of one instance on an image, by id or name; None: the one that its version has now."""
+
+    image: str | None = None
+
+
+class UpgradeOrder(InstanceOrder):
+    """Run another version of the same datastore, by name or id; the same version takes the newest image of it."""
+
+    version: str
+
+
+def check_upgrade(instance: InstanceFacts, wanted: DatastoreVersion) -> None:
+    """Raise BadRequest for a version that the data cannot be run with, or could not go back from.
+
+    Within a series (10.11, 15, 9.7) an engine's files stay the same. Another series would change them, and none is upgraded
+    to by us yet. A configuration group is one of a version's.
+    """
+    now = instance.version
+    if wanted.datastore_id != now.datastore_id:
+        raise BadRequest(f"Datastore version '{wanted.name}' is not one of datastore '{now.datastore}'.")
+    if wanted.number != now.number:
+        raise BadRequest(f"{now.datastore} {now.number} cannot be changed to {wanted.number}: only versions of the same series "
+                         "can be.")  # fmt: skip
+    if instance.configuration is not None and wanted.id != now.id:
+        raise BadRequest(
+            f"Configuration group {instance.configuration.id} is one of version '{now.name}': detach it first."
+        )

@@ -87,6 +87,20 @@ KINDS: Mapping[OperationKind, Kind] = {
     OperationKind.RESIZE_VOLUME: Kind(
         Needs.SERVER, InstanceStatus.RESIZE, cancellable=True, resizes=True, rule="instance:resize_volume"
     ),
+    OperationKind.REBUILD: Kind(
+        Needs.SERVER,
+        InstanceStatus.REBOOT,
+        repairs=frozenset({OperationKind.RESTART}),
+        cancellable=True,
+        rule="instance:rebuild",
+    ),
+    OperationKind.UPGRADE: Kind(
+        Needs.SERVER,
+        InstanceStatus.UPGRADE,
+        repairs=frozenset({OperationKind.RESTART}),
+        cancellable=True,
+        rule="instance:update",
+    ),
     OperationKind.SETTLE: Kind(Needs.INSTANCE, repairs=ALL, only_repairs=True),
 }
 

@@ -26,6 +26,8 @@ class OperationKind(StrEnum):
     MIGRATE = "migrate"
     RECONFIGURE = "reconfigure"
     RESIZE_VOLUME = "resize_volume"
+    REBUILD = "rebuild"
+    UPGRADE = "upgrade"
     SETTLE = "settle"  # put right what an interrupted operation left behind
 
 
@@ -182,6 +184,7 @@ class ResourceChanges(Fact):
     attachment: Attachment | None = None
     restart_required: bool | None = None
     volume_gib: int | None = None
+    version_id: UUID | None = None  # of the catalogue
 
 
 class Step(Fact):

@@ -50,10 +50,11 @@ class VolumeReport(Fact):
 
 
 class EngineOrder(Fenced):
-    """How the engine is to be set up; `memory_mib` is the flavor's."""
+    """How the engine is to be set up; `memory_mib` is the flavor's. With `adopts` its data must be there: none is made."""
 
     memory_mib: int
     settings: dict[str, str] = Field(default_factory=dict)
+    adopts: bool = False
 
 
 class FirstAccounts(Fenced):

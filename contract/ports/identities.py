@@ -9,11 +9,12 @@ from contract.domain.fact import Fact
 
 
 class GuestExpectation(Fact):
-    """A server is about to be built for this instance, by this operation."""
+    """A server is about to be built for this instance, by this operation; `attempt` counts those of one operation."""
 
     instance_id: UUID
     operation_id: UUID
     fence: int
+    attempt: int = 1
 
 
 class EnrolmentNote(Fact):
@@ -50,7 +51,7 @@ class Identities(ABC):
     async def expect_guest(self, expectation: GuestExpectation) -> int:
         """Open one enrolment, for the boot time, and revoke what the instance's older guest is known by.
 
-        Return the generation; asked again by the same operation, the same one.
+        Return the generation; asked again for the same attempt of the same operation, the same one.
         """
 
     @abstractmethod

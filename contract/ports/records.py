@@ -9,7 +9,7 @@ from temporalio import activity
 
 from contract.domain.catalogue import CatalogueEntry, NewVersion, VersionChange
 from contract.domain.fact import Fact
-from contract.domain.instance import DatastoreVersion, GuestState, HealthReport, InstanceSpec
+from contract.domain.instance import DatastoreVersion, GuestState, HealthReport, InstanceFacts, InstanceSpec
 from contract.domain.operation import Admission, AdmissionRequest, Caller, CloseOperation, OperationKind, StepsNote
 
 
@@ -33,6 +33,11 @@ class Records(ABC):
     @activity.defn
     async def find_version(self, spec: InstanceSpec) -> DatastoreVersion:
         """Look up the catalogue entry that a spec names; BadRequest when there is none, or it is inactive."""
+
+    @abstractmethod
+    @activity.defn
+    async def find_instance(self, instance_id: UUID) -> InstanceFacts:
+        """Return what is known of an instance before an operation on it is admitted; NotFound when there is none."""
 
     @abstractmethod
     @activity.defn

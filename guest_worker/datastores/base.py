@@ -224,6 +224,10 @@ class Datastore(ABC):
         self.context = context
 
     @abstractmethod
+    def has_data(self) -> bool:
+        """Whether a database was made on the volume."""
+
+    @abstractmethod
     def initialise(self) -> None:
         """Make the data directory, with the administrator's account alone in it."""
 

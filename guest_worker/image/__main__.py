@@ -14,7 +14,7 @@ from guest_worker.image.nova import CannotBuild, NovaImage
 from guest_worker.image.sources import HERE, sources
 
 MANIFEST = """name: {name}
-tags: [database, {engine}]
+tags: [database, {engine}, {name}]
 grace: 30
 users: [guest, engine]
 folders:

@@ -58,6 +58,8 @@ class EngineLifecycle(Lifecycle):
     @activity.defn
     def initialise_datastore(self, order: EngineOrder) -> None:
         with self._services.changing_engine(order):
+            if order.adopts and not self._services.datastore.has_data():
+                raise EngineFailed("there is no database on the data volume; none was made")
             self._services.datastore.initialise()
             self._configure(order)
 

@@ -3,11 +3,13 @@
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from contract.domain.changes import ResizeVolumeOrder
+from contract.domain.changes import RebuildOrder, ResizeVolumeOrder, UpgradeOrder
 from contract.domain.errors import EngineFailed, ResourceFailed, Unsupported
 from contract.domain.operation import Caller, ResizeFlavorOrder
+from workflows.instance.rebuild import RebuildInstance
 from workflows.instance.resize_flavor import ResizeFlavor
 from workflows.instance.resize_volume import ResizeVolume
+from workflows.instance.upgrade import UpgradeInstance
 
 if TYPE_CHECKING:
     from tests.replay.stage import Stage
@@ -43,4 +45,24 @@ async def growths(stage: "Stage") -> None:
         await stage.keep("resize-volume-stopped", await stage.operate(ResizeVolume, growth(instance_id)), "completed")
 
 
-SCENES = (resizes, growths)
+def rebuilding(instance_id: UUID) -> RebuildOrder:
+    """An order for another image."""
+    return RebuildOrder(instance_id=instance_id, operation_id=uuid4(), caller=CALLER, image="new-image")
+
+
+async def rebuilds(stage: "Stage") -> None:
+    """Another image; and one whose engine does not start, so that the server goes back."""
+    async with stage.guest() as instance_id:
+        await stage.keep("rebuild", await stage.operate(RebuildInstance, rebuilding(instance_id)), "completed")
+        stage.script.refuse("start_datastore", EngineFailed("the engine does not start"))
+        await stage.keep("rebuild-failed", await stage.operate(RebuildInstance, rebuilding(instance_id)), "failed")
+
+
+async def upgrades(stage: "Stage") -> None:
+    """Another version."""
+    async with stage.guest() as instance_id:
+        order = UpgradeOrder(instance_id=instance_id, operation_id=uuid4(), caller=CALLER, version="15")
+        await stage.keep("upgrade", await stage.operate(UpgradeInstance, order), "completed")
+
+
+SCENES = (resizes, growths, rebuilds, upgrades)

@@ -29,7 +29,7 @@ from contract.domain.operation import (
     OperationKind,
     StepsNote,
 )
-from contract.domain.resources import Belongings, Part, Resource, ResourceKind
+from contract.domain.resources import Belongings, Part
 from contract.keys.sealing import SecretBox
 from contract.ports.cloud import (
     Attached,
@@ -72,13 +72,11 @@ from contract.ports.guest import (
 )
 from contract.ports.identities import EnrolmentNote, GuestExpectation, Identities, TokenChange, TokenUse
 from contract.ports.records import Records, RootNote, SweepOrder, Sweeps, Watches
+from tests.replay.facts import FLAVOR, VERSION, facts_of
 from tests.replay.power import PlainPower
 from tests.replay.script import Script
 from tests.replay.volumes import PlainVolumes
 
-VERSION = DatastoreVersion(id=UUID(int=15), name="15", number="15", datastore_id=UUID(int=1), datastore="postgresql",
-                           manager="postgresql", image="postgresql-15")  # fmt: skip
-FLAVOR = Flavor(id="1", name="m1.tiny", ram_mib=512, vcpus=1)
 LARGER = Flavor(id="2", name="m1.small", ram_mib=1024, vcpus=1)
 HEALTHY = Health(operating_status=OperatingStatus.HEALTHY, volume_used_bytes=1, volume_total_bytes=2**30)
 
@@ -192,27 +190,19 @@ class PlainRecords(Records, Identities, Watches, Sweeps):
         return VERSION
 
     @activity.defn
+    async def find_instance(self, instance_id: UUID) -> InstanceFacts:
+        self._script.play()
+        return facts_of(instance_id, instance_id, InstanceStatus.ACTIVE)
+
+    @activity.defn
     async def admit(self, request: AdmissionRequest) -> Admission:
         self._script.play()
         instance_id = request.members[0].instance_id
         if self._open.get(instance_id) != request.operation_id:
             self._fences[instance_id] = self._fences.get(instance_id, 0) + 1
             self._open[instance_id] = request.operation_id
-        facts = InstanceFacts(
-            id=instance_id,
-            group_id=request.group_id,
-            project_id=request.caller.project_id,
-            name="db",
-            version=VERSION,
-            flavor=FLAVOR,
-            volume_gib=1,
-            status=InstanceStatus.BUILD if request.kind is OperationKind.CREATE else InstanceStatus.ACTIVE,
-            resources=(
-                Resource(kind=ResourceKind.SERVER, id="server"),
-                Resource(kind=ResourceKind.VOLUME, id="volume"),
-                Resource(kind=ResourceKind.PORT, id="port"),
-            ),
-        )
+        status = InstanceStatus.BUILD if request.kind is OperationKind.CREATE else InstanceStatus.ACTIVE
+        facts = facts_of(instance_id, request.group_id, status)
         interrupted = self.interrupted if request.kind is OperationKind.SETTLE else None
         return Admission(
             operation_id=request.operation_id,

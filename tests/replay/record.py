@@ -34,6 +34,7 @@ from contract.names import RUNBOOKS as RUNBOOKS_QUEUE
 from contract.ports.cloud import Networks, Offers, Servers
 from contract.ports.configurations import Configurations
 from contract.ports.identities import Identities
+from contract.ports.images import Images
 from contract.ports.records import Records, SweepOrder, Sweeps, Watches
 from contract.ports.registration import verbs
 from contract.ports.volumes import Volumes
@@ -41,6 +42,7 @@ from contract.process import leave
 from contract.wire.codec import data_converter
 from tests.replay import changing
 from tests.replay.clients import connect
+from tests.replay.images import PlainImages
 from tests.replay.kept import HISTORIES, KEYRING
 from tests.replay.ports import PlainCloud, PlainRecords
 from tests.replay.script import Held, Script
@@ -262,11 +264,12 @@ async def record(server: TemporalServer, folder: Path) -> None:
     """Play every scene with the workers of the product's queues."""
     client = await connect(server, data_converter(KEYRING))
     script = Script()
-    cloud, records = PlainCloud(script), PlainRecords(script)
+    cloud, records, images = PlainCloud(script), PlainRecords(script), PlainImages(script)
     threads = ThreadPoolExecutor(8)
     asked = [*verbs(Records, records), *verbs(Identities, records), *verbs(Watches, records), *verbs(Sweeps, records),
              *verbs(Configurations, PlainConfigurations(script))]  # fmt: skip
     asked_of_cloud = [each for port in (Offers, Networks, Volumes, Servers) for each in verbs(port, cloud)]
+    asked_of_cloud += verbs(Images, images)
     async with AsyncExitStack() as stack:
         for worker in (
             Worker(client, task_queue=RUNBOOKS_QUEUE, workflows=list(RUNBOOKS), workflow_runner=runner()),

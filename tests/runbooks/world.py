@@ -27,18 +27,28 @@ from activities.settings import ActivitySettings
 from activities.worker import Services, build_workers
 from contract.domain.access import AccessChange, ChangeAccessOrder
 from contract.domain.accounts import NewDatabase, NewUser
-from contract.domain.changes import ResizeVolumeOrder
+from contract.domain.changes import RebuildOrder, ResizeVolumeOrder, UpgradeOrder
 from contract.domain.instance import InstanceSpec
-from contract.domain.operation import Caller, CreateOrder, DeleteOrder, ResizeFlavorOrder, RestartOrder, SettleOrder
+from contract.domain.operation import (
+    Caller,
+    CreateOrder,
+    DeleteOrder,
+    Order,
+    ResizeFlavorOrder,
+    RestartOrder,
+    SettleOrder,
+)
 from contract.domain.servers import MigrateOrder, PowerOrder
 from contract.keys.sealing import SecretBox
 from contract.names import RUNBOOKS as RUNBOOKS_QUEUE
 from contract.names import lock_id, watch_id
+from contract.ports.images import Reimage
 from records.engine import AsyncEngine
 from records.reads import Reader
 from records.settings import RecordsSettings
 from tests.gateway_process import TestGateway
 from tests.guests import TestGuest
+from tests.runbooks.held import Held
 from tests.stack import RunningStack
 from tests.temporal import TemporalServer
 from workflows.catalogue import RUNBOOKS
@@ -46,10 +56,12 @@ from workflows.instance.change_access import ChangeAccess
 from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
 from workflows.instance.migrate import MigrateServer
+from workflows.instance.rebuild import RebuildInstance
 from workflows.instance.resize_flavor import ResizeFlavor
 from workflows.instance.resize_volume import ResizeVolume
 from workflows.instance.restart import RestartInstance
 from workflows.instance.settle import SettleInstance
+from workflows.instance.upgrade import UpgradeInstance
 from workflows.runbook import Runbook
 from workflows.runner import runner
 from workflows.step_log import BEHIND_SECONDS
@@ -70,6 +82,7 @@ class Faults:
     lose: set[str] = field(default_factory=set)
     at: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
     boots: dict[UUID, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    rebuilds: dict[UUID, Callable[[int], Awaitable[None]]] = field(default_factory=dict)
     booting: set["asyncio.Task[None]"] = field(default_factory=set)
     done: list[str] = field(default_factory=list)
 
@@ -85,6 +98,10 @@ class Faults:
         """A server is there: what waits to boot in it does."""
         if boots := self.boots.pop(instance_id, None):
             self.booting.add(asyncio.ensure_future(boots()))
+
+    async def rebuild(self, order: Reimage) -> None:
+        """A server has a new root disk: its guest boots again, once for each generation."""
+        await self.rebuilds[order.instance_id](order.generation)
 
     async def booted(self) -> None:
         """Wait for those that are booting."""
@@ -120,6 +137,8 @@ class _Faulty(ActivityInboundInterceptor):
         self._faults.done.append(input.fn.__name__)
         if name == "create_server":
             self._faults.boot(input.args[0].resources.instance_id)
+        if name == "rebuild_server":
+            await self._faults.rebuild(input.args[0])
         if name in self._faults.lose:
             self._faults.lose.discard(name)
             raise ConnectionError("the test loses this answer")
@@ -132,21 +151,9 @@ class _Faulty(ActivityInboundInterceptor):
         return of_guest if of_guest in told else name
 
 
-class Held:
-    """A step that waits."""
-
-    def __init__(self) -> None:
-        self.there = asyncio.Event()
-        self.let_go = asyncio.Event()
-
-    async def wait(self) -> None:
-        """Say that the step is there, and wait."""
-        self.there.set()
-        await self.let_go.wait()
-
-    async def arrived(self) -> None:
-        """Return when the step is there."""
-        await asyncio.wait_for(self.there.wait(), 30)
+def about(instance_id: UUID) -> dict[str, Any]:
+    """What every order on an instance says."""
+    return {"instance_id": instance_id, "operation_id": uuid4(), "caller": Caller(project_id=PROJECT)}
 
 
 @dataclass
@@ -191,7 +198,13 @@ class World:
         async def boot() -> None:
             await guest.start(self.gateway, self.server.keyring, (FaultLine(self.faults),))
 
+        async def rebuild(generation: int) -> None:
+            if guest.generation != generation:
+                await guest.shut_down(generation)
+                self.faults.booting.add(asyncio.ensure_future(boot()))
+
         self.faults.boots[instance_id] = boot
+        self.faults.rebuilds[instance_id] = rebuild
 
     async def start(self, order: CreateOrder) -> "WorkflowHandle[Any, Any]":
         """Start a creation, and its guest."""
@@ -203,49 +216,43 @@ class World:
     async def created(self, **more: Any) -> UUID:
         """An instance that serves."""
         order = self.order(**more)
-        handle = await self.start(order)
         try:
-            await asyncio.wait_for(handle.result(), PATIENCE)
+            await asyncio.wait_for((await self.start(order)).result(), PATIENCE)
         except TimeoutError:
             raise AssertionError(f"not created in time: {self.steps(order.instance_id)}, {self.faults.done}") from None
         return order.instance_id
 
     async def restart(self, instance_id: UUID) -> "WorkflowHandle[Any, Any]":
         """Start a restart."""
-        order = RestartOrder(instance_id=instance_id, operation_id=uuid4(), caller=Caller(project_id=PROJECT))
-        return await self.client.start_workflow(
-            RestartInstance.run, order, id=lock_id(instance_id), task_queue=RUNBOOKS_QUEUE
-        )
+        return await self.run(RestartInstance, RestartOrder(**about(instance_id)))
+
+    async def run(self, runbook: Any, order: Order) -> "WorkflowHandle[Any, Any]":
+        """Start a runbook under its lock."""
+        return await self.client.start_workflow(runbook.run, order, id=lock_id(order.group), task_queue=RUNBOOKS_QUEUE)
 
     async def resize(self, instance_id: UUID, flavor: str = "m1.small") -> "WorkflowHandle[Any, Any]":
         """Start a change of flavor."""
-        caller = Caller(project_id=PROJECT)
-        order = ResizeFlavorOrder(instance_id=instance_id, operation_id=uuid4(), caller=caller, flavor=flavor)
-        return await self.client.start_workflow(
-            ResizeFlavor.run, order, id=lock_id(instance_id), task_queue=RUNBOOKS_QUEUE
-        )
+        return await self.run(ResizeFlavor, ResizeFlavorOrder(flavor=flavor, **about(instance_id)))
 
     async def grow(self, instance_id: UUID, size_gib: int = 2) -> "WorkflowHandle[Any, Any]":
         """Start a growth of the volume."""
-        caller = Caller(project_id=PROJECT)
-        order = ResizeVolumeOrder(instance_id=instance_id, operation_id=uuid4(), caller=caller, size_gib=size_gib)
-        return await self.client.start_workflow(
-            ResizeVolume.run, order, id=lock_id(instance_id), task_queue=RUNBOOKS_QUEUE
-        )
+        return await self.run(ResizeVolume, ResizeVolumeOrder(size_gib=size_gib, **about(instance_id)))
 
     async def change_access(self, instance_id: UUID, change: AccessChange) -> "WorkflowHandle[Any, Any]":
         """Start a change of who may reach it."""
-        caller = Caller(project_id=PROJECT)
-        order = ChangeAccessOrder(instance_id=instance_id, operation_id=uuid4(), caller=caller, change=change)
-        return await self.client.start_workflow(
-            ChangeAccess.run, order, id=lock_id(instance_id), task_queue=RUNBOOKS_QUEUE
-        )
+        return await self.run(ChangeAccess, ChangeAccessOrder(change=change, **about(instance_id)))
 
     async def power(self, runbook: Any, instance_id: UUID) -> "WorkflowHandle[Any, Any]":
         """Start a stop, a start, a reboot or a migration."""
-        kind = MigrateOrder if runbook is MigrateServer else PowerOrder
-        order = kind(instance_id=instance_id, operation_id=uuid4(), caller=Caller(project_id=PROJECT))
-        return await self.client.start_workflow(runbook.run, order, id=lock_id(instance_id), task_queue=RUNBOOKS_QUEUE)
+        return await self.run(runbook, (MigrateOrder if runbook is MigrateServer else PowerOrder)(**about(instance_id)))
+
+    async def rebuild(self, instance_id: UUID, image: str | None = "quiet-again") -> "WorkflowHandle[Any, Any]":
+        """Start a rebuild."""
+        return await self.run(RebuildInstance, RebuildOrder(image=image, **about(instance_id)))
+
+    async def upgrade(self, instance_id: UUID, version: str = "15-patched") -> "WorkflowHandle[Any, Any]":
+        """Start an upgrade."""
+        return await self.run(UpgradeInstance, UpgradeOrder(version=version, **about(instance_id)))
 
     async def delete(self, instance_id: UUID, seconds: float = 60, project: str = PROJECT) -> None:
         """Ask for a deletion as the API does, and return when it is admitted; nobody waits longer than so many seconds."""
@@ -267,8 +274,9 @@ class World:
 
     async def settle(self, instance_id: UUID) -> None:
         """Put right what an operation left behind, as the sweep does."""
-        order = SettleOrder(instance_ids=(instance_id,), caller=Caller(project_id=PROJECT, is_admin=True))
-        await self.client.start_workflow(SettleInstance.run, order, id=lock_id(instance_id), task_queue=RUNBOOKS_QUEUE)
+        await self.run(
+            SettleInstance, SettleOrder(instance_ids=(instance_id,), caller=Caller(project_id=PROJECT, is_admin=True))
+        )
 
     async def refusal(self, run: "WorkflowHandle[Any, Any]") -> BaseException | None:
         """What a run was refused with, or went on as a deletion after."""

@@ -16,10 +16,12 @@ from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
 from workflows.instance.migrate import MigrateServer
 from workflows.instance.power import RebootServer, StartInstance, StopInstance
+from workflows.instance.rebuild import RebuildInstance
 from workflows.instance.reconfigure import ReconfigureInstance
 from workflows.instance.resize_flavor import ResizeFlavor
 from workflows.instance.resize_volume import ResizeVolume
 from workflows.instance.restart import RestartInstance
+from workflows.instance.upgrade import UpgradeInstance
 from workflows.member import Member
 from workflows.runbook import End, Runbook
 from workflows.steps import lost_fence, sentence
@@ -99,6 +101,10 @@ def settling_of(kind: OperationKind) -> Callable[[Member], Awaitable[End]]:  # n
             return ReconfigureInstance.settle
         case OperationKind.RESIZE_VOLUME:
             return ResizeVolume.settle
+        case OperationKind.REBUILD:
+            return RebuildInstance.settle
+        case OperationKind.UPGRADE:
+            return UpgradeInstance.settle
         case OperationKind.SETTLE:
             raise Refused("a settling that was interrupted passes on what it was to settle")
         case _:

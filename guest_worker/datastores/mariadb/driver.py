@@ -46,9 +46,13 @@ class MariaDB(ServerDatastore):
     def _program(self, name: str) -> str:
         return program(name, self.context.prefix)
 
+    def has_data(self) -> bool:
+        """The directory is moved into place when it is whole."""
+        return self._folder.exists()
+
     def initialise(self) -> None:
         """Build beside, move into place last: a half-made directory is never taken for a database."""
-        if self._folder.exists():
+        if self.has_data():
             return
         half = self._folder.with_name("mariadb.half")
         self.context.engine.remove(half)

@@ -58,9 +58,13 @@ class MySQL(ServerDatastore):
             "plugin_dir": f"{prefix}/usr/lib/mysql/plugin",
         }
 
+    def has_data(self) -> bool:
+        """The directory is moved into place when it is whole."""
+        return self._folder.exists()
+
     def initialise(self) -> None:
         """Build beside, move into place last: a half-made directory is never taken for a database."""
-        if self._folder.exists():
+        if self.has_data():
             return
         half = self._folder.with_name("mysql.half")
         self.context.engine.remove(half)

@@ -46,9 +46,13 @@ class PostgreSQL(ServerDatastore):
         installed = sorted(Path(f"{prefix}/usr/lib/postgresql").glob("*/bin"), key=lambda each: int(each.parent.name))
         return host.find_program(name, *(str(each) for each in reversed(installed)))
 
+    def has_data(self) -> bool:
+        """The directory is moved into place when it is whole."""
+        return self._folder.exists()
+
     def initialise(self) -> None:
         """Build beside, move into place last: a half-made directory is never taken for a database."""
-        if self._folder.exists():
+        if self.has_data():
             return
         half = self._folder.with_name("postgresql.half")
         self.context.engine.remove(half)

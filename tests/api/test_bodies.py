@@ -16,7 +16,7 @@ from pydantic import ValidationError
 import api.app  # noqa: F401 - its routes fill BODIES
 from api.documented import BODIES
 from api.faults import Fault
-from api.models import accounts, configurations, instances, mgmt
+from api.models import accounts, actions, configurations, instances, mgmt
 from api.orders import _access
 from api.requests import parse
 from tests.api.conftest import body, wait_until_gone
@@ -31,6 +31,10 @@ ORDER = {
     "nics": [{"net-id": "a", "subnet_id": "b", "ip_address": "10.0.0.9"}], "availability_zone": "nova",
     "access": {"is_public": True, "allowed_cidrs": ["10.0.0.0/8"]}, "region_name": "here", "configuration": "c",
     "modules": [{"id": "m"}], "restorePoint": {"backupRef": "b"}, "replica_of": "r", "replica_count": 1,
+}  # fmt: skip
+VERSION = {
+    "image": "28a89b80-ad2f-40fa-8229-8ad1d3bf4a00", "image_tags": ["a"], "packages": ["p"], "default": True,
+    "active": True,
 }  # fmt: skip
 FULL: dict[type, Any] = {
     instances.CreateInstanceBody: {"instance": ORDER},
@@ -62,6 +66,11 @@ FULL: dict[type, Any] = {
         }
     },
     mgmt.QuotasBody: {"quotas": {"instances": 3}},
+    mgmt.CreateVersionBody: {
+        "version": {**VERSION, "name": "v", "datastore_name": "d", "datastore_manager": "mariadb", "version": "1"}
+    },
+    mgmt.ChangeVersionBody: {**VERSION, "name": "v", "datastore_manager": "mariadb"},
+    actions.ApplyModulesBody: {"modules": [{"id": "m"}]},
 }
 # their members are names of resources and parameters, which are compared with those that exist
 FREE = {"quotas", "values"}

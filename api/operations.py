@@ -81,33 +81,27 @@ class Operations:
 
     async def restart(self, instance: InstanceView, operation_id: UUID) -> None:
         """Order a restart, under the id that its operation will have."""
-        order = RestartOrder(instance_id=instance.id, group_id=instance.group_id, **self._frame(operation_id))
+        order = RestartOrder(**self._frame_of(instance, operation_id))
         await self._open(RestartInstance, order, f"restart {instance.name}")
 
     async def resize_flavor(self, instance: InstanceView, flavor: str, operation_id: UUID) -> None:
         """Order another flavor, by id or name."""
-        order = ResizeFlavorOrder(
-            instance_id=instance.id, group_id=instance.group_id, flavor=flavor, **self._frame(operation_id)
-        )
+        order = ResizeFlavorOrder(flavor=flavor, **self._frame_of(instance, operation_id))
         await self._open(ResizeFlavor, order, f"resize {instance.name} to flavor {flavor}")
 
     async def change_access(self, instance: InstanceView, change: AccessChange, operation_id: UUID) -> None:
         """Order a change of who may reach the instance."""
-        order = ChangeAccessOrder(
-            instance_id=instance.id, group_id=instance.group_id, change=change, **self._frame(operation_id)
-        )
+        order = ChangeAccessOrder(change=change, **self._frame_of(instance, operation_id))
         await self._open(ChangeAccess, order, f"change access to {instance.name}")
 
     async def power(self, runbook: Any, instance: InstanceView, operation_id: UUID) -> None:
         """Order a stop, a start or a reboot."""
-        order = PowerOrder(instance_id=instance.id, group_id=instance.group_id, **self._frame(operation_id))
+        order = PowerOrder(**self._frame_of(instance, operation_id))
         await self._open(runbook, order, f"{runbook.kind.value} {instance.name}")
 
     async def migrate(self, instance: InstanceView, host: str | None, operation_id: UUID) -> None:
         """Order a move to another host."""
-        order = MigrateOrder(
-            instance_id=instance.id, group_id=instance.group_id, host=host, **self._frame(operation_id)
-        )
+        order = MigrateOrder(host=host, **self._frame_of(instance, operation_id))
         await self._open(MigrateServer, order, f"migrate {instance.name}")
 
     async def settle(self, instance: InstanceView, operation_id: UUID) -> None:
@@ -120,12 +114,7 @@ class Operations:
 
         Fault where the engine did not take them: then it has those that it had.
         """
-        order = ReconfigureOrder(
-            instance_id=instance.id,
-            group_id=instance.group_id,
-            configuration_id=configuration_id,
-            **self._frame(operation_id),
-        )
+        order = ReconfigureOrder(configuration_id=configuration_id, **self._frame_of(instance, operation_id))
         await self._open(ReconfigureInstance, order, f"reconfigure {instance.name}")
         for state, reason in await self.ends([operation_id]):
             if state != OperationState.DONE.value:
@@ -142,29 +131,26 @@ class Operations:
 
     async def resize_volume(self, instance: InstanceView, size_gib: int, operation_id: UUID) -> None:
         """Order a larger volume."""
-        order = ResizeVolumeOrder(
-            instance_id=instance.id, group_id=instance.group_id, size_gib=size_gib, **self._frame(operation_id)
-        )
+        order = ResizeVolumeOrder(size_gib=size_gib, **self._frame_of(instance, operation_id))
         await self._open(ResizeVolume, order, f"resize the volume of {instance.name} to {size_gib} GiB")
 
     async def rebuild(self, instance: InstanceView, image_id: str, operation_id: UUID) -> None:
         """Order the server on an image."""
-        order = RebuildOrder(
-            instance_id=instance.id, group_id=instance.group_id, image=image_id, **self._frame(operation_id)
-        )
+        order = RebuildOrder(image=image_id, **self._frame_of(instance, operation_id))
         await self._open(RebuildInstance, order, f"rebuild {instance.name} on image {image_id}")
 
     async def upgrade(self, instance: InstanceView, version: str, operation_id: UUID) -> None:
         """Order another version of the datastore, by name or id."""
-        order = UpgradeOrder(
-            instance_id=instance.id, group_id=instance.group_id, version=version, **self._frame(operation_id)
-        )
+        order = UpgradeOrder(version=version, **self._frame_of(instance, operation_id))
         await self._open(UpgradeInstance, order, f"upgrade {instance.name} to version {version}")
 
     async def delete(self, instance: InstanceView) -> None:
         """Order a deletion; whatever runs makes way for it."""
-        order = DeleteOrder(instance_id=instance.id, group_id=instance.group_id, **self._frame())
+        order = DeleteOrder(**self._frame_of(instance))
         await self._open(DeleteInstance, order, f"delete {instance.name}", join=True)
+
+    def _frame_of(self, instance: InstanceView, operation_id: UUID | None = None) -> dict[str, Any]:
+        return {"instance_id": instance.id, "group_id": instance.group_id, **self._frame(operation_id)}
 
     def _frame(self, operation_id: UUID | None = None) -> dict[str, Any]:
         return {

@@ -72,12 +72,6 @@ async def apply(member: Member, access: Access) -> None:
         await member.cloud(Networks.delete_floating_ips_of, member.instance.belongings)
     await member.cloud(Networks.set_access_rules, rules)
     if access.is_public:
-        port = FloatingIpOrder(instance_id=member.id, port_id=port_of(member))
+        port = FloatingIpOrder(instance_id=member.id, port_id=member.instance.current(ResourceKind.PORT))
         addresses = (*addresses, await member.cloud(Networks.create_floating_ip, port))
     member.log.learn(ResourceChanges(instance_id=member.id, addresses=addresses, access=access))
-
-
-def port_of(member: Member) -> str:
-    """The port that the database is reached at: the newest generation."""
-    ports = [each for each in member.instance.resources if each.kind is ResourceKind.PORT and each.id]
-    return str(max(ports, key=lambda each: each.generation).id)

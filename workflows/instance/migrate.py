@@ -6,8 +6,7 @@ from contract.domain.instance import InstanceStatus
 from contract.domain.operation import OperationKind
 from contract.domain.servers import MigrateOrder, Migration
 from contract.ports.cloud import Servers
-from contract.ports.guest import CallGate, Fenced, GateOrder, Lifecycle
-from workflows.instance.resize_flavor import ResizeFlavor, server_of, start_on
+from workflows.instance.resize_flavor import ResizeFlavor, server_of, start_on, stop_engine
 from workflows.member import Member
 from workflows.runbook import End, Runbook
 
@@ -38,8 +37,7 @@ class MigrateServer(Runbook):
         member, server_id = self.member, server_of(self.member)
         await member.require_guest()
         self._guest_answered = True
-        await member.guest(CallGate.close_gate, GateOrder(reason=REASON))
-        await member.guest(Lifecycle.stop_datastore, Fenced())
+        await stop_engine(member, REASON)
         await member.cloud(Servers.migrate_server, Migration(server_id=server_id, host=self._host))
         await member.cloud(Servers.require_server_migrated, server_id)
         await start_on(member, member.instance.flavor)

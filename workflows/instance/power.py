@@ -7,9 +7,8 @@ from contract.domain.instance import InstanceStatus
 from contract.domain.operation import OperationKind
 from contract.domain.servers import PowerOrder
 from contract.ports.cloud import Servers
-from contract.ports.guest import CallGate, Fenced, GateOrder, Lifecycle
 from contract.ports.records import Watches
-from workflows.instance.resize_flavor import server_of, start_on
+from workflows.instance.resize_flavor import server_of, start_on, stop_engine
 from workflows.member import Member
 from workflows.runbook import End, Runbook
 from workflows.steps import lost_fence, sentence
@@ -35,7 +34,7 @@ class StopInstance(Runbook):
     async def stop(self) -> End:
         """Stop the engine, then the server; nobody watches it any more."""
         await self.member.records(Watches.end_watch, self.member.id)
-        await stop_engine(self.member, STOPPING)
+        await stop_if_there(self.member, STOPPING)
         self.steps.point_of_no_return()
         await self.member.cloud(Servers.require_server_stopped, server_of(self.member))
         return End(InstanceStatus.SHUTDOWN)
@@ -96,7 +95,7 @@ class RebootServer(Runbook):
 
     async def reboot(self) -> End:
         """Stop the engine, reboot, start the engine."""
-        await stop_engine(self.member, REBOOTING)
+        await stop_if_there(self.member, REBOOTING)
         self.steps.point_of_no_return()
         await self.member.cloud(Servers.reboot_server, server_of(self.member))
         return await run_again(self.member)
@@ -116,12 +115,11 @@ class RebootServer(Runbook):
         return await run_again(member)
 
 
-async def stop_engine(member: Member, reason: str) -> None:
+async def stop_if_there(member: Member, reason: str) -> None:
     """Have the guest stop its engine; one that cannot, or does not answer, is stopped with its server."""
     try:
         await member.require_guest()
-        await member.guest(CallGate.close_gate, GateOrder(reason=reason))
-        await member.guest(Lifecycle.stop_datastore, Fenced())
+        await stop_engine(member, reason)
     except FailureError as error:
         if lost_fence(error):
             raise

@@ -8,11 +8,12 @@ from contract.domain.errors import EngineFailed
 from contract.domain.instance import DatastoreVersion, InstanceFacts, InstanceSpec
 from contract.domain.resources import ResourceKind
 from contract.names import CLOUD, RECORDS
-from contract.ports.guest import CallGate, Fenced, GateOrder, GuestInfo, Lifecycle, VolumeOrder
+from contract.ports.guest import CallGate, Fenced, GuestInfo, Lifecycle, VolumeOrder
 from contract.ports.identities import GuestExpectation, Identities
 from contract.ports.images import ImageChoice, Images, Reimage
 from contract.ports.records import Records, Watches
 from workflows.instance.reconfigure import settings_of
+from workflows.instance.resize_flavor import stop_engine
 from workflows.member import Member
 from workflows.steps import BOOT, PROMPT, VOLUME, Steps, sentence
 
@@ -41,8 +42,7 @@ async def image_for(version: DatastoreVersion, image: str | None = None) -> str:
 
 async def stop(member: Member) -> None:
     """Stop the engine cleanly."""
-    await member.guest(CallGate.close_gate, GateOrder(reason=REASON))
-    await member.guest(Lifecycle.stop_datastore, Fenced())
+    await stop_engine(member, REASON)
 
 
 async def start_again(member: Member) -> None:

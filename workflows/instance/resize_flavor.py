@@ -50,8 +50,7 @@ class ResizeFlavor(Runbook):
         member, server_id = self.member, server_of(self.member)
         await member.require_guest()
         self._guest_answered = True
-        await member.guest(CallGate.close_gate, GateOrder(reason=REASON))
-        await member.guest(Lifecycle.stop_datastore, Fenced())
+        await stop_engine(member, REASON)
         await member.cloud(Servers.resize_server, FlavorChange(server_id=server_id, flavor_id=self._flavor.id))
         await member.cloud(Servers.require_server_resized, FlavorChange(server_id=server_id, flavor_id=self._flavor.id))
         await start_on(member, self._flavor)
@@ -77,6 +76,12 @@ class ResizeFlavor(Runbook):
 def server_of(member: Member) -> str:
     """The server that the database runs on: the newest generation; the admission has required one."""
     return member.instance.current(ResourceKind.SERVER)
+
+
+async def stop_engine(member: Member, reason: str) -> None:
+    """Shut account calls out, with a reason that tenants read, and stop the engine cleanly."""
+    await member.guest(CallGate.close_gate, GateOrder(reason=reason))
+    await member.guest(Lifecycle.stop_datastore, Fenced())
 
 
 async def start_on(member: Member, flavor: Flavor) -> None:

@@ -5,6 +5,7 @@ import json
 import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, TypeVar
+from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import Request
@@ -137,10 +138,17 @@ def administrator(request: Request) -> RequestContext:
 
 
 class Paging(BaseModel):
-    """Where a page starts, and how long it is."""
+    """Where a page starts, and how long it is; and what else the query says, which the next page's link says again."""
 
     limit: int
     marker: str | None
+    others: tuple[tuple[str, str], ...] = ()
+
+    def following(self, marker: str | None) -> str | None:
+        """The query of the next page, which starts after the marker; None where there is no such page."""
+        if marker is None or self.limit == 0:
+            return None
+        return urlencode([*self.others, ("limit", self.limit), ("marker", marker)])
 
 
 def paging(request: Request) -> Paging:
@@ -148,11 +156,13 @@ def paging(request: Request) -> Paging:
     largest = services_of(request).settings.page_size
     said = request.query_params.get("limit")
     marker = name_of(request.query_params.get("marker", "")) or None
+    others = tuple(each for each in request.query_params.multi_items() if each[0] not in ("limit", "marker"))
     if said is None or said == "":
-        return Paging(limit=largest, marker=marker)
+        return Paging(limit=largest, marker=marker, others=others)
     if not (said.isascii() and said.isdigit()):
         raise Fault(400, f"limit '{said[:40]}' is not a number that is 0 or more.")
-    return Paging(limit=min(largest, int(said[:10])), marker=marker)  # ten digits are more than any page has
+    limit = min(largest, int(said[:10]))  # ten digits are more than any page has
+    return Paging(limit=limit, marker=marker, others=others)
 
 
 def marker_of(name: str) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
-from urllib.parse import urlencode
 from uuid import UUID
 
 from api.context import RequestContext
@@ -28,11 +27,10 @@ def links(context: RequestContext, collection: str, name: object) -> list[View]:
     ]
 
 
-def paged(context: RequestContext, path: str, name: str, items: Sequence[Any], limit: int, marker: str | None) -> View:
+def paged(context: RequestContext, path: str, name: str, items: Sequence[Any], query: str | None) -> View:
     """A page, with links to the next one where there is one: under both names that clients look for."""
     body: View = {name: list(items)}
-    if marker is not None and limit > 0:
-        query = urlencode({"limit": limit, "marker": marker})
+    if query is not None:
         following = [{"rel": "next", "href": f"{context.base}/v1.0/{context.project_id}/{path}?{query}"}]
         body |= {"links": following, f"{name}_links": following}
     return body

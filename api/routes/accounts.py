@@ -55,7 +55,7 @@ async def list_databases(
     names, more = views.cut(found.databases, str, page.limit, page.marker)
     path, items = f"instances/{calls.instance.id}/databases", [{"name": each} for each in names]
     marker = marker_of(names[-1]) if (more or found.more) and names else None
-    return views.paged(calls.context, path, "databases", items, page.limit, marker)
+    return views.paged(calls.context, path, "databases", items, page.following(marker))
 
 
 @router.post("/databases", tags=["databases"], **answers(202, faults=WRITE), **takes(CreateDatabasesBody))
@@ -111,7 +111,7 @@ async def list_users(
         users = [await _whole(calls, users[0])]
     path, items = f"instances/{calls.instance.id}/users", [_view(each) for each in users]
     marker = marker_of("@".join(_key(users[-1]))) if (more or found.more) and users else None
-    return views.paged(calls.context, path, "users", items, page.limit, marker)
+    return views.paged(calls.context, path, "users", items, page.following(marker))
 
 
 async def _whole(calls: ShortCalls, user: User) -> User:

@@ -40,7 +40,7 @@ async def list_configurations(
     """The project's groups, a page at a time."""
     found, marker = await services.reader.list_configurations(context.project_id, page.limit, marker_uuid(page))
     items = [_view(each) for each in found]
-    return views.paged(context, "configurations", "configurations", items, page.limit, marker)
+    return views.paged(context, "configurations", "configurations", items, page.following(marker))
 
 
 @router.post("", **answers(200, said.OneConfiguration, faults=WRITE), **takes(CreateConfigurationBody))
@@ -84,7 +84,7 @@ async def list_instances_of_configuration(
     row = await _found(services, context, configuration)
     found, marker = await services.reader.list_instances_with(row.id, page.limit, marker_uuid(page))
     items = [{"id": str(each.id), "name": each.name} for each in found]
-    return views.paged(context, f"configurations/{row.id}/instances", "instances", items, page.limit, marker)
+    return views.paged(context, f"configurations/{row.id}/instances", "instances", items, page.following(marker))
 
 
 @router.patch("/{configuration}", **answers(200, faults=WRITE), **takes(EditConfigurationBody))

@@ -27,7 +27,7 @@ async def _list(services: Services, context: RequestContext, page: Paging, path:
     found = await services.reader.list_instances(Scope(context.project_id), page.limit, marker_uuid(page))
     items = [view(context, each) for each in found.instances]
     # a response of ours: FastAPI would walk all of it once more, to find what is JSON already
-    return JSONResponse(views.paged(context, path, "instances", items, page.limit, found.marker))
+    return JSONResponse(views.paged(context, path, "instances", items, page.following(found.marker)))
 
 
 @router.get("", **answers(200, said.InstancesPage), **query("limit", "marker"))

@@ -43,7 +43,7 @@ async def list_all_instances(
     scope = Scope(request.query_params.get("project_id") or None, deleted=_flag(request, "deleted"))
     found = await services.reader.list_instances(scope, page.limit, marker_uuid(page))
     items = [views.mgmt_instance(context, each) for each in found.instances]
-    return views.paged(context, "mgmt/instances", "instances", items, page.limit, found.marker)
+    return views.paged(context, "mgmt/instances", "instances", items, page.following(found.marker))
 
 
 @router.get("/instances/{instance_id}", **answers(200, said.OneManagedInstance), **query("deleted"))

@@ -365,7 +365,7 @@ async def test_posing_as_the_gateway(scenario: Scenario, tmp_path: Path) -> None
 # -- what it costs -----------------------------------------------------------------------------------------------------
 
 MOST = 400.0  # MiB that the gateway's process has, whatever strangers send
-P95 = 1.0  # seconds of a victim's call above those without an attack; `benchmarks/` measures on an idle machine
+GIVEN_UP = 10.0  # seconds after which Temporal's SDK asks again; how fast a victim's calls are is for `benchmarks/`
 SHARE = 0.3  # of a processor, that one guest may take besides; a fifth is its own by the settings
 SECONDS = 3.0
 BY = {
@@ -418,7 +418,7 @@ async def used_up(
     said += f"p95 {calm * 1000:.0f} ms, then {p50 * 1000:.0f}/{p95 * 1000:.0f}/{worst * 1000:.0f} ms; {cost.told}"
     said += f"; an operator's check {max(checks) * 1000:.0f} ms"
     assert cost.peak < MOST, said
-    assert p95 < P95 + calm, said
+    assert worst < GIVEN_UP, said
     if raw is not None or attack in BY["a guest"].split():
         assert cost.peak < cost.before + GROWTH, said
         assert cost.share < cost.calm_share + SHARE, said

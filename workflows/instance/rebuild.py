@@ -90,6 +90,8 @@ async def answers(member: Member) -> bool:
     """Whether the guest does."""
     try:
         await member.require_guest()
-    except FailureError:
+    except FailureError as error:
+        if lost_fence(error):
+            raise
         return False
     return True

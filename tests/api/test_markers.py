@@ -86,7 +86,7 @@ def test_a_client_sees_each_name_once(client: Any, there: set[str], limit: int) 
         found, more = views.cut(there, str, page.limit, page.marker)
         seen += found
         marker = marker_of(found[-1]) if more else None
-        body = views.paged(context, "list", "items", found, page.limit, marker)
+        body = views.paged(context, "list", "items", found, page.following(marker))
         if "links" not in body:
             break
         url = client(body["links"][0]["href"])

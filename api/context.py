@@ -16,6 +16,7 @@ from records.requests import Requests
 if TYPE_CHECKING:
     from api.policy import Policy
     from api.rate_limits import RateLimits
+    from api.swift.containers import LogContainers
 
 
 @dataclass(frozen=True)
@@ -55,3 +56,4 @@ class Services:
     keyring: Keyring
     policy: "Policy" = field(repr=False)
     rates: "RateLimits" = field(repr=False)
+    logs: "LogContainers" = field(repr=False)

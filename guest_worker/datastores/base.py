@@ -17,6 +17,7 @@ from contract.domain.datastores.base import Facet
 from contract.domain.errors import Busy, EngineFailed
 from contract.files import write_private
 from guest_worker import host
+from guest_worker.datastores.logs import Logs
 from guest_worker.engine_user import EngineUser, SameUser
 
 SECRET = re.compile(r"[0-9A-Za-z_-]{40,}")
@@ -294,6 +295,12 @@ class Datastore(ABC):
         """Databases and users, or None where the engine has no such notion."""
 
     @property
+    def logs(self) -> Logs | None:
+        """Logs that a tenant may have, or None where the engine writes none."""
+        return None
+
+    @property
     def facets(self) -> frozenset[Facet]:
         """What tenants may ask of it: the same as the facts of the engine say."""
-        return frozenset(facet for facet, kind in FACETS.items() if isinstance(self.accounts, kind))
+        of_accounts = frozenset(facet for facet, kind in FACETS.items() if isinstance(self.accounts, kind))
+        return of_accounts if self.logs is None else of_accounts | {Facet.LOGS}

@@ -365,9 +365,7 @@ COMMANDS = (
     "python3 -c 'import ctypes; print(ctypes.CDLL(None).ptrace(16, {worker}, 0, 0))'",
     "head -c 100 /proc/{worker}/mem",
     "ls -laR /var/lib/guest /etc/coffer",
-    "cp /bin/sh /var/lib/guest/sh; touch /var/lib/engine/postgresql.conf",
-    "cd /var/lib/engine; rm -f general.log; ln -sf /var/lib/guest/identity.json general.log; mv /tmp general.log",
-    "ln -sfT /var/lib/guest /var/lib/database/guest; mv -T /var/lib/database/guest /var/lib/database/g",
+    "cp /bin/sh /var/lib/guest/sh; cd /var/lib/engine; touch postgresql.conf; ln -sf /var/lib/guest/os_admin general.log",
 )
 
 

@@ -16,7 +16,7 @@ from temporalio.worker import Worker
 from contract.logs import log_to_stderr
 from contract.names import guest_queue
 from contract.process import run
-from guest_worker import identity
+from guest_worker import __version__, identity
 from guest_worker.identity import EnrolmentRefused, GatewayAway
 from guest_worker.logs.files import keep_log
 from guest_worker.session import GuestSession
@@ -84,6 +84,7 @@ async def main(stop: asyncio.Event) -> None:
     log_to_stderr(settings.guest_log_level)
     keep_log(settings.paths.guest_log)
     session = GuestSession(settings, identity.read_boot(settings.paths))
+    log.info("the guest %s of instance %s begins", __version__, session.boot.instance_id)
     services = build_services(session)
     services.start()
     client = await dial(session, stop)

@@ -150,7 +150,7 @@ def test_what_is_new_is_published_once_as_clients_read_it(scene: Scene) -> None:
 
 
 def test_a_rotation_loses_nothing_and_two_are_told(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "LONGEST", 10)
+    monkeypatch.setattr(files, "LONGEST", 20)
     file = LogFile(scene.log.path)
     scene.write(1, 2)
     scene.publish()

@@ -31,7 +31,6 @@ BEYOND: dict[str, dict[str, int]] = {
         "tests/localcloud/test_network.py test_a_server_sends_with_no_address_but_its_own": 46,
     },
     "parameters": {
-        "api/views.py paged": 6,
         "tests/contracts_objects/test_tickets.py test_nothing_outside_the_prefix_is_reached": 6,
         "tests/localcloud/test_network.py test_a_port_lets_in_what_its_rules_say_from_servers_and_from_the_host": 6,
         "tests/localcloud/test_network.py test_any_prefix_and_range_of_ports_lets_in_whom_it_contains_and_nobody_else": 9,

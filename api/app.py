@@ -19,6 +19,7 @@ from api.edge import Edge, fault_of
 from api.faults import Fault, answer_fault, answer_http_exception
 from api.health import Health
 from api.keystone import Keystone
+from api.openstack.barbican import Barbican
 from api.policy import Policy
 from api.rate_limits import RateLimits
 from api.routes import (
@@ -28,7 +29,6 @@ from api.routes import (
     changes,
     configurations,
     instances,
-    logs,
     mgmt,
     mgmt_actions,
     mgmt_catalogue,
@@ -38,10 +38,10 @@ from api.routes import (
     modules,
     operations,
     parameters,
+    ssl,
 )
 from api.routes.common import counted
 from api.settings import ApiSettings
-from api.swift.containers import LogContainers
 from contract.keys.keyring import MasterKeyring
 from contract.wire.client import connect
 from records.engine import connect as connect_records
@@ -71,8 +71,8 @@ def application(settings: ApiSettings) -> FastAPI:
         instances,
         actions,
         changes,
+        ssl,
         accounts,
-        logs,
         configurations,
         parameters,
         catalogue,
@@ -108,10 +108,7 @@ def _lifespan(settings: ApiSettings) -> Any:
         records = RecordsSettings()
         engine = connect_records(records)
         verify = str(settings.keystone_ca) if settings.keystone_ca else True
-        async with (
-            httpx.AsyncClient(timeout=10, verify=verify, trust_env=False) as http,
-            LogContainers.opened(settings, keyring) as logs,
-        ):
+        async with httpx.AsyncClient(timeout=10, verify=verify, trust_env=False) as http:
             app.state.keystone = Keystone(http, settings.keystone_url, settings.token_cache_seconds)
             # each answer is one query: a transaction around it would be two more round trips
             reader = Reader(engine.execution_options(isolation_level="AUTOCOMMIT"), records.default_quotas())
@@ -125,7 +122,7 @@ def _lifespan(settings: ApiSettings) -> Any:
                 keyring=keyring,
                 policy=Policy(settings.policy_file),
                 rates=RateLimits(settings.rates()),
-                logs=logs,
+                barbican=Barbican(http, settings.barbican_url),
             )
             yield
         await engine.dispose()

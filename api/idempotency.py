@@ -17,7 +17,6 @@ from fastapi import Request
 
 from api.context import RequestContext, Services
 from api.faults import Fault
-from api.requests import parse
 from contract.keys.keyring import NotOurs
 from contract.names import control_key_id
 from records.requests import Kept
@@ -122,7 +121,7 @@ def header_of(request: Request) -> str | None:
 
 def _said(request: Request) -> bytes:
     """What was asked for, whatever the order of the body's members."""
-    body = json.dumps(parse(request.state.body) if request.state.body else None, sort_keys=True)
+    body = json.dumps(json.loads(request.state.body) if request.state.body else None, sort_keys=True)  # read before
     return f"{request.method} {request.url.path}\n{body}".encode()
 
 

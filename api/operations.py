@@ -18,7 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from api.context import RequestContext, Services
 from api.faults import Fault, of_refusal, unavailable
 from contract.domain.access import AccessChange, ChangeAccessOrder
-from contract.domain.changes import RebuildOrder, ResizeVolumeOrder, UpgradeOrder
+from contract.domain.changes import ChangeTlsOrder, RebuildOrder, ResizeVolumeOrder, UpgradeOrder
 from contract.domain.errors import innermost
 from contract.domain.instance import InstanceSpec
 from contract.domain.operation import (
@@ -32,6 +32,7 @@ from contract.domain.operation import (
 )
 from contract.domain.reconfiguring import ReconfigureOrder
 from contract.domain.servers import MigrateOrder, PowerOrder
+from contract.domain.tls import Tls
 from contract.names import RUNBOOKS, lock_id
 from contract.wire.clear_text import ClearText
 from records.engine import SQLAlchemyError
@@ -39,6 +40,7 @@ from records.reads import Reader
 from records.requests import Requests
 from records.views import InstanceView
 from workflows.instance.change_access import ChangeAccess
+from workflows.instance.change_tls import ChangeTls
 from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
 from workflows.instance.migrate import MigrateServer
@@ -116,9 +118,18 @@ class Operations:
         """
         order = ReconfigureOrder(configuration_id=configuration_id, **self._frame_of(instance, operation_id))
         await self._open(ReconfigureInstance, order, f"reconfigure {instance.name}")
+        await self._done(operation_id, f"Instance {instance.id} has the settings that it had")
+
+    async def change_tls(self, instance: InstanceView, tls: Tls | None, operation_id: UUID) -> None:
+        """Order other TLS, or with None what there was before the last change; return when it counts, as above."""
+        order = ChangeTlsOrder(tls=tls or Tls(), rollback=tls is None, **self._frame_of(instance, operation_id))
+        await self._open(ChangeTls, order, f"change TLS of {instance.name}")
+        await self._done(operation_id, f"Instance {instance.id} has the TLS that it had")
+
+    async def _done(self, operation_id: UUID, otherwise: str) -> None:
         for state, reason in await self.ends([operation_id]):
             if state != OperationState.DONE.value:
-                raise Fault(400, f"Instance {instance.id} has the settings that it had: {reason}.")
+                raise Fault(400, f"{otherwise}: {reason}.")
 
     async def ends(self, operation_ids: Sequence[UUID]) -> Sequence[tuple[str, str | None]]:
         """Wait until operations have ended, but not for long; return how, as far as they have."""

@@ -2,8 +2,9 @@
 
 import base64
 import json
+import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
@@ -19,11 +20,14 @@ Model = TypeVar("Model", bound=BaseModel)
 CONTROLS = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories: control, surrogate, line and paragraph separator
 
 
-def parse(body: bytes) -> Any:
-    """Decode strict JSON; Fault 400 for anything else, and for a text that holds a control character."""
+def parse(body: bytes, lines: Container[str] = ()) -> Any:
+    """Decode strict JSON; Fault 400 for anything else, and for a text that holds a control character.
+
+    `lines`: names of members whose text may have several lines.
+    """
     try:
         found = json.loads(body.decode(), parse_constant=_constant, parse_float=_number, object_pairs_hook=_members)
-        unprintable = _unprintable(found, "")
+        unprintable = _unprintable(found, "", lines)
     except (UnicodeDecodeError, ValueError, RecursionError):
         raise Fault(400, "The request body is not valid JSON.") from None
     if unprintable is not None:
@@ -49,9 +53,10 @@ def _number(word: str) -> float:
     return number
 
 
-def _unprintable(found: Any, place: str) -> str | None:
+def _unprintable(found: Any, place: str, lines: Container[str] = ()) -> str | None:
     """Where a text has a control character, a line separator or half a surrogate; None where none has one."""
     if isinstance(found, str):
+        found = re.sub(r"[\r\n]", "", found) if place.rpartition(".")[2] in lines else found
         return place if any(unicodedata.category(each) in CONTROLS for each in found) else None
     inside: Iterable[tuple[str, Any]] = ()
     if isinstance(found, dict):
@@ -60,7 +65,7 @@ def _unprintable(found: Any, place: str) -> str | None:
         inside = ((f"{place}.{name}" if place else name, each) for name, each in found.items())
     elif isinstance(found, list):
         inside = ((f"{place}[{number}]", each) for number, each in enumerate(found))
-    return next((bad for name, each in inside if (bad := _unprintable(each, name)) is not None), None)
+    return next((bad for name, each in inside if (bad := _unprintable(each, name, lines)) is not None), None)
 
 
 def validated(model: type[Model], content: Any, place: str = "") -> Model:
@@ -81,13 +86,13 @@ def _sentence(error: Any, place: str) -> str:
 
 
 def body_of(model: type[Model]) -> Callable[[Request], Model]:
-    """A dependency that reads the body as a model."""
+    """A dependency that reads the body as a model; its `lines` names members whose text may have several lines."""
 
     def read(request: Request) -> Model:
         body: bytes = request.state.body
         if not body:
             raise Fault(400, "The request needs a JSON body.")
-        return validated(model, parse(body))
+        return validated(model, parse(body, getattr(model, "lines", ())))
 
     return read
 

@@ -87,6 +87,7 @@ def write_keystone_seed(settings: StackSettings) -> Path:
             {"name": "cinderv3", "type": "volumev3", "url": f"{cloud}/volume/v3/%(project_id)s"},
             {"name": "cinder", "type": "block-storage", "url": f"{cloud}/volume/v3/%(project_id)s"},
             {"name": "neutron", "type": "network", "url": f"{cloud}/network"},
+            {"name": "barbican", "type": "key-manager", "url": f"{cloud}/key-manager"},
             {"name": "glance", "type": "image", "url": f"{cloud}/image"},
             {"name": "swift", "type": "object-store",
              "url": f"http://127.0.0.1:{settings.swift_port}/v1/AUTH_%(project_id)s"},

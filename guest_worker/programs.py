@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-TOOLS = ("mkdir", "cp", "mv", "rm", "fallocate")
+TOOLS = ("mkdir", "cp", "mv", "rm", "fallocate", "install")
 FOLDERS = ("/usr", "/bin", "/sbin")
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/nonexistent"}
 SECONDS = 50

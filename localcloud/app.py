@@ -1,4 +1,4 @@
-"""The four services as one ASGI application, with versions documents, tokens, faults and error bodies."""
+"""The five services as one ASGI application, with versions documents, tokens, faults and error bodies."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,6 +15,7 @@ from localcloud.compute import Flavors, Servers
 from localcloud.http import Refusal, caller_of, empty, error_body, json_of
 from localcloud.identity import Unauthorized
 from localcloud.image import Images
+from localcloud.key_manager.secrets import Secrets
 from localcloud.network import Networks
 from localcloud.volume import Volumes
 
@@ -27,8 +28,11 @@ OPEN_PATHS = (
     "/image",
     "/network",
     "/network/v2.0",
+    "/key-manager",
     "/healthcheck",
 )
+
+SERVICES = ("compute", "volume", "image", "network", "key-manager")
 
 
 def build(cloud: Cloud) -> ASGIApp:
@@ -38,6 +42,7 @@ def build(cloud: Cloud) -> ASGIApp:
         Mount("/volume/v3/{project}", routes=Volumes(cloud).routes()),
         Mount("/image/v2", routes=Images(cloud).routes()),
         Mount("/network/v2.0", routes=Networks(cloud).routes()),
+        Mount("/key-manager/v1", routes=Secrets(cloud).routes()),
         Route("/faults", Faults(cloud).serve, methods=["GET", "POST", "DELETE"]),
     ]
     application = Starlette(
@@ -156,7 +161,7 @@ def _documents() -> list[BaseRoute]:
     return [
         Route(
             "/",
-            one(lambda base: {"services": [f"{base}/{each}" for each in ("compute", "volume", "image", "network")]}),
+            one(lambda base: {"services": [f"{base}/{each}" for each in SERVICES]}),
         ),
         Route("/healthcheck", one(lambda _: {"status": "OK"})),
         Route("/compute", one(lambda base: {"versions": [_compute(base)]})),
@@ -165,6 +170,7 @@ def _documents() -> list[BaseRoute]:
         Route("/volume/v3", one(lambda base: {"versions": [_volume(base)]})),
         Route("/image", one(lambda base: {"versions": _images(base)}, 300)),
         Route("/network", one(lambda base: {"versions": [_network(base)]})),
+        Route("/key-manager", one(lambda base: {"versions": [_key_manager(base)]}, 300)),
         Route("/network/v2.0", one(lambda base: {"resources": []})),
     ]
 
@@ -190,3 +196,8 @@ def _images(base: str) -> list[dict[str, Any]]:
 
 def _network(base: str) -> dict[str, Any]:
     return {"id": "v2.0", "status": "CURRENT", "links": _links(f"{base}/network/v2.0")}
+
+
+def _key_manager(base: str) -> dict[str, Any]:
+    return {"id": "v1.1", "status": "CURRENT", "version": "1.1", "min_version": "1.0", "updated": "2021-02-10T00:00:00Z",
+            "links": _links(f"{base}/key-manager/v1/")}  # fmt: skip

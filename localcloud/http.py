@@ -1,6 +1,7 @@
 """What the services share on the wire: callers, errors in each service's own words, lists with filters and pages."""
 
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any
 
 from starlette.requests import Request
@@ -32,12 +33,14 @@ def overlong(wanted: dict[str, Any]) -> str | None:
 
 
 def error_body(service: str, refusal: Refusal) -> JSONResponse:
-    """The error as Nova and Cinder, Neutron, or Glance say it."""
+    """The error as Nova and Cinder, Neutron, Glance or Barbican say it."""
     status, message = refusal.status, refusal.message
     if service == "network":
         body: Any = {"NeutronError": {"type": refusal.kind or "HTTPError", "message": message, "detail": ""}}
     elif service == "image":
         body = {"message": message, "code": f"{status}", "title": refusal.kind}
+    elif service == "key-manager":
+        body = {"code": status, "title": HTTPStatus(status).phrase, "description": message}
     else:
         body = {NAMES.get(status, "computeFault"): {"code": status, "message": message}}
     return JSONResponse(body, status)

@@ -379,6 +379,8 @@ async def facts_of(conn: AsyncConnection, instance_id: UUID) -> InstanceFacts:
         locality=row.locality,
         configuration=await configurations.group_of(conn, row.configuration_id) if row.configuration_id else None,
         resources=await resources.of(conn, instance_id),
+        tls=row.tls,
+        tls_before=row.tls_before,
     )
 
 

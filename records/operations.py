@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, case, func, select, update
+from sqlalchemy import Row, case, func, null, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -44,13 +44,17 @@ async def _keep(conn: AsyncConnection, members: dict[UUID, Row[Any]], note: Step
 async def _learn(conn: AsyncConnection, learnt: ResourceChanges) -> None:
     await resources.learn(conn, learnt)
     kept = {"addresses", "flavor", "access", "restart_required", "volume_gib"}
-    values = learnt.model_dump(mode="json", include=kept, exclude_none=True)
+    values: dict[str, Any] = learnt.model_dump(mode="json", include=kept, exclude_none=True)
     if learnt.flavor is not None:
         values["flavor_id"] = learnt.flavor.id
     if learnt.attachment is not None:
         values["configuration_id"] = learnt.attachment.configuration_id
     if learnt.version_id is not None:
         values["datastore_version_id"] = learnt.version_id
+    if learnt.tls is not None:
+        before = learnt.tls.before
+        values["tls"] = learnt.tls.now.model_dump(mode="json")
+        values["tls_before"] = null() if before is None else before.model_dump(mode="json")
     await conn.execute(update(instances).where(instances.c.id == learnt.instance_id).values(**values, updated=NOW))
 
 
@@ -104,9 +108,8 @@ def _final(word: CloseOperation, end: MemberEnd, *, nothing_left: bool) -> dict[
     if end.status is not None:
         values |= {"status": end.status.value}
     if word.state is OperationState.DONE and end.status is InstanceStatus.ACTIVE:
-        # the engine runs; what the watch saw while it was stopped is over, and it tells what comes. NONE: it saw that the
-        # engine runs before, and an operation that failed made it forgotten
-        passing = [OperatingStatus.SHUTDOWN.value, OperatingStatus.RESTARTING.value, OperatingStatus.NONE.value]
+        # the engine was just started; what the watch saw while it was stopped is over, and it tells what comes
+        passing = [OperatingStatus.SHUTDOWN.value, OperatingStatus.RESTARTING.value]
         seen = instances.c.operating_status
         values |= {"operating_status": case((seen.in_(passing), OperatingStatus.HEALTHY.value), else_=seen)}
     if end.status is InstanceStatus.ERROR:  # nobody watches it any more: what was last seen does not count
@@ -114,7 +117,7 @@ def _final(word: CloseOperation, end: MemberEnd, *, nothing_left: bool) -> dict[
     if end.status is InstanceStatus.SHUTDOWN:
         values |= {"operating_status": OperatingStatus.SHUTDOWN.value, "operating_status_reason": STOPPED}
     if nothing_left:
-        values |= {"configuration_id": None, "restart_required": False}
+        values |= {"configuration_id": None, "restart_required": False, "tls": {}, "tls_before": null()}
         values |= {"addresses": [], "operating_status": OperatingStatus.NONE.value, "operating_status_reason": None}
     if end.deleted:
         values |= {"deleted": True, "deleted_at": NOW, "status": InstanceStatus.SHUTDOWN.value}
@@ -130,8 +133,8 @@ def _fault(word: CloseOperation, end: MemberEnd) -> dict[str, object]:
     return {}
 
 
-async def record_health(conn: AsyncConnection, report: HealthReport) -> bool:
-    """Keep the watch's word on an instance that exists and was built; return whether it was."""
+async def record_health(conn: AsyncConnection, report: HealthReport) -> None:
+    """Keep the watch's word on an instance that exists and was built."""
     values: dict[str, object] = {
         "operating_status": report.operating_status.value,
         "operating_status_reason": report.reason,
@@ -139,10 +142,9 @@ async def record_health(conn: AsyncConnection, report: HealthReport) -> bool:
     }
     known = report.model_dump(include={"volume_used_bytes", "volume_total_bytes", "guest_version"}, exclude_none=True)
     where = (instances.c.id == report.instance_id, ~instances.c.deleted, resources.has_server())
-    kept = await conn.execute(update(instances).where(*where).values(**values, **known))
+    await conn.execute(update(instances).where(*where).values(**values, **known))
     if report.operating_status is OperatingStatus.HEALTHY:
         await heal(conn, report.instance_id)
-    return kept.rowcount > 0
 
 
 async def heal(conn: AsyncConnection, instance_id: UUID | None = None) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.domain.datastores.parameters import Parameters, parameters_of
 from contract.domain.resources import ResourceKind
+from contract.domain.tls import TlsChange
 from records import quotas
 from records.engine import bounded
 from records.parameters import narrowed, rules_of
@@ -251,6 +252,12 @@ class Reader:
         columns = (g.generation, g.enrolled, g.revoked, g.doubles, g.last_double, g.last_double_from)
         rows = await self._rows(select(*columns).where(g.instance_id == instance_id))
         return _view(GuestView, rows[0]) if rows else None
+
+    async def get_tls(self, instance_id: UUID) -> TlsChange:
+        """Return what TLS an instance has, and what a rollback goes back to."""
+        rows = await self._rows(select(_i.tls, _i.tls_before).where(_i.id == instance_id))
+        now, before = rows[0] if rows else ({}, None)
+        return TlsChange(now=now, before=before)
 
     async def get_root(self, instance_id: UUID) -> RootView:
         """Return whether root is enabled. An intent without an answer counts as enabled: it may have happened."""

@@ -138,6 +138,8 @@ instances = Table(
     Column(
         "restart_required", Boolean, nullable=False, server_default=text("false")
     ),  # for settings that it has not yet
+    Column("tls", JSONB, nullable=False, server_default="{}"),  # mode and certificate, its key sealed for the guest
+    Column("tls_before", JSONB),  # what a rollback goes back to; null: to nothing
     Column("unsettled", Text),  # kind of an operation that was ended from outside, and that nobody has put right yet
     Index("ix_instances_project", "project_id", "id", postgresql_where=text("NOT deleted")),
     Index("ix_instances_group", "group_id"),

@@ -32,6 +32,7 @@ SAMPLED = {
     "contracts/test_root_locks.py": 6,
     "contracts/test_sharing.py": 24,
     "runbooks/test_change_access.py": 6,
+    "runbooks/test_change_tls.py": 6,
     "runbooks/test_create.py": 20,
     "runbooks/test_delete_and_restart.py": 12,
     "runbooks/test_making_way.py": 8,
@@ -48,10 +49,10 @@ SAMPLED = {
 # `make test` runs four processes (pytest-xdist), for most tests wait more than they compute. All tests of a folder run in
 # one of them, for what they share is made once; those of SPLIT are told apart by file. The longest come first, so that the
 # processes end at about the same time.
-SPLIT = ("contracts", "runbooks", "whole")
+SPLIT = ("contracts", "whole")
 LONGEST = (
-    "api", "redteam", "whole/test_demo.py", "accounts", "runbooks", "whole", "contracts/test_full_disk.py", "contracts",
-    "configurations", "localcloud", "records",
+    "runbooks", "redteam", "api", "whole/test_demo.py", "accounts", "whole", "contracts/test_full_disk.py",
+    "contracts", "configurations", "localcloud", "records",
 )  # fmt: skip
 # Folders whose tests call the product in their own process: `make test` measures which lines and branches they reach. The
 # others are not traced: it takes two thirds more processor time, and most of what they test runs in other processes.

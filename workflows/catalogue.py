@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from workflows.configuration import ChangeConfiguration
 from workflows.instance.change_access import ChangeAccess
+from workflows.instance.change_tls import ChangeTls
 from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
 from workflows.instance.migrate import MigrateServer
@@ -25,6 +26,7 @@ RUNBOOKS: Sequence[type] = (
     RestartInstance,
     ResizeFlavor,
     ChangeAccess,
+    ChangeTls,
     StopInstance,
     StartInstance,
     RebootServer,

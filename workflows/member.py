@@ -14,6 +14,7 @@ from contract.domain.errors import EngineFailed, innermost
 from contract.domain.instance import Address, Flavor, InstanceFacts
 from contract.domain.operation import OperationKind, OperationState, ResourceChanges
 from contract.domain.resources import Part, Resource, ResourceKind
+from contract.domain.tls import TlsChange
 from contract.names import CLOUD, RECORDS
 from contract.ports.guest import Fenced, GuestInfo, Watching
 from contract.ports.waits import Wait, wait_of
@@ -138,6 +139,10 @@ class Member:
     def learn_version(self, version_id: UUID) -> None:
         """Have the records keep that the instance runs another version of the catalogue."""
         self.log.learn(ResourceChanges(instance_id=self.id, version_id=version_id))
+
+    def learn_tls(self, change: TlsChange) -> None:
+        """Have the records keep the instance's TLS."""
+        self.log.learn(ResourceChanges(instance_id=self.id, tls=change))
 
     @property
     def _guest(self) -> GuestOf:

@@ -94,9 +94,15 @@ async def show_instance(
 
 @router.delete("/{instance_id}", **answers(202, faults=WRITE))
 async def delete_instance(
-    services: AppServices, context: Annotated[RequestContext, Depends(may("instance:delete"))], instance_id: str
+    request: Request,
+    services: AppServices,
+    context: Annotated[RequestContext, Depends(may("instance:delete"))],
+    instance_id: str,
 ) -> Response:
     """Delete, also while it is being created; asking twice is no error."""
     row = await instance_named(services, context, instance_id)
+    secret = (await services.reader.get_tls(row.id)).now.container_ref
     await operations_of(services, context).delete(row)
+    if secret is not None:
+        await services.barbican.remove(request.headers["X-Auth-Token"], secret, row.id)
     return empty(202)

@@ -2,9 +2,11 @@
 
 from pydantic import Field
 
+from contract.domain.datastores import DATASTORES
 from contract.domain.errors import BadRequest
 from contract.domain.instance import DatastoreVersion, InstanceFacts
 from contract.domain.operation import InstanceOrder
+from contract.domain.tls import Tls
 
 
 class ResizeVolumeOrder(InstanceOrder):
@@ -23,6 +25,23 @@ class UpgradeOrder(InstanceOrder):
     """Run another version of the same datastore, by name or id; the same version takes the newest image of it."""
 
     version: str
+
+
+class ChangeTlsOrder(InstanceOrder):
+    """Give one instance other TLS; or with `rollback` what it had before the last change."""
+
+    tls: Tls = Tls()
+    rollback: bool = False
+
+
+def tls_wanted(instance: InstanceFacts, order: ChangeTlsOrder) -> Tls:
+    """What an instance is to have; BadRequest for what it cannot."""
+    wanted = instance.tls_before if order.rollback else order.tls
+    if wanted is None:
+        raise BadRequest(f"Instance {instance.id} has no earlier TLS configuration to go back to.")
+    if not order.rollback:
+        wanted.check(DATASTORES[instance.version.manager].of(instance.version.number))
+    return wanted
 
 
 def check_upgrade(instance: InstanceFacts, wanted: DatastoreVersion) -> None:

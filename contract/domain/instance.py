@@ -9,6 +9,7 @@ from contract.domain.accounts import NewDatabase, NewUser
 from contract.domain.configurations import ConfigurationGroup
 from contract.domain.fact import Fact
 from contract.domain.resources import MAIN, Belongings, Resource, ResourceKind
+from contract.domain.tls import Tls
 
 
 class InstanceStatus(StrEnum):
@@ -156,6 +157,8 @@ class InstanceFacts(Fact):
     locality: Locality | None = None
     configuration: ConfigurationGroup | None = None
     resources: tuple[Resource, ...] = ()
+    tls: Tls = Tls()
+    tls_before: Tls | None = None  # what a rollback goes back to
 
     @property
     def belongings(self) -> Belongings:

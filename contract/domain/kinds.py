@@ -101,6 +101,9 @@ KINDS: Mapping[OperationKind, Kind] = {
         cancellable=True,
         rule="instance:update",
     ),
+    OperationKind.CHANGE_TLS: Kind(
+        Needs.SERVER, repairs=frozenset({OperationKind.CHANGE_TLS}), cancellable=True, rule="instance:ssl"
+    ),
     OperationKind.SETTLE: Kind(Needs.INSTANCE, repairs=ALL, only_repairs=True),
 }
 

@@ -10,6 +10,7 @@ from contract.domain.configurations import Attachment, ConfigurationGroup
 from contract.domain.fact import Fact
 from contract.domain.instance import Access, Address, CloudOffer, Flavor, InstanceFacts, InstanceSpec, InstanceStatus
 from contract.domain.resources import Resource
+from contract.domain.tls import TlsChange
 
 
 class OperationKind(StrEnum):
@@ -28,6 +29,7 @@ class OperationKind(StrEnum):
     RESIZE_VOLUME = "resize_volume"
     REBUILD = "rebuild"
     UPGRADE = "upgrade"
+    CHANGE_TLS = "change_tls"
     SETTLE = "settle"  # put right what an interrupted operation left behind
 
 
@@ -185,6 +187,7 @@ class ResourceChanges(Fact):
     restart_required: bool | None = None
     volume_gib: int | None = None
     version_id: UUID | None = None  # of the catalogue
+    tls: TlsChange | None = None
 
 
 class Step(Fact):

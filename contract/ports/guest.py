@@ -23,6 +23,7 @@ from contract.domain.accounts import (
 )
 from contract.domain.fact import Fact
 from contract.domain.instance import OperatingStatus
+from contract.domain.tls import Tls
 
 
 class Fenced(Fact):
@@ -50,11 +51,15 @@ class VolumeReport(Fact):
 
 
 class EngineOrder(Fenced):
-    """How the engine is to be set up; `memory_mib` is the flavor's. With `adopts` its data must be there: none is made."""
+    """How the engine is to be set up; `memory_mib` is the flavor's. With `adopts` its data must be there: none is made.
+
+    Without `tls` that stays as it is; orders of earlier releases say nothing of it.
+    """
 
     memory_mib: int
     settings: dict[str, str] = Field(default_factory=dict)
     adopts: bool = False
+    tls: Tls | None = None
 
 
 class FirstAccounts(Fenced):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from temporalio.exceptions import ApplicationError
 
@@ -17,8 +17,10 @@ from contract.domain.datastores.base import Facet
 from contract.domain.errors import Busy, EngineFailed
 from contract.files import write_private
 from guest_worker import host
-from guest_worker.datastores.logs import Logs
 from guest_worker.engine_user import EngineUser, SameUser
+
+if TYPE_CHECKING:
+    from guest_worker.datastores.tls import EngineTls
 
 SECRET = re.compile(r"[0-9A-Za-z_-]{40,}")
 UNCHANGED = "nothing was changed"
@@ -295,12 +297,12 @@ class Datastore(ABC):
         """Databases and users, or None where the engine has no such notion."""
 
     @property
-    def logs(self) -> Logs | None:
-        """Logs that a tenant may have, or None where the engine writes none."""
+    def tls(self) -> "EngineTls | None":
+        """How its clients encrypt, or None where the engine has no such notion."""
         return None
 
     @property
     def facets(self) -> frozenset[Facet]:
         """What tenants may ask of it: the same as the facts of the engine say."""
-        of_accounts = frozenset(facet for facet, kind in FACETS.items() if isinstance(self.accounts, kind))
-        return of_accounts if self.logs is None else of_accounts | {Facet.LOGS}
+        found = frozenset(facet for facet, kind in FACETS.items() if isinstance(self.accounts, kind))
+        return found | {Facet.TLS} if self.tls is not None else found

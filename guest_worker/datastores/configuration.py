@@ -12,7 +12,6 @@ from contract.domain.datastores.parameters import Parameters, parameters_of, ref
 from contract.domain.errors import BadRequest, Unavailable
 from contract.domain.fact import Fact
 from guest_worker.datastores.base import Datastore
-from guest_worker.logs.book import LogBook
 from guest_worker.state_file import StateFile
 
 log = logging.getLogger(__name__)
@@ -34,11 +33,10 @@ class Known(Fact):
 class EngineConfiguration:
     """Writes the engine's configuration; called under the lock under which the engine is started and stopped."""
 
-    def __init__(self, datastore: Datastore, version: str, folder: Path, logs: LogBook | None = None) -> None:
+    def __init__(self, datastore: Datastore, version: str, folder: Path) -> None:
         self._datastore = datastore
         self._version = version
         self._state = StateFile(folder / "settings.json")
-        self._logs = logs
 
     @property
     def known(self) -> Known:
@@ -64,7 +62,7 @@ class EngineConfiguration:
     def write(self, memory_mib: int, settings: Mapping[str, str]) -> None:
         """Have the engine's next start read these settings."""
         self._check(memory_mib, settings)
-        self._configure(memory_mib, settings)
+        self._datastore.configure(memory_mib, settings)
         self._keep(memory_mib=memory_mib, wanted=dict(settings), refused="")
 
     def change(self, memory_mib: int, settings: Mapping[str, str]) -> None:
@@ -72,17 +70,23 @@ class EngineConfiguration:
         self._check(memory_mib, settings)
         before = self.known
         old, new = self._live(before.running), self._live(settings)
-        self._configure(memory_mib, settings)
+        self._datastore.configure(memory_mib, settings)
         if self._datastore.runs():
             try:
                 self._datastore.change_live(old, new, memory_mib)
             except ApplicationError:
-                self._configure(memory_mib, before.running if before.refused else before.wanted)
+                self._datastore.configure(memory_mib, before.running if before.refused else before.wanted)
                 with suppress(ApplicationError):  # what cannot be undone now is so from the next start
                     self._datastore.change_live(new, old, memory_mib)
                 raise
         at_start = {name: value for name, value in before.running.items() if name not in old}
         self._keep(memory_mib=memory_mib, wanted=dict(settings), running={**at_start, **new}, refused="")
+
+    def write_again(self) -> None:
+        """Write the file anew: what does not come from the settings has changed."""
+        known = self.known
+        if known.memory_mib:
+            self._datastore.configure(known.memory_mib, known.running if known.refused else known.wanted)
 
     def started(self) -> None:
         """The engine has just been started with what is in the file."""
@@ -94,7 +98,7 @@ class EngineConfiguration:
         """Have the next start read what is wanted, also where the engine did not start with it before."""
         known = self.known
         if known.refused and not self._datastore.runs():
-            self._configure(known.memory_mib, known.wanted)
+            self._datastore.configure(known.memory_mib, known.wanted)
             self._keep(refused="")
 
     def fall_back(self, why: str) -> bool:
@@ -103,14 +107,14 @@ class EngineConfiguration:
         if known.refused or known.running == known.wanted or not known.memory_mib:
             return False
         log.warning("the engine does not start with its settings (%s); those that it had before are taken", why)
-        self._configure(known.memory_mib, known.running)
+        self._datastore.configure(known.memory_mib, known.running)
         self._keep(refused=why)
         return True
 
     def forgive(self) -> None:
         """It was not the settings: have the next start read what is wanted."""
         known = self.known
-        self._configure(known.memory_mib, known.wanted)
+        self._datastore.configure(known.memory_mib, known.wanted)
         self._keep(refused="")
 
     def defaults(self) -> dict[str, str]:
@@ -118,37 +122,6 @@ class EngineConfiguration:
         if not self.known.memory_mib:
             raise Unavailable("The database is not configured yet; please try again.")
         return self._datastore.defaults(self.known.memory_mib)
-
-    def switch_log(self, name: str, enabled: bool) -> None:
-        """Have a log of the engine written or not, from now on and after each start; all is as it was where it refuses."""
-        book = self._logs
-        if book is None or not self.known.memory_mib:
-            raise Unavailable("The database is not configured yet; please try again.")
-        before = book.of(name)
-        book.put(name, before.model_copy(update={"enabled": enabled}))
-        try:
-            self._write_again()
-            self._switch_logs()
-        except Exception:
-            book.put(name, before)
-            self._write_again()
-            with suppress(ApplicationError):
-                self._switch_logs()
-            raise
-
-    def _switch_logs(self) -> None:
-        if self._logs is not None and self._datastore.logs is not None and self._datastore.runs():
-            self._datastore.logs.switch(self._logs.enabled())
-
-    def _write_again(self) -> None:
-        known = self.known
-        self._configure(known.memory_mib, known.running if known.refused else known.wanted)
-
-    def _configure(self, memory_mib: int, settings: Mapping[str, str]) -> None:
-        """Write these settings, and those of the logs, which no tenant sets."""
-        logs = self._datastore.logs
-        ours = {} if self._logs is None or logs is None else logs.settings(self._logs.enabled())
-        self._datastore.configure(memory_mib, {**settings, **ours})
 
     @property
     def _parameters(self) -> Parameters:

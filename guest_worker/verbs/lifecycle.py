@@ -70,6 +70,7 @@ class EngineLifecycle(Lifecycle):
 
     def _configure(self, order: EngineOrder) -> None:
         memory_mib = self._services.settings.memory_mib or order.memory_mib
+        self._services.tls.write(order.tls)
         self._services.configuration.write(memory_mib, order.settings)
 
     @activity.defn

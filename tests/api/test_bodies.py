@@ -16,7 +16,7 @@ from pydantic import ValidationError
 import api.app  # noqa: F401 - its routes fill BODIES
 from api.documented import BODIES
 from api.faults import Fault
-from api.models import accounts, actions, configurations, instances, logs, mgmt
+from api.models import accounts, actions, configurations, instances, mgmt, ssl
 from api.orders import _access
 from api.requests import parse
 from tests.api.conftest import body, wait_until_gone
@@ -47,6 +47,17 @@ FULL: dict[type, Any] = {
     accounts.ChangeUserBody: {"user": {"name": "amy", "password": "x", "host": "%"}},
     accounts.GrantBody: {"databases": [{"name": "app"}]},
     accounts.RootBody: {"password": "x"},
+    ssl.ChangeSslBody: {
+        "ssl": {
+            "enable": True,
+            "disable": False,
+            "rollback": False,
+            "mode": "basic",
+            "certificate": "x",
+            "key": "y",
+            "ca": "z",
+        }
+    },
     configurations.CreateConfigurationBody: {
         "configuration": {"name": "c", "description": "d", "values": {"a": 1}, "datastore": {"type": "mariadb"}}
     },
@@ -71,7 +82,6 @@ FULL: dict[type, Any] = {
     },
     mgmt.ChangeVersionBody: {**VERSION, "name": "v", "datastore_manager": "mariadb"},
     actions.ApplyModulesBody: {"modules": [{"id": "m"}]},
-    logs.LogBody: {"name": "general", "enable": 1, "disable": 0, "publish": 1, "discard": 1},
 }
 # their members are names of resources and parameters, which are compared with those that exist
 FREE = {"quotas", "values"}

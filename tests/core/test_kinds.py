@@ -9,7 +9,11 @@ from workflows.catalogue import RUNBOOKS
 from workflows.instance.settle import settling_of
 from workflows.runbook import Runbook
 
-QUIET = {OperationKind.CHANGE_ACCESS, OperationKind.RECONFIGURE}  # the database serves meanwhile
+QUIET = {
+    OperationKind.CHANGE_ACCESS,
+    OperationKind.RECONFIGURE,
+    OperationKind.CHANGE_TLS,
+}  # the database serves meanwhile
 EACH = pytest.mark.parametrize("kind", list(OperationKind))
 
 

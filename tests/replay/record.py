@@ -48,6 +48,7 @@ from tests.replay.ports import PlainCloud, PlainRecords
 from tests.replay.script import Held, Script
 from tests.replay.settings import PlainConfigurations, change_of_a_group, reconfigurations
 from tests.replay.stage import CALLER, Stage
+from tests.replay.tls import changes_of_tls
 from tests.temporal import TemporalServer, temporal_server
 from workflows.catalogue import RUNBOOKS
 from workflows.instance.change_access import ChangeAccess
@@ -249,6 +250,7 @@ SCENES = (
     power,
     reconfigurations,
     change_of_a_group,
+    changes_of_tls,
     restart_that_makes_way,
     settle,
     root,

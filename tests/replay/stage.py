@@ -33,6 +33,7 @@ from tests.replay.kept import KEYRING
 from tests.replay.ports import PlainGuest, PlainRecords
 from tests.replay.script import Script
 from tests.replay.settings import PlainSettings
+from tests.replay.tls import PlainTls
 from tests.temporal import TemporalServer, own_keyring
 from workflows.instance.delete import DeleteInstance
 from workflows.runbook import Runbook
@@ -60,7 +61,8 @@ class Stage:
         own = own_keyring(KEYRING, instance_id)
         client = await connect(self.server, data_converter(own))
         guest = PlainGuest(self.script, SecretBox(own, instance_id))
-        asked = [*verbs(PlainGuest, guest), *verbs(PlainSettings, PlainSettings(self.script))]
+        asked = [*verbs(PlainGuest, guest), *verbs(PlainSettings, PlainSettings(self.script)),
+                 *verbs(PlainTls, PlainTls(self.script))]  # fmt: skip
         async with Worker(
             client, task_queue=guest_queue(instance_id), activities=asked, activity_executor=self.threads,
         ):  # fmt: skip

@@ -16,6 +16,7 @@ from deploy.postgres import programs
 from deploy.secrets import password
 from tests.api.conftest import order, wait_for, wait_until_gone
 from tests.stack import RunningStack
+from tests.tls.certificates import Authority
 
 NAME = "somebody_with_a_telling_name"
 
@@ -32,6 +33,11 @@ def test_no_secret_is_in_histories_records_logs_or_arguments(stack: RunningStack
         made = demo.post(f"{path}/root").json()["user"]["password"]
         _ok(demo.post(f"{path}/root", json={"password": planted["root"]}))
         _ok(demo.post(f"{path}/users", json={"users": [{"name": "bob", "password": planted["second"]}]}), 400)
+        certificate = Authority().server("192.0.2.1")
+        sent = {"enable": True, "certificate": certificate.chain, "key": certificate.key, "mode": "enforced"}
+        _ok(demo.post(f"{path}/ssl", json={"ssl": sent}))
+        assert certificate.key not in demo.get(f"{path}/ssl?include_certificate=true").text
+        planted |= {"TLS key": certificate.key.splitlines()[1]}
         planted |= {"made": made, "token": demo.headers["X-Auth-Token"]}
         token, cookie, shown = what_operators_see(stack, instance_id)
         planted |= what_the_guest_holds(stack)

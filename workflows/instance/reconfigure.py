@@ -58,6 +58,7 @@ class ReconfigureInstance(Runbook):
 
 
 def settings_of(member: Member, *, wanted: bool = False) -> EngineOrder:
-    """The settings that a member has, or that this operation is to give it."""
+    """The settings that a member has, or that this operation is to give it; and its TLS."""
     group = member.wanted if wanted else member.instance.configuration
-    return EngineOrder(memory_mib=member.instance.flavor.ram_mib, settings=group.settings if group else {})
+    settings = group.settings if group else {}
+    return EngineOrder(memory_mib=member.instance.flavor.ram_mib, settings=settings, tls=member.instance.tls)

@@ -12,6 +12,7 @@ from contract.domain.instance import InstanceStatus
 from contract.domain.kinds import KINDS, Needs
 from contract.domain.operation import OperationKind, SettleOrder
 from workflows.instance.change_access import ChangeAccess
+from workflows.instance.change_tls import ChangeTls
 from workflows.instance.create import CreateInstance
 from workflows.instance.delete import DeleteInstance
 from workflows.instance.migrate import MigrateServer
@@ -105,6 +106,8 @@ def settling_of(kind: OperationKind) -> Callable[[Member], Awaitable[End]]:  # n
             return RebuildInstance.settle
         case OperationKind.UPGRADE:
             return UpgradeInstance.settle
+        case OperationKind.CHANGE_TLS:
+            return ChangeTls.settle
         case OperationKind.SETTLE:
             raise Refused("a settling that was interrupted passes on what it was to settle")
         case _:

@@ -36,6 +36,8 @@ class MariaDBAccounts(Accounts):
         self._grants = grants
         self._definers = definers
         self._confinement = self.confinement(engine, grants, definers)
+        self.required: Callable[[], str] = str
+        """What a new account must show when it logs in, as a part of the statement that makes it."""
 
     @classmethod
     def of(cls, session: Session) -> "MariaDBAccounts":
@@ -204,7 +206,7 @@ class MariaDBAccounts(Accounts):
         """Create an account. Sessions that would now be its own, and are another account's, must log in again."""
         namesakes = self._engine.rows(f"SELECT 1 FROM {self.table} WHERE User IN ({sql.text(user.name)}, '') LIMIT 1")
         order = self._engine.accounts_in_order() if namesakes else []
-        self._engine.rows(f"CREATE USER {sql.account(user)} {secret}")
+        self._engine.rows(f"CREATE USER {sql.account(user)} {secret}{self.required()}")
         self._end_taken_over(user, order)
 
     def _end_taken_over(self, user: UserName, before: list[UserName]) -> None:
@@ -313,7 +315,7 @@ class MariaDBAccounts(Accounts):
         """`root@%` with everything; its password comes last, so that a half-made root lets nobody in."""
         root = sql.account(ROOT)
         if not self._exists(ROOT):
-            self._engine.rows(f"CREATE USER IF NOT EXISTS {root} {_unknown_password()} ACCOUNT LOCK")
+            self._engine.rows(f"CREATE USER IF NOT EXISTS {root} {_unknown_password()}{self.required()} ACCOUNT LOCK")
         self._grant_everything(root)
         self._engine.rows(f"ALTER USER {root} IDENTIFIED BY {sql.text(password)} ACCOUNT UNLOCK")
         return ROOT.name
@@ -329,7 +331,7 @@ class MariaDBAccounts(Accounts):
         if not self._exists(ROOT):
             if not self._confinement.is_needed():  # root may have renamed itself
                 raise NotFound("Root user has never been enabled on the instance.")
-            self._engine.rows(f"CREATE USER {sql.account(ROOT)} ACCOUNT LOCK")
+            self._engine.rows(f"CREATE USER {sql.account(ROOT)}{self.required()} ACCOUNT LOCK")
         self._engine.rows(f"ALTER USER {sql.account(ROOT)} {_unknown_password()} ACCOUNT LOCK")
         with after(DISABLED_ONLY, Busy, EngineFailed):
             self._confinement.confine(self.list_databases())

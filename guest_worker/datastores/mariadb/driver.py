@@ -4,7 +4,10 @@ import hashlib
 import os
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import ClassVar
+
+from temporalio.exceptions import ApplicationError
 
 from contract.domain.datastores.mariadb import MARIADB
 from contract.domain.errors import EngineFailed
@@ -12,11 +15,11 @@ from guest_worker import host
 from guest_worker.datastores.base import EngineContext
 from guest_worker.datastores.mariadb.accounts import MariaDBAccounts
 from guest_worker.datastores.mariadb.connecting import ADMIN
-from guest_worker.datastores.mariadb.logs import UNLOGGED, QueryLogs
 from guest_worker.datastores.mariadb.probe import Prober
 from guest_worker.datastores.mariadb.recipe import SMALL_LOG, install, program
 from guest_worker.datastores.mariadb.session import Session
 from guest_worker.datastores.mariadb.template import FIXED, render, sized
+from guest_worker.datastores.mariadb.tls import MariaDBTls
 from guest_worker.datastores.mariadb.variables import set_globals
 from guest_worker.datastores.server import ServerDatastore
 
@@ -37,8 +40,9 @@ class MariaDB(ServerDatastore):
         self._config = context.config_file(CONFIG)
         self.session = Session(self._socket)
         self._prober = Prober(self._socket)
-        self._logs = QueryLogs(context, self.session, self._process.log)
         self._accounts = MariaDBAccounts.of(self.session)
+        self._tls = MariaDBTls(context, self.manager, self.session)
+        self._accounts.required = self._tls.required
 
     @property
     def accounts(self) -> MariaDBAccounts:
@@ -46,9 +50,9 @@ class MariaDB(ServerDatastore):
         return self._accounts
 
     @property
-    def logs(self) -> QueryLogs:
-        """The error log, and those of statements."""
-        return self._logs
+    def tls(self) -> MariaDBTls:
+        """MariaDB has TLS."""
+        return self._tls
 
     def _program(self, name: str) -> str:
         return program(name, self.context.prefix)
@@ -100,7 +104,7 @@ class MariaDB(ServerDatastore):
             "tmpdir": os.environ.get("TMPDIR", "/tmp"),  # noqa: S108 - the machine's own
         }
         self.context.engine.run([host.find_program("mkdir"), "-p", "--", str(self._files)])
-        self.context.write_config(CONFIG, render(paths, memory_mib, settings))
+        self.context.write_config(CONFIG, render({**paths, **self._tls.settings()}, memory_mib, settings))
 
     def defaults(self, memory_mib: int) -> dict[str, str]:
         """What my.cnf says without settings of the tenant's."""
@@ -115,11 +119,12 @@ class MariaDB(ServerDatastore):
         command = [self._program("mariadbd"), f"--defaults-file={self._config}"]
         self._process.start(command, self.probe)
         self.session.keep()
+        with suppress(ApplicationError):  # one that the tenant's root has made meanwhile; asked again at the next start
+            self._tls.hold_accounts()
 
     def restore_administrator(self) -> None:
         """Recreate the administrator's account, without network and without looking at anybody's rights."""
-        command = [self._program("mariadbd"), f"--defaults-file={self._config}", "--bootstrap", "--skip-networking",
-                   *UNLOGGED]  # fmt: skip
+        command = [self._program("mariadbd"), f"--defaults-file={self._config}", "--bootstrap", "--skip-networking"]
         try:
             self.context.engine.run(command, given=self._administrator())
         except host.CommandFailed as error:

@@ -4,19 +4,22 @@ import os
 import pwd
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import ClassVar
+
+from temporalio.exceptions import ApplicationError
 
 from contract.domain.datastores.mysql import MYSQL
 from contract.domain.errors import EngineFailed
 from guest_worker import host
 from guest_worker.datastores.base import EngineContext
 from guest_worker.datastores.mariadb.connecting import ADMIN
-from guest_worker.datastores.mariadb.logs import UNLOGGED, QueryLogs
 from guest_worker.datastores.mariadb.variables import set_globals
 from guest_worker.datastores.mysql.accounts import MySQLAccounts
 from guest_worker.datastores.mysql.probe import Prober
 from guest_worker.datastores.mysql.session import Session
 from guest_worker.datastores.mysql.template import FIXED, render, sized
+from guest_worker.datastores.mysql.tls import MySQLTls
 from guest_worker.datastores.server import ServerDatastore
 
 CONFIG = "mysql.cnf"
@@ -36,8 +39,9 @@ class MySQL(ServerDatastore):
         self._config = context.config_file(CONFIG)
         self.session = Session(self._socket)
         self._prober = Prober(self._socket)
-        self._logs = QueryLogs(context, self.session, self._process.log)
         self._accounts = MySQLAccounts(self.session, context.state)
+        self._tls = MySQLTls(context, self.manager, self.session)
+        self._accounts.required = self._tls.required
 
     @property
     def accounts(self) -> MySQLAccounts:
@@ -45,9 +49,9 @@ class MySQL(ServerDatastore):
         return self._accounts
 
     @property
-    def logs(self) -> QueryLogs:
-        """The error log, and those of statements."""
-        return self._logs
+    def tls(self) -> MySQLTls:
+        """MySQL has TLS."""
+        return self._tls
 
     def _program(self) -> str:
         prefix = self.context.prefix
@@ -117,7 +121,7 @@ class MySQL(ServerDatastore):
             "tmpdir": os.environ.get("TMPDIR", "/tmp"),  # noqa: S108 - the machine's own
         }
         self.context.engine.run([host.find_program("mkdir"), "-p", "-m", "0750", "--", str(self._files)])
-        self.context.write_config(CONFIG, render(paths, memory_mib, settings))
+        self.context.write_config(CONFIG, render({**paths, **self._tls.settings()}, memory_mib, settings))
 
     def defaults(self, memory_mib: int) -> dict[str, str]:
         """What my.cnf says without settings of the tenant's."""
@@ -133,12 +137,14 @@ class MySQL(ServerDatastore):
             self.context.engine.remove((self.context.sockets or self._folder) / "mysql.sock.lock")
         self._process.start([self._program(), f"--defaults-file={self._config}"], self.probe)
         self.session.keep()
+        with suppress(ApplicationError):  # one that the tenant's root has made meanwhile; asked again at the next start
+            self._tls.hold_accounts()
         self._accounts.finish()
 
     def restore_administrator(self) -> None:
         """Recreate the administrator's account, without network and without looking at anybody's rights."""
         command = [self._program(), f"--defaults-file={self._config}", "--skip-networking", "--event-scheduler=OFF",
-                   "--init-file=/dev/stdin", *UNLOGGED]  # fmt: skip
+                   "--init-file=/dev/stdin"]  # fmt: skip
         try:
             self.context.engine.run(command, given=self._administrator() + "SHUTDOWN;\n")
         except host.CommandFailed as error:

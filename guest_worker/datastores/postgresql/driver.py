@@ -13,11 +13,11 @@ from guest_worker.datastores.base import AdministratorRefused, EngineContext
 from guest_worker.datastores.postgresql.accounts import PostgreSQLAccounts
 from guest_worker.datastores.postgresql.administrator import ALONE, DONE, restoring, scram_verifier
 from guest_worker.datastores.postgresql.connecting import ADMIN, HOME
-from guest_worker.datastores.postgresql.logs import ServerLog
 from guest_worker.datastores.postgresql.probe import Prober
 from guest_worker.datastores.postgresql.reloading import reload
 from guest_worker.datastores.postgresql.session import Session
-from guest_worker.datastores.postgresql.template import ACCESS, FIRM, FIXED, render, sized
+from guest_worker.datastores.postgresql.template import FIRM, FIXED, render, sized
+from guest_worker.datastores.postgresql.tls import PostgreSQLTls
 from guest_worker.datastores.server import ServerDatastore
 
 MIB = 1024 * 1024
@@ -36,7 +36,7 @@ class PostgreSQL(ServerDatastore):
         self.session = Session(self._socket)
         self._prober = Prober(self._socket)
         self._accounts = PostgreSQLAccounts(self.session)
-        self._logs = ServerLog(self.session, self._process.log)
+        self._tls = PostgreSQLTls(context, self.manager, self.session)
 
     @property
     def accounts(self) -> PostgreSQLAccounts:
@@ -44,9 +44,9 @@ class PostgreSQL(ServerDatastore):
         return self._accounts
 
     @property
-    def logs(self) -> ServerLog:
-        """What the server writes, and each statement of tenants where that is wanted."""
-        return self._logs
+    def tls(self) -> PostgreSQLTls:
+        """PostgreSQL has TLS."""
+        return self._tls
 
     def _program(self, name: str) -> str:
         prefix = self.context.prefix or ""
@@ -75,8 +75,9 @@ class PostgreSQL(ServerDatastore):
 
     def configure(self, memory_mib: int, settings: Mapping[str, str]) -> None:
         """Write postgresql.conf and pg_hba.conf, which a superuser of the database cannot write."""
-        self.context.write_config(ACCESS_FILE, ACCESS)
-        self.context.write_config(CONFIG, render(self._paths(), memory_mib, {**self._log_sizes(), **settings}))
+        self.context.write_config(ACCESS_FILE, self._tls.access())
+        firm = {**self._paths(), **self._tls.settings()}
+        self.context.write_config(CONFIG, render(firm, memory_mib, {**self._log_sizes(), **settings}))
 
     def defaults(self, memory_mib: int) -> dict[str, str]:
         """What postgresql.conf says without settings of the tenant's."""

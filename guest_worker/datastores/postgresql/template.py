@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from contract.domain.tls import TlsMode
 from guest_worker.datastores.process import text_of
 
 
@@ -40,14 +41,22 @@ FIRM = {
     "superuser_reserved_connections": "5",
 }
 
+# how everybody but the administrator is let in by TCP, by mode
+ENTRANCES = {TlsMode.ENFORCED: ("hostssl", ""), TlsMode.MTLS: ("hostssl", " clientcert=verify-ca")}
 ACCESS = """# TYPE  DATABASE  USER      ADDRESS    METHOD
 local   all       os_admin             scram-sha-256
 local   all       all                  reject
 host    all       os_admin  0.0.0.0/0  reject
 host    all       os_admin  ::/0       reject
-host    all       all       0.0.0.0/0  scram-sha-256
-host    all       all       ::/0       scram-sha-256
+{type} all       all       0.0.0.0/0  scram-sha-256{option}
+{type} all       all       ::/0       scram-sha-256{option}
 """
+
+
+def access(mode: TlsMode | None) -> str:
+    """Return pg_hba.conf for a mode of TLS."""
+    kind, option = ENTRANCES.get(mode, ("host", "")) if mode else ("host", "")
+    return ACCESS.format(type=kind.ljust(7), option=option)
 
 
 def render(paths: Mapping[str, str], memory_mib: int, settings: Mapping[str, str]) -> str:

@@ -1,0 +1,1 @@
+"""OpenStack services that the API asks with the token of its caller."""

@@ -1,1 +1,0 @@
-"""Swift, as the API asks it with a caller's token."""

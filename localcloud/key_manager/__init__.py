@@ -1,0 +1,1 @@
+"""Barbican, emulated."""

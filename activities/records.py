@@ -85,9 +85,9 @@ class PostgresRecords(Records, Administration):
             await operations.close(conn, close)
 
     @activity.defn
-    async def record_health(self, report: HealthReport) -> None:
+    async def record_health(self, report: HealthReport) -> bool | None:
         async with self.engine.begin() as conn:
-            await operations.record_health(conn, report)
+            return await operations.record_health(conn, report)
 
     @activity.defn
     async def get_guest_state(self, instance_id: UUID) -> GuestState:

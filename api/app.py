@@ -29,6 +29,7 @@ from api.routes import (
     changes,
     configurations,
     instances,
+    logs,
     mgmt,
     mgmt_actions,
     mgmt_catalogue,
@@ -42,6 +43,7 @@ from api.routes import (
 )
 from api.routes.common import counted
 from api.settings import ApiSettings
+from api.swift.containers import LogContainers
 from contract.keys.keyring import MasterKeyring
 from contract.wire.client import connect
 from records.engine import connect as connect_records
@@ -73,6 +75,7 @@ def application(settings: ApiSettings) -> FastAPI:
         changes,
         ssl,
         accounts,
+        logs,
         configurations,
         parameters,
         catalogue,
@@ -108,7 +111,10 @@ def _lifespan(settings: ApiSettings) -> Any:
         records = RecordsSettings()
         engine = connect_records(records)
         verify = str(settings.keystone_ca) if settings.keystone_ca else True
-        async with httpx.AsyncClient(timeout=10, verify=verify, trust_env=False) as http:
+        async with (
+            httpx.AsyncClient(timeout=10, verify=verify, trust_env=False) as http,
+            LogContainers.opened(settings, keyring) as logs,
+        ):
             app.state.keystone = Keystone(http, settings.keystone_url, settings.token_cache_seconds)
             # each answer is one query: a transaction around it would be two more round trips
             reader = Reader(engine.execution_options(isolation_level="AUTOCOMMIT"), records.default_quotas())
@@ -122,6 +128,7 @@ def _lifespan(settings: ApiSettings) -> Any:
                 keyring=keyring,
                 policy=Policy(settings.policy_file),
                 rates=RateLimits(settings.rates()),
+                logs=logs,
                 barbican=Barbican(http, settings.barbican_url),
             )
             yield

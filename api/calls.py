@@ -35,6 +35,7 @@ from contract.ports.cloud import Offers
 from contract.ports.configurations import ConfigurationAnswer, ConfigurationChange, configuration_id
 from contract.ports.guest import Accounts, DatabasesAfter
 from contract.ports.inspection import Inspection
+from contract.ports.logs import Logs
 from contract.ports.settings import Settings
 from contract.wire.answers import from_guest
 from contract.wire.clear_text import ClearText
@@ -97,12 +98,17 @@ class ShortCalls:
         self.check_ready()
         return await self._ask(verb, *facts)
 
-    async def inspect(self, verb: Callable[[Inspection], Answer]) -> Answer:
-        """Ask the guest about itself, whatever its engine does; 422 while there is no server."""
+    @overload
+    async def inspect(self, verb: Callable[[Inspection], Answer] | Callable[[Logs], Answer]) -> Answer: ...
+
+    @overload
+    async def inspect(self, verb: Callable[[Logs, Told], Answer], fact: Told, /) -> Answer: ...
+
+    async def inspect(self, verb: Callable[..., Any], *facts: Any) -> Any:
+        """Ask the guest, whatever its engine does; 422 while there is no server."""
         if self.instance.server_id is None:
             raise Fault(422, f"Instance {self.instance.id} is not ready, status: {self.instance.status}.")
-        answer: Answer = await self._ask(verb)
-        return answer
+        return await self._ask(verb, *facts)
 
     async def _ask(self, verb: Callable[..., Any], *facts: Any) -> Any:
         expiry = _Expiry(self.seconds)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from api.openstack.barbican import Barbican
     from api.policy import Policy
     from api.rate_limits import RateLimits
+    from api.swift.containers import LogContainers
 
 
 @dataclass(frozen=True)
@@ -56,4 +57,5 @@ class Services:
     keyring: Keyring
     policy: "Policy" = field(repr=False)
     rates: "RateLimits" = field(repr=False)
+    logs: "LogContainers" = field(repr=False)
     barbican: "Barbican" = field(repr=False)

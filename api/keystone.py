@@ -90,6 +90,18 @@ class Keystone:
             raise self._refused()
         return known.identity
 
+    async def endpoint(self, token: str, kind: str, region: str) -> str | None:
+        """The public endpoint of a service, as Keystone's catalogue tells the token's project; None where it has none."""
+        answer = await self._send("GET", "/auth/catalog", headers={"X-Auth-Token": token})
+        if answer.status_code == 401:
+            raise self._refused()
+        if answer.status_code != 200:
+            raise unavailable()
+        services = [each for each in answer.json()["catalog"] if each["type"] == kind]
+        found = [each for service in services for each in service.get("endpoints", ())]
+        urls = [each["url"] for each in found if each["interface"] == "public" and region in (each["region"], "")]
+        return str(urls[0]).rstrip("/") if urls else None
+
     async def has_project(self, token: str, project_id: str) -> bool:
         """Whether a project exists, so far as Keystone tells the token's owner; 503 when Keystone is away."""
         if not PROJECT_ID.fullmatch(project_id):  # goes into a path: "..", for example, would be another one

@@ -71,6 +71,14 @@ class ApiSettings(CallerSettings):
     """The same with DELETE."""
     admission_seconds: float = 6
     """Seconds after which an operation that is not admitted yet never will be; the answer takes 3.5 seconds longer."""
+    log_container: str = "database_logs"
+    """Container of the caller's project that logs are published to."""
+    log_expiry: int = 2_592_000
+    """Seconds that a published part of a log is kept by Swift."""
+    objects_for_guests: str = ""
+    """Scheme, host and port at which guests reach Swift, to publish logs; empty: those of Keystone's catalogue."""
+    objects_ca: Path | None = None
+    """CA certificate (PEM) of the object store, which tickets take along; none: the system's."""
     call_seconds: float = Field(8, ge=6, le=9)  # a guest's changes have limits of their own, which fit into it
     """Seconds that a guest is given to answer a short call; the API waits 0.6 seconds longer."""
 

@@ -103,6 +103,7 @@ def guest_key_file(settings: StackSettings) -> Path:
 
 def _localcloud(settings: StackSettings) -> dict[str, str]:
     gateway = f"{settings.gateway_for_guests}:{settings.gateway_port}=127.0.0.1:{settings.gateway_port}"
+    swift = f"{settings.gateway_for_guests}:{settings.swift_port}=127.0.0.1:{settings.swift_port}"  # for published logs
     return {
         **said_to_us("LOCALCLOUD_"),
         "LOCALCLOUD_STATE": str(settings.open_home / "cloud"),
@@ -111,7 +112,7 @@ def _localcloud(settings: StackSettings) -> dict[str, str]:
         "LOCALCLOUD_PORT": str(settings.localcloud_port),
         "LOCALCLOUD_KEYSTONE": settings.keystone_url,
         "LOCALCLOUD_PASSWORD_FILE": str(settings.secrets / "admin"),
-        "LOCALCLOUD_ENDPOINTS": ",".join(each for each in (gateway, settings.guest_endpoints) if each),
+        "LOCALCLOUD_ENDPOINTS": ",".join(each for each in (gateway, swift, settings.guest_endpoints) if each),
         "LOCALCLOUD_FIRST_UID": str(settings.first_uid),
         "LOCALCLOUD_SERVER_DELAY": str(settings.server_delay),
         "LOCALCLOUD_VOLUME_DELAY": str(settings.volume_delay),
@@ -138,6 +139,9 @@ def control_environment(settings: StackSettings) -> dict[str, str]:
         "COFFER_CLOUD": "coffer",
         "COFFER_GUEST_GATEWAY": f"{settings.gateway_for_guests}:{settings.gateway_port}",
         "COFFER_GUEST_GATEWAY_CA": str(gateway_folder(settings) / "ca.pem"),
+        **(
+            {} if site else {"COFFER_OBJECTS_FOR_GUESTS": f"http://{settings.gateway_for_guests}:{settings.swift_port}"}
+        ),
         "COFFER_DEFAULT_NETWORK": site.network if site else "databases",
         "COFFER_EXTERNAL_NETWORK": site.external if site else "public",
         "COFFER_DEFAULT_DATASTORE": "mariadb",

@@ -16,8 +16,9 @@ from temporalio.worker import Worker
 from contract.logs import log_to_stderr
 from contract.names import guest_queue
 from contract.process import run
-from guest_worker import identity
+from guest_worker import __version__, identity
 from guest_worker.identity import EnrolmentRefused, GatewayAway
+from guest_worker.logs.files import keep_log
 from guest_worker.session import GuestSession
 from guest_worker.settings import GuestSettings
 from guest_worker.worker import build_services, build_worker
@@ -81,7 +82,9 @@ async def main(stop: asyncio.Event) -> None:
     """Work until told to stop; the engine is looked after from the first moment, gateway or not."""
     settings = GuestSettings()
     log_to_stderr(settings.guest_log_level)
+    keep_log(settings.paths.guest_log)
     session = GuestSession(settings, identity.read_boot(settings.paths))
+    log.info("the guest %s of instance %s begins", __version__, session.boot.instance_id)
     services = build_services(session)
     services.start()
     client = await dial(session, stop)

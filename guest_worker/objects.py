@@ -7,7 +7,7 @@ signature of Swift's stands in the URL, so nothing of `http.client`, nor of the 
 import re
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from io import BytesIO
@@ -28,8 +28,8 @@ class ObjectStore(ABC):
     """Objects below the ticket's prefix; names are what follows it. Any verb may come twice."""
 
     @abstractmethod
-    def put(self, name: str, data: bytes) -> None:
-        """Store an object, in place of what may be there."""
+    def put(self, name: str, data: bytes, headers: Mapping[str, str] | None = None) -> None:
+        """Store an object, in place of what may be there; `headers` are Swift's own."""
 
     @abstractmethod
     def get(self, name: str) -> bytes:
@@ -44,14 +44,14 @@ class ObjectStore(ABC):
         """Return all names below the prefix; Unsupported where a ticket cannot list."""
 
 
-def open_store(ticket: Ticket, box: SecretBox) -> ObjectStore:
-    """Open a ticket; NotOurs when it is for another guest."""
+def open_store(ticket: Ticket, box: SecretBox, timeout: float = TIMEOUT) -> ObjectStore:
+    """Open a ticket; NotOurs when it is for another guest. `timeout`: seconds for one step of one request."""
     try:
         content = TicketContent.model_validate_json(box.open(ticket.opens))
     except ValidationError as error:
         raise BadRequest(f"the ticket's content is not understood: {error.error_count()} errors") from None
     if isinstance(content.store, SwiftAccess):
-        return SwiftObjects(content, content.store)
+        return SwiftObjects(content, content.store, timeout)
     return S3Objects(content, content.store)
 
 
@@ -65,14 +65,15 @@ def _checked(name: str) -> str:
 class SwiftObjects(ObjectStore):
     """Swift, by temporary URLs. The standard library's client logs nothing, not even when it is told to debug."""
 
-    def __init__(self, content: TicketContent, access: SwiftAccess) -> None:
+    def __init__(self, content: TicketContent, access: SwiftAccess, timeout: float = TIMEOUT) -> None:
         self._access = access
         self._prefix = content.prefix
         self._url = urlsplit(access.container_url)
         self._ca = content.ca or None
+        self._timeout = timeout
 
-    def put(self, name: str, data: bytes) -> None:
-        self._ask("PUT", name, data)
+    def put(self, name: str, data: bytes, headers: Mapping[str, str] | None = None) -> None:
+        self._ask("PUT", name, data, headers)
 
     def get(self, name: str) -> bytes:
         return self._ask("GET", name)
@@ -86,7 +87,9 @@ class SwiftObjects(ObjectStore):
     def list_names(self) -> list[str]:
         raise Unsupported("a ticket of Swift cannot list; the objects are counted by who makes them")
 
-    def _ask(self, method: str, name: str, data: bytes | None = None) -> bytes:
+    def _ask(
+        self, method: str, name: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> bytes:
         path = f"{self._url.path}/{self._prefix}{_checked(name)}"
         signature = self._access.signatures.get(method)
         if signature is None:
@@ -94,7 +97,7 @@ class SwiftObjects(ObjectStore):
         query = {"temp_url_sig": signature, "temp_url_expires": self._access.expires, "temp_url_prefix": self._prefix}
         connection = self._connect()
         try:
-            connection.request(method, f"{path}?{urlencode(query)}", body=data)
+            connection.request(method, f"{path}?{urlencode(query)}", body=data, headers=headers or {})
             answer = connection.getresponse()
             content = answer.read()
         except (OSError, HTTPException) as error:
@@ -110,9 +113,9 @@ class SwiftObjects(ObjectStore):
     def _connect(self) -> HTTPConnection:
         host, port = self._url.hostname or "", self._url.port
         if self._url.scheme != "https":
-            return HTTPConnection(host, port, timeout=TIMEOUT)
+            return HTTPConnection(host, port, timeout=self._timeout)
         trusted = ssl.create_default_context(cadata=self._ca)
-        return HTTPSConnection(host, port, timeout=TIMEOUT, context=trusted)
+        return HTTPSConnection(host, port, timeout=self._timeout, context=trusted)
 
 
 class S3Objects(ObjectStore):
@@ -137,7 +140,9 @@ class S3Objects(ObjectStore):
             ),
         )
 
-    def put(self, name: str, data: bytes) -> None:
+    def put(self, name: str, data: bytes, headers: Mapping[str, str] | None = None) -> None:
+        if headers:
+            raise Unsupported("S3 has no such headers")
         with self._asking("PUT", name):
             # of one part, whatever its size
             self._client.put_object(self._bucket, self._key(name), BytesIO(data), len(data), part_size=_part(data))

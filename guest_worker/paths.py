@@ -25,6 +25,11 @@ class GuestPaths:
         return self.root / "var/lib/guest"
 
     @property
+    def guest_log(self) -> Path:
+        """What the guest worker logs, besides to where its init has it go."""
+        return self.state / "guest.log"
+
+    @property
     def identity(self) -> Path:
         """What the guest is known by at the gateway: its token and keys."""
         return self.state / "identity.json"

@@ -17,6 +17,7 @@ from guest_worker.fences import Fences
 from guest_worker.gate import Gate
 from guest_worker.jobs import Jobs
 from guest_worker.journal import Journal
+from guest_worker.logs.book import LogBook
 from guest_worker.reserve import Reserve
 from guest_worker.settings import GuestSettings
 from guest_worker.supervisor import EngineSupervisor
@@ -48,7 +49,8 @@ class Services:
         self.renew = renew
         self.jobs = Jobs(state / "jobs")
         self.fences = Fences(state / "fence.json", lambda fence: self.jobs.end_older(fence))
-        self.configuration = EngineConfiguration(datastore, version, state)
+        self.log_book = LogBook(settings.paths.data / "guest")
+        self.configuration = EngineConfiguration(datastore, version, state, self.log_book)
         self.tls = TlsConfiguration(datastore, self.configuration, box, state)
         reserve = Reserve(settings.paths.data, mounted_by_us=not settings.paths.mounted_at)
         self.supervisor = EngineSupervisor(datastore, state, reserve, self.configuration)

@@ -16,6 +16,7 @@ from temporalio.worker import Interceptor, PollerBehaviorSimpleMaximum, Worker, 
 from contract.keys.sealing import SecretBox
 from contract.ports.guest import Accounts, CallGate, Lifecycle, Tokens, Watching
 from contract.ports.inspection import Inspection
+from contract.ports.logs import Logs
 from contract.ports.registration import verbs
 from contract.ports.settings import Settings
 from contract.ports.tls import TlsSettings
@@ -34,6 +35,7 @@ from guest_worker.verbs.health import EngineHealth
 from guest_worker.verbs.identity import GuestTokens
 from guest_worker.verbs.inspection import KernelInspection
 from guest_worker.verbs.lifecycle import EngineLifecycle
+from guest_worker.verbs.logs import EngineLogs
 from guest_worker.verbs.settings import EngineSettings
 from guest_worker.verbs.tls import TlsOfEngine
 
@@ -43,6 +45,7 @@ PORTS: dict[type[ABC], Callable[[Services], ABC]] = {
     Accounts: EngineAccounts,
     CallGate: AccountGate,
     Settings: EngineSettings,
+    Logs: EngineLogs,
     TlsSettings: TlsOfEngine,
     Tokens: GuestTokens,
     Inspection: KernelInspection,

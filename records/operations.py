@@ -108,8 +108,9 @@ def _final(word: CloseOperation, end: MemberEnd, *, nothing_left: bool) -> dict[
     if end.status is not None:
         values |= {"status": end.status.value}
     if word.state is OperationState.DONE and end.status is InstanceStatus.ACTIVE:
-        # the engine was just started; what the watch saw while it was stopped is over, and it tells what comes
-        passing = [OperatingStatus.SHUTDOWN.value, OperatingStatus.RESTARTING.value]
+        # the engine runs; what the watch saw while it was stopped is over, and it tells what comes. NONE: it saw that the
+        # engine runs before, and an operation that failed made it forgotten
+        passing = [OperatingStatus.SHUTDOWN.value, OperatingStatus.RESTARTING.value, OperatingStatus.NONE.value]
         seen = instances.c.operating_status
         values |= {"operating_status": case((seen.in_(passing), OperatingStatus.HEALTHY.value), else_=seen)}
     if end.status is InstanceStatus.ERROR:  # nobody watches it any more: what was last seen does not count
@@ -133,8 +134,8 @@ def _fault(word: CloseOperation, end: MemberEnd) -> dict[str, object]:
     return {}
 
 
-async def record_health(conn: AsyncConnection, report: HealthReport) -> None:
-    """Keep the watch's word on an instance that exists and was built."""
+async def record_health(conn: AsyncConnection, report: HealthReport) -> bool:
+    """Keep the watch's word on an instance that exists and was built; return whether it was."""
     values: dict[str, object] = {
         "operating_status": report.operating_status.value,
         "operating_status_reason": report.reason,
@@ -142,9 +143,10 @@ async def record_health(conn: AsyncConnection, report: HealthReport) -> None:
     }
     known = report.model_dump(include={"volume_used_bytes", "volume_total_bytes", "guest_version"}, exclude_none=True)
     where = (instances.c.id == report.instance_id, ~instances.c.deleted, resources.has_server())
-    await conn.execute(update(instances).where(*where).values(**values, **known))
+    kept = await conn.execute(update(instances).where(*where).values(**values, **known))
     if report.operating_status is OperatingStatus.HEALTHY:
         await heal(conn, report.instance_id)
+    return kept.rowcount > 0
 
 
 async def heal(conn: AsyncConnection, instance_id: UUID | None = None) -> None:

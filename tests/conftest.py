@@ -49,10 +49,10 @@ SAMPLED = {
 # `make test` runs four processes (pytest-xdist), for most tests wait more than they compute. All tests of a folder run in
 # one of them, for what they share is made once; those of SPLIT are told apart by file. The longest come first, so that the
 # processes end at about the same time.
-SPLIT = ("contracts", "whole")
+SPLIT = ("contracts", "runbooks", "whole")
 LONGEST = (
-    "runbooks", "redteam", "api", "whole/test_demo.py", "accounts", "whole", "contracts/test_full_disk.py",
-    "contracts", "configurations", "localcloud", "records",
+    "api", "redteam", "whole/test_demo.py", "accounts", "runbooks", "whole", "contracts/test_full_disk.py", "contracts",
+    "configurations", "localcloud", "records",
 )  # fmt: skip
 # Folders whose tests call the product in their own process: `make test` measures which lines and branches they reach. The
 # others are not traced: it takes two thirds more processor time, and most of what they test runs in other processes.

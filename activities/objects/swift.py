@@ -5,7 +5,6 @@ manifests, links) it binds to the container alone; what keeps those out is a lis
 between releases. So nothing of another instance's lies in the container, and one instance's tickets can be withdrawn.
 """
 
-import hashlib
 import hmac
 import time
 from collections.abc import Callable
@@ -20,7 +19,16 @@ from activities.openstack.objects import ContainerKeys, SwiftContainers
 from activities.settings import ActivitySettings
 from contract.domain.errors import BadRequest
 from contract.keys.keyring import Keyring, NotOurs
-from contract.ports.tickets import KeyRotation, Right, SwiftAccess, Ticket, TicketContent, TicketOrder, Tickets
+from contract.ports.tickets import (
+    KeyRotation,
+    Right,
+    SwiftAccess,
+    Ticket,
+    TicketContent,
+    TicketOrder,
+    Tickets,
+    temp_url_signature,
+)
 
 METHODS = {Right.READ: ("GET",), Right.WRITE: ("PUT", "DELETE")}  # HEAD goes with GET and with PUT
 FIRST = "first"  # the same for all who meet a new container at once: each of their tickets is good
@@ -51,7 +59,7 @@ class SwiftTickets(Tickets):
             container_url=f"{base}/{container}",
             expires=expires,
             signatures={
-                method: signature(key, method, expires, f"/v1/{account}/{container}/{order.prefix}")
+                method: temp_url_signature(key, method, expires, f"/v1/{account}/{container}/{order.prefix}")
                 for method in METHODS[order.right]
             },
         )
@@ -99,8 +107,3 @@ class SwiftTickets(Tickets):
         if not account or account == "v1":
             raise BadRequest(f"the object store's URL {base} names no account")
         return base, account
-
-
-def signature(key: str, method: str, expires: int, path: str) -> str:
-    """Sign for one method and all objects whose path begins so."""
-    return hmac.new(key.encode(), f"{method}\n{expires}\nprefix:{path}".encode(), hashlib.sha256).hexdigest()

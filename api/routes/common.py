@@ -22,6 +22,7 @@ FACETS = {  # what an engine must have, by what a rule is about
     "user": Facet.USERS,
     "user_access": Facet.USERS,
     "root": Facet.ROOT,
+    "guest_log_list": Facet.LOGS,
 }
 AppServices = Annotated[Services, Depends(services_of)]
 
@@ -38,7 +39,7 @@ async def instance_named(services: Services, context: RequestContext, wanted: st
 def short_calls(rule: str) -> Callable[..., object]:
     """A dependency: the guest of the instance in the path, for those whom the rule lets in; 422 where its engine has no
     notion of what the rule is about."""
-    facet = FACETS[rule.split(":")[-2]]
+    facet = FACETS[next((part for part in rule.split(":") if part in FACETS), rule)]
 
     async def find(
         request: Request,

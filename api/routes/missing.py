@@ -14,8 +14,6 @@ I = "/instances/{instance_id}"  # noqa: E741 - a prefix, to keep the table reada
 
 # method, path, rule. Collections that are always empty answer 404 for their items instead.
 ROUTES = (
-    ("GET", f"{I}/log", "instance:guest_log_list"),
-    ("POST", f"{I}/log", "instance:guest_log_list"),
     ("POST", "/backups", "backup:create"),
     ("POST", "/backup_strategies", "backup_strategy:create"),
     ("DELETE", "/backup_strategies", "backup_strategy:delete"),

@@ -62,8 +62,9 @@ class Records(ABC):
 
     @abstractmethod
     @activity.defn
-    async def record_health(self, report: HealthReport) -> None:
-        """Write the watch's report; instances that are gone are left alone."""
+    async def record_health(self, report: HealthReport) -> bool | None:
+        """Write the watch's report. False: the records know of no server, of an instance that is gone or whose creation
+        has not told yet what it made. None: an older release, which did not say."""
 
     @abstractmethod
     @activity.defn

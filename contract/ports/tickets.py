@@ -10,6 +10,8 @@ Every object of an instance is named `<its id>/<backup id>/…`, in both kinds o
   spoil the backup that it is making, and none that was made before.
 """
 
+import hashlib
+import hmac
 import re
 from abc import ABC, abstractmethod
 from datetime import datetime
@@ -74,6 +76,11 @@ class SwiftAccess(Fact):
     container_url: str
     expires: int
     signatures: dict[str, str] = Field(repr=False)
+
+
+def temp_url_signature(key: str, method: str, expires: int, path: str) -> str:
+    """Sign for one method and all of Swift's objects whose path begins so."""
+    return hmac.new(key.encode(), f"{method}\n{expires}\nprefix:{path}".encode(), hashlib.sha256).hexdigest()
 
 
 class S3Access(Fact):

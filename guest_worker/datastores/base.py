@@ -17,6 +17,7 @@ from contract.domain.datastores.base import Facet
 from contract.domain.errors import Busy, EngineFailed
 from contract.files import write_private
 from guest_worker import host
+from guest_worker.datastores.logs import Logs
 from guest_worker.engine_user import EngineUser, SameUser
 
 if TYPE_CHECKING:
@@ -297,6 +298,11 @@ class Datastore(ABC):
         """Databases and users, or None where the engine has no such notion."""
 
     @property
+    def logs(self) -> Logs | None:
+        """Logs that a tenant may have, or None where the engine writes none."""
+        return None
+
+    @property
     def tls(self) -> "EngineTls | None":
         """How its clients encrypt, or None where the engine has no such notion."""
         return None
@@ -305,4 +311,5 @@ class Datastore(ABC):
     def facets(self) -> frozenset[Facet]:
         """What tenants may ask of it: the same as the facts of the engine say."""
         found = frozenset(facet for facet, kind in FACETS.items() if isinstance(self.accounts, kind))
-        return found | {Facet.TLS} if self.tls is not None else found
+        others = ((Facet.LOGS, self.logs), (Facet.TLS, self.tls))
+        return found | {facet for facet, part in others if part is not None}

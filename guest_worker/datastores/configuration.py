@@ -12,6 +12,7 @@ from contract.domain.datastores.parameters import Parameters, parameters_of, ref
 from contract.domain.errors import BadRequest, Unavailable
 from contract.domain.fact import Fact
 from guest_worker.datastores.base import Datastore
+from guest_worker.logs.book import LogBook
 from guest_worker.state_file import StateFile
 
 log = logging.getLogger(__name__)
@@ -33,10 +34,11 @@ class Known(Fact):
 class EngineConfiguration:
     """Writes the engine's configuration; called under the lock under which the engine is started and stopped."""
 
-    def __init__(self, datastore: Datastore, version: str, folder: Path) -> None:
+    def __init__(self, datastore: Datastore, version: str, folder: Path, logs: LogBook | None = None) -> None:
         self._datastore = datastore
         self._version = version
         self._state = StateFile(folder / "settings.json")
+        self._logs = logs
 
     @property
     def known(self) -> Known:
@@ -62,7 +64,7 @@ class EngineConfiguration:
     def write(self, memory_mib: int, settings: Mapping[str, str]) -> None:
         """Have the engine's next start read these settings."""
         self._check(memory_mib, settings)
-        self._datastore.configure(memory_mib, settings)
+        self._configure(memory_mib, settings)
         self._keep(memory_mib=memory_mib, wanted=dict(settings), refused="")
 
     def change(self, memory_mib: int, settings: Mapping[str, str]) -> None:
@@ -70,12 +72,12 @@ class EngineConfiguration:
         self._check(memory_mib, settings)
         before = self.known
         old, new = self._live(before.running), self._live(settings)
-        self._datastore.configure(memory_mib, settings)
+        self._configure(memory_mib, settings)
         if self._datastore.runs():
             try:
                 self._datastore.change_live(old, new, memory_mib)
             except ApplicationError:
-                self._datastore.configure(memory_mib, before.running if before.refused else before.wanted)
+                self._configure(memory_mib, before.running if before.refused else before.wanted)
                 with suppress(ApplicationError):  # what cannot be undone now is so from the next start
                     self._datastore.change_live(new, old, memory_mib)
                 raise
@@ -98,7 +100,7 @@ class EngineConfiguration:
         """Have the next start read what is wanted, also where the engine did not start with it before."""
         known = self.known
         if known.refused and not self._datastore.runs():
-            self._datastore.configure(known.memory_mib, known.wanted)
+            self._configure(known.memory_mib, known.wanted)
             self._keep(refused="")
 
     def fall_back(self, why: str) -> bool:
@@ -107,14 +109,14 @@ class EngineConfiguration:
         if known.refused or known.running == known.wanted or not known.memory_mib:
             return False
         log.warning("the engine does not start with its settings (%s); those that it had before are taken", why)
-        self._datastore.configure(known.memory_mib, known.running)
+        self._configure(known.memory_mib, known.running)
         self._keep(refused=why)
         return True
 
     def forgive(self) -> None:
         """It was not the settings: have the next start read what is wanted."""
         known = self.known
-        self._datastore.configure(known.memory_mib, known.wanted)
+        self._configure(known.memory_mib, known.wanted)
         self._keep(refused="")
 
     def defaults(self) -> dict[str, str]:
@@ -122,6 +124,37 @@ class EngineConfiguration:
         if not self.known.memory_mib:
             raise Unavailable("The database is not configured yet; please try again.")
         return self._datastore.defaults(self.known.memory_mib)
+
+    def switch_log(self, name: str, enabled: bool) -> None:
+        """Have a log of the engine written or not, from now on and after each start; all is as it was where it refuses."""
+        book = self._logs
+        if book is None or not self.known.memory_mib:
+            raise Unavailable("The database is not configured yet; please try again.")
+        before = book.of(name)
+        book.put(name, before.model_copy(update={"enabled": enabled}))
+        try:
+            self._write_again()
+            self._switch_logs()
+        except Exception:
+            book.put(name, before)
+            self._write_again()
+            with suppress(ApplicationError):
+                self._switch_logs()
+            raise
+
+    def _switch_logs(self) -> None:
+        if self._logs is not None and self._datastore.logs is not None and self._datastore.runs():
+            self._datastore.logs.switch(self._logs.enabled())
+
+    def _write_again(self) -> None:
+        known = self.known
+        self._configure(known.memory_mib, known.running if known.refused else known.wanted)
+
+    def _configure(self, memory_mib: int, settings: Mapping[str, str]) -> None:
+        """Write these settings, and those of the logs, which no tenant sets."""
+        logs = self._datastore.logs
+        ours = {} if self._logs is None or logs is None else logs.settings(self._logs.enabled())
+        self._datastore.configure(memory_mib, {**settings, **ours})
 
     @property
     def _parameters(self) -> Parameters:

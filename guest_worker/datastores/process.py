@@ -1,21 +1,18 @@
 """An engine's process: started detached, so that it outlives the guest worker, and found again by id and start time."""
 
-import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from contract.domain.errors import EngineFailed, NotYet
 from guest_worker import host
 from guest_worker.datastores.base import AdministratorRefused, EngineState, Probe
 from guest_worker.engine_user import EngineUser, SameUser
+from guest_worker.logs.files import LogFile
 
 TELLING = ("ERROR", "FATAL", "PANIC", " LOG:  unrecognized")  # how engines mark the lines that say why they end
 NO_SPACE = ("No space left on device", "Disk is full", "disk full", "Errcode: 28", "No space left", "Errcode: 122")
-MAX_LOG = 5_000_000  # bytes; twice that is the most that is kept
 TAIL = 65_536  # bytes of it that are read
 VAIN = ("Aborting", "contains errors")  # their last words that say nothing
 
@@ -28,7 +25,8 @@ class EngineProcess:
         self._name = name
         self._engine = engine or SameUser()
         self._pid_file = folder / f"{name}.pid"
-        self.log = folder / f"{name}.log"
+        self._log = LogFile(folder / f"{name}.log")
+        self.log = self._log.path
         self._log_start = 0  # where it began to write after its last start
 
     def pid(self) -> int | None:
@@ -60,7 +58,7 @@ class EngineProcess:
 
     def _begin(self, command: Sequence[str]) -> None:
         self.rotate_log()
-        self._log_start = self._log_size()
+        self._log_start = self._log.size
         number = self._engine.start(command, self.log)
         self._pid_file.write_text(f"{number} {host.started_at(number)}")
 
@@ -79,13 +77,8 @@ class EngineProcess:
         self._pid_file.unlink(missing_ok=True)
 
     def rotate_log(self) -> None:
-        """Copy a log that has grown aside and empty it; the engine goes on writing at its end."""
-        if self._log_size() <= MAX_LOG:
-            return
-        with suppress(OSError):  # no space for a copy: the log itself must not fill the disk either
-            shutil.copyfile(self.log, self.log.with_name(self.log.name + ".1"))
-        with suppress(OSError):
-            os.truncate(self.log, 0)
+        """Keep the log small; the engine goes on writing at its end."""
+        if self._log.rotate():
             self._log_start = 0
 
     def silent(self, words: str = "") -> Probe:
@@ -102,15 +95,9 @@ class EngineProcess:
         useful = [line for line in telling if not line.endswith(VAIN)] or telling
         return useful[-1].strip()[-300:] if useful else ""
 
-    def _log_size(self) -> int:
-        try:
-            return self.log.stat().st_size
-        except FileNotFoundError:
-            return 0
-
     def _lines(self) -> list[str]:
         """The last lines that it wrote since it was started."""
-        size = self._log_size()
+        size = self._log.size
         if size == 0:
             return []
         begin = self._log_start if self._log_start <= size else 0

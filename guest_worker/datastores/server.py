@@ -1,12 +1,15 @@
 """An engine that is one server process of ours, asked over its socket: how it is stopped, watched and probed."""
 
 import signal
+from abc import abstractmethod
 from typing import Any, ClassVar, Protocol
 
 from guest_worker.datastores.base import Datastore, EngineContext, EngineState, Probe
 from guest_worker.datastores.engine_socket import EngineSocket
+from guest_worker.datastores.logs import Logs
 from guest_worker.datastores.probing import Prober
 from guest_worker.datastores.process import EngineProcess
+from guest_worker.logs.files import LogFile
 
 
 class Closes(Protocol):
@@ -44,6 +47,14 @@ class ServerDatastore(Datastore):
         seen = self._prober.probe() if self.runs() else Probe(EngineState.SILENT)
         return self._process.silent(seen.words) if seen.state is EngineState.SILENT else seen
 
+    @property
+    @abstractmethod
+    def logs(self) -> Logs:
+        """Each of them has some."""
+
     def rotate_log(self) -> None:
-        """Keep the server's log small."""
+        """Keep the server's logs small."""
         self._process.rotate_log()
+        for path in self.logs.files().values():
+            if path != self._process.log:
+                LogFile(path).rotate()

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 import api.app  # noqa: F401 - its routes fill BODIES
 from api.documented import BODIES
 from api.faults import Fault
-from api.models import accounts, actions, configurations, instances, mgmt, ssl
+from api.models import accounts, actions, configurations, instances, logs, mgmt, ssl
 from api.orders import _access
 from api.requests import parse
 from tests.api.conftest import body, wait_until_gone
@@ -82,6 +82,7 @@ FULL: dict[type, Any] = {
     },
     mgmt.ChangeVersionBody: {**VERSION, "name": "v", "datastore_manager": "mariadb"},
     actions.ApplyModulesBody: {"modules": [{"id": "m"}]},
+    logs.LogBody: {"name": "general", "enable": 1, "disable": 0, "publish": 1, "discard": 1},
 }
 # their members are names of resources and parameters, which are compared with those that exist
 FREE = {"quotas", "values"}

@@ -255,15 +255,15 @@ async def test_the_watch_writes_its_own_field_alone(driver: Driver, reader: Read
     report = HealthReport(
         instance_id=admission.members[0].instance.id, operating_status=OperatingStatus.HEALTHY, volume_used_bytes=7
     )
-    await driver.records.record_health(report)  # nothing was built that could be healthy
+    assert await driver.records.record_health(report) is False  # nothing was built that could be healthy
     assert (await driver.instance(admission.members[0].instance.id))["operating_status"] == ""
     await driver.note(admission, begins="a", learnt=LEARNT)
-    await driver.records.record_health(report)
+    assert await driver.records.record_health(report) is True
     silent = report.model_copy(update={"operating_status": OperatingStatus.ERROR, "volume_used_bytes": None})
     await driver.records.record_health(silent)
     view = await reader.get_instance(str(admission.members[0].instance.id), Scope(None))
     assert view is not None
     assert (view.status, view.operating_status, view.volume_used_bytes) == ("BUILD", "ERROR", 7)
     await driver.close(admission, OperationState.DONE, status=None, deleted=True)
-    await driver.records.record_health(report)
+    assert await driver.records.record_health(report) is False
     assert (await driver.instance(admission.members[0].instance.id))["operating_status"] == ""

@@ -230,8 +230,9 @@ class PlainRecords(Records, Identities, Watches, Sweeps):
         return GuestState(exists=True)
 
     @activity.defn
-    async def record_health(self, report: HealthReport) -> None:
+    async def record_health(self, report: HealthReport) -> bool | None:
         self._script.play()
+        return True
 
     @activity.defn
     async def note_root(self, note: RootNote) -> None:

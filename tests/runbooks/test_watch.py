@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from uuid import UUID
 
 import pytest
@@ -21,11 +22,30 @@ def seen(world: World, instance_id: UUID) -> tuple[str, str | None]:
 
 async def until(world: World, instance_id: UUID, status: str) -> str | None:
     """Wait until the watch has seen a status; return the reason."""
+    await so(lambda: seen(world, instance_id)[0] == status)
+    return seen(world, instance_id)[1]
+
+
+async def so(look: Callable[[], bool]) -> None:
+    """Wait until it is so."""
     last = time.monotonic() + SEEN_WITHIN
-    while (found := await asyncio.to_thread(seen, world, instance_id))[0] != status:
-        assert time.monotonic() < last, found
-        await asyncio.sleep(0.5)
-    return found[1]
+    while not await asyncio.to_thread(look):
+        assert time.monotonic() < last
+        await asyncio.sleep(0.2)
+
+
+async def test_what_it_sees_before_the_records_know_of_the_server_is_not_lost(world: World) -> None:
+    """What a creation makes is noted behind its steps; the watch may be faster."""
+    order = world.order()
+    async with world.held("note_steps") as notes:
+        creation = await world.start(order)
+        await notes.arrived()
+        await so(lambda: "record_health" in world.faults.done)
+        assert seen(world, order.instance_id) == ("", None)
+    await creation.result()
+    last_seen = "SELECT service_status_updated IS NULL FROM instances WHERE id = %s"
+    await so(lambda: world.stack.sql(last_seen, order.instance_id, database=world.database) == [(False,)])
+    assert seen(world, order.instance_id) == ("HEALTHY", None)
 
 
 HARMS = {"delete": "deleted in Nova", "stop": "stopped in Nova"}

@@ -365,7 +365,7 @@ COMMANDS = (
     "python3 -c 'import ctypes; print(ctypes.CDLL(None).ptrace(16, {worker}, 0, 0))'",
     "head -c 100 /proc/{worker}/mem",
     "ls -laR /var/lib/guest /etc/coffer",
-    "cp /bin/sh /var/lib/guest/sh; touch /var/lib/engine/postgresql.conf",
+    "cp /bin/sh /var/lib/guest/sh; cd /var/lib/engine; touch postgresql.conf; ln -sf /var/lib/guest/os_admin general.log",
 )
 
 

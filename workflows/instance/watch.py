@@ -47,7 +47,9 @@ class WatchInstance:
             if health == known and quick:
                 await workflow.sleep(REST)  # a guest that tells no news at once must not keep us busy
             if health != known:
-                await self.report(order.instance_id, health)
+                if not await self.report(order.instance_id, health):
+                    await workflow.sleep(REST)  # and say it again
+                    continue
             elif health is not None and health.operating_status is not OperatingStatus.ERROR:
                 break  # an hour without news
             known = health
@@ -92,12 +94,12 @@ class WatchInstance:
         attached = Attached(server_id=state.server_id, volume_id=state.volume_id)
         return why_silent(await self._steps.ask(CLOUD, LOOK, Servers.get_server_state, attached))
 
-    async def report(self, instance_id: UUID, health: Health) -> None:
-        """Have the records keep what was seen."""
+    async def report(self, instance_id: UUID, health: Health) -> bool:
+        """Have the records keep what was seen; return whether they did."""
         workflow.set_current_details(f"{health.operating_status.value} on {guest_queue(instance_id)}")
         seen = health.operating_status is not OperatingStatus.ERROR
         report = HealthReport(instance_id=instance_id, seen=seen, **health.model_dump())
-        await self._steps.ask(RECORDS, SURE, Records.record_health, report)
+        return await self._steps.ask(RECORDS, SURE, Records.record_health, report) is not False
 
 
 def why_silent(found: ServerState) -> str:

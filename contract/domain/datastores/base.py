@@ -15,7 +15,18 @@ class Facet(StrEnum):
     DATABASES = "databases"
     USERS = "users"
     ROOT = "root"
+    LOGS = "logs"
     TLS = "tls"
+
+
+class LogKind(StrEnum):
+    """Who switches a log on and off: a tenant, or nobody."""
+
+    USER = "USER"
+    SYS = "SYS"
+
+
+GUEST_LOG = "guest"  # that of the guest itself, for administrators alone
 
 
 class EnginePort(Fact):
@@ -36,6 +47,7 @@ class Datastore(Fact):
     ports: tuple[EnginePort, ...]
     """The first one is where its clients log in."""
     facets: frozenset[Facet] = frozenset(Facet)
+    engine_logs: dict[str, LogKind] = Field(default_factory=dict)
     builtin_tls: bool = False  # whether it offers TLS by itself, with a certificate that the server makes
     needs_tls: bool = False  # whether that cannot be switched off
     hosts: bool = False  # whether users have hosts; without, a host is always `%`
@@ -47,6 +59,11 @@ class Datastore(Fact):
     check_password: Callable[[str], None] = Field(repr=False)
     canonical_host: Callable[[str], str] = Field(default=str, repr=False)  # the form in which a user's host is kept
     series: dict[str, "Datastore"] = Field(default_factory=dict, repr=False)  # where versions differ, by major version
+
+    @property
+    def logs(self) -> dict[str, LogKind]:
+        """The engine's logs, and that of the guest."""
+        return {**self.engine_logs, GUEST_LOG: LogKind.SYS}
 
     @property
     def port(self) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from contract.domain.accounts import NewDatabase
 from contract.domain.datastores import hosts
-from contract.domain.datastores.base import Datastore, EnginePort
+from contract.domain.datastores.base import Datastore, EnginePort, LogKind
 from contract.domain.datastores.naming import (
     check_basic_plane,
     check_file_name,
@@ -95,6 +95,7 @@ def facts(manager: str, default: str, longest_user: int, reserved_users: frozens
         return Datastore(
             manager=manager,
             ports=(EnginePort(number=3306),),
+            engine_logs={"error": LogKind.SYS, "general": LogKind.USER, "slow_query": LogKind.USER},
             hosts=True,
             builtin_tls=True,
             needs_tls=manager == "mysql",

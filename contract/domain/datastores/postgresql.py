@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.domain.accounts import NewDatabase
-from contract.domain.datastores.base import Datastore, EnginePort
+from contract.domain.datastores.base import Datastore, EnginePort, LogKind
 from contract.domain.datastores.naming import check_name, check_reserved, check_secret
 
 DATA = Path(__file__).parent / "data"
@@ -81,6 +81,7 @@ def _check_user(name: str, host: str) -> None:
 POSTGRESQL = Datastore(
     manager="postgresql",
     ports=(EnginePort(number=5432),),
+    engine_logs={"general": LogKind.USER},
     reserved_users=RESERVED_USERS,
     reserved_databases=RESERVED_DATABASES,
     check_database=_check_database,

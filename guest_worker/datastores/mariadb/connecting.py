@@ -15,6 +15,8 @@ from guest_worker.datastores.engine_socket import EngineSocket
 ADMIN = "os_admin"
 NATIVE = "mysql_native_password"
 OTHER_WAY = CR.CR_AUTH_PLUGIN_CANNOT_LOAD
+# The first words of each session of ours: none of its statements is written to a log that a tenant reads.
+UNLOGGED_SESSION = "SET SESSION sql_log_off = 1, long_query_time = 31536000, min_examined_row_limit = 4294967295"
 Connection = pymysql.connections.Connection
 
 

@@ -15,6 +15,7 @@ from guest_worker import host
 from guest_worker.datastores.base import EngineContext
 from guest_worker.datastores.mariadb.accounts import MariaDBAccounts
 from guest_worker.datastores.mariadb.connecting import ADMIN
+from guest_worker.datastores.mariadb.logs import UNLOGGED, QueryLogs
 from guest_worker.datastores.mariadb.probe import Prober
 from guest_worker.datastores.mariadb.recipe import SMALL_LOG, install, program
 from guest_worker.datastores.mariadb.session import Session
@@ -40,6 +41,7 @@ class MariaDB(ServerDatastore):
         self._config = context.config_file(CONFIG)
         self.session = Session(self._socket)
         self._prober = Prober(self._socket)
+        self._logs = QueryLogs(context, self.session, self._process.log)
         self._accounts = MariaDBAccounts.of(self.session)
         self._tls = MariaDBTls(context, self.manager, self.session)
         self._accounts.required = self._tls.required
@@ -48,6 +50,11 @@ class MariaDB(ServerDatastore):
     def accounts(self) -> MariaDBAccounts:
         """MariaDB has databases and users."""
         return self._accounts
+
+    @property
+    def logs(self) -> QueryLogs:
+        """The error log, and those of statements."""
+        return self._logs
 
     @property
     def tls(self) -> MariaDBTls:
@@ -124,7 +131,8 @@ class MariaDB(ServerDatastore):
 
     def restore_administrator(self) -> None:
         """Recreate the administrator's account, without network and without looking at anybody's rights."""
-        command = [self._program("mariadbd"), f"--defaults-file={self._config}", "--bootstrap", "--skip-networking"]
+        command = [self._program("mariadbd"), f"--defaults-file={self._config}", "--bootstrap", "--skip-networking",
+                   *UNLOGGED]  # fmt: skip
         try:
             self.context.engine.run(command, given=self._administrator())
         except host.CommandFailed as error:

@@ -6,14 +6,16 @@ import pymysql
 
 from guest_worker.datastores import probing
 from guest_worker.datastores.base import EngineState, Probe
-from guest_worker.datastores.mariadb.connecting import OTHER_WAY, Connection, connect
+from guest_worker.datastores.mariadb.connecting import OTHER_WAY, UNLOGGED_SESSION, Connection, connect
 
 REFUSED = frozenset({
     1044, 1045, 1130, 1131, 1132, 1142, 1203, 1226, 1227, 1449, 1524, 1698, 1820, 1862, 4150, 4151, OTHER_WAY
 })  # fmt: skip
 TOO_MANY = 1040
 DISK_FULL = frozenset({3, 1021, 1114})
-SETTINGS = f"SET SESSION sql_mode = '', autocommit = 1, max_statement_time = {probing.SECONDS}"
+SETTINGS = (
+    f"{UNLOGGED_SESSION}, slow_query_log = 0, sql_mode = '', autocommit = 1, max_statement_time = {probing.SECONDS}"
+)
 ALL = "GRANT ALL PRIVILEGES ON *.* TO "
 
 

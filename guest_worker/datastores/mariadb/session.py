@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 from contract.domain.errors import Busy, EngineFailed
 from guest_worker.datastores.base import UNCHANGED
 from guest_worker.datastores.engine_socket import EngineSocket
-from guest_worker.datastores.mariadb.connecting import OTHER_WAY, connect
+from guest_worker.datastores.mariadb.connecting import OTHER_WAY, UNLOGGED_SESSION, connect
 
 LOCK_SECONDS = 2  # for a lock of a table or a row
 STATEMENT_SECONDS = 6
@@ -21,8 +21,8 @@ LOGIN_SECONDS = 3  # until the socket is connected
 IDLE_KEPT = 4  # what one change takes, and lists beside it
 # What the tenant's root may have set for all sessions, and what bounds our statements.
 SETTINGS = (
-    "SET SESSION sql_mode = 'NO_ENGINE_SUBSTITUTION', autocommit = 1, tx_read_only = 0, sql_quote_show_create = 1,"
-    " completion_type = 0, foreign_key_checks = 1, group_concat_max_len = 1048576,"
+    f"{UNLOGGED_SESSION}, slow_query_log = 0, sql_mode = 'NO_ENGINE_SUBSTITUTION', autocommit = 1, tx_read_only = 0,"
+    " sql_quote_show_create = 1, completion_type = 0, foreign_key_checks = 1, group_concat_max_len = 1048576,"
     f" lock_wait_timeout = {LOCK_SECONDS}, innodb_lock_wait_timeout = {LOCK_SECONDS},"
     f" max_statement_time = {STATEMENT_SECONDS}, wait_timeout = 31536000"
 )

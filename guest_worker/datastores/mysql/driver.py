@@ -14,6 +14,7 @@ from contract.domain.errors import EngineFailed
 from guest_worker import host
 from guest_worker.datastores.base import EngineContext
 from guest_worker.datastores.mariadb.connecting import ADMIN
+from guest_worker.datastores.mariadb.logs import UNLOGGED, QueryLogs
 from guest_worker.datastores.mariadb.variables import set_globals
 from guest_worker.datastores.mysql.accounts import MySQLAccounts
 from guest_worker.datastores.mysql.probe import Prober
@@ -39,6 +40,7 @@ class MySQL(ServerDatastore):
         self._config = context.config_file(CONFIG)
         self.session = Session(self._socket)
         self._prober = Prober(self._socket)
+        self._logs = QueryLogs(context, self.session, self._process.log)
         self._accounts = MySQLAccounts(self.session, context.state)
         self._tls = MySQLTls(context, self.manager, self.session)
         self._accounts.required = self._tls.required
@@ -47,6 +49,11 @@ class MySQL(ServerDatastore):
     def accounts(self) -> MySQLAccounts:
         """MySQL has databases and users."""
         return self._accounts
+
+    @property
+    def logs(self) -> QueryLogs:
+        """The error log, and those of statements."""
+        return self._logs
 
     @property
     def tls(self) -> MySQLTls:
@@ -144,7 +151,7 @@ class MySQL(ServerDatastore):
     def restore_administrator(self) -> None:
         """Recreate the administrator's account, without network and without looking at anybody's rights."""
         command = [self._program(), f"--defaults-file={self._config}", "--skip-networking", "--event-scheduler=OFF",
-                   "--init-file=/dev/stdin"]  # fmt: skip
+                   "--init-file=/dev/stdin", *UNLOGGED]  # fmt: skip
         try:
             self.context.engine.run(command, given=self._administrator() + "SHUTDOWN;\n")
         except host.CommandFailed as error:

@@ -6,12 +6,13 @@ import pymysql
 
 from guest_worker.datastores import probing
 from guest_worker.datastores.mariadb import probe
-from guest_worker.datastores.mariadb.connecting import Connection
+from guest_worker.datastores.mariadb.connecting import UNLOGGED_SESSION, Connection
 from guest_worker.datastores.mysql.connecting import connect
 from guest_worker.datastores.mysql.session import TIMED_OUT
 
 SETTINGS = (
-    f"SET SESSION sql_mode = '', autocommit = 1, max_execution_time = {probing.SECONDS * 1000}, lock_wait_timeout = 1"
+    f"{UNLOGGED_SESSION}, sql_mode = '', autocommit = 1, lock_wait_timeout = 1,"
+    f" max_execution_time = {probing.SECONDS * 1000}"
 )
 NEEDED = ("SYSTEM_USER", "CONNECTION_ADMIN", "SET_ANY_DEFINER", "ALLOW_NONEXISTENT_DEFINER", "ROLE_ADMIN",
           "SYSTEM_VARIABLES_ADMIN", "SESSION_VARIABLES_ADMIN", "SHOW_ROUTINE")  # fmt: skip

@@ -16,6 +16,17 @@ from guest_worker.datastores.engine_socket import EngineSocket
 
 ADMIN = "os_admin"
 HOME = "postgres"  # the database that the administrator talks from
+UNLOGGED = {  # none of our statements is written to a log that a tenant reads
+    "log_statement": "none",
+    "log_min_duration_statement": "-1",
+    "log_min_duration_sample": "-1",
+    "log_transaction_sample_rate": "0",
+    "log_duration": "off",
+    "log_min_error_statement": "panic",
+    "debug_print_parse": "off",
+    "debug_print_rewritten": "off",
+    "debug_print_plan": "off",
+}
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 

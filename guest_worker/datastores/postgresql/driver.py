@@ -13,6 +13,7 @@ from guest_worker.datastores.base import AdministratorRefused, EngineContext
 from guest_worker.datastores.postgresql.accounts import PostgreSQLAccounts
 from guest_worker.datastores.postgresql.administrator import ALONE, DONE, restoring, scram_verifier
 from guest_worker.datastores.postgresql.connecting import ADMIN, HOME
+from guest_worker.datastores.postgresql.logs import ServerLog
 from guest_worker.datastores.postgresql.probe import Prober
 from guest_worker.datastores.postgresql.reloading import reload
 from guest_worker.datastores.postgresql.session import Session
@@ -36,12 +37,18 @@ class PostgreSQL(ServerDatastore):
         self.session = Session(self._socket)
         self._prober = Prober(self._socket)
         self._accounts = PostgreSQLAccounts(self.session)
+        self._logs = ServerLog(self.session, self._process.log)
         self._tls = PostgreSQLTls(context, self.manager, self.session)
 
     @property
     def accounts(self) -> PostgreSQLAccounts:
         """PostgreSQL has databases and users."""
         return self._accounts
+
+    @property
+    def logs(self) -> ServerLog:
+        """What the server writes, and each statement of tenants where that is wanted."""
+        return self._logs
 
     @property
     def tls(self) -> PostgreSQLTls:

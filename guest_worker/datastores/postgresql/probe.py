@@ -6,12 +6,13 @@ import psycopg
 
 from guest_worker.datastores import probing
 from guest_worker.datastores.base import EngineState, Probe
-from guest_worker.datastores.postgresql.connecting import HOME, Connection, connect
+from guest_worker.datastores.postgresql.connecting import HOME, UNLOGGED, Connection, connect
 
 # What the tenant's root may have set for our role or database; what a client says when it connects counts for more.
 OPTIONS = (
     "-c role=none -c search_path= -c default_transaction_read_only=off -c session_preload_libraries= "
-    f"-c local_preload_libraries= -c lock_timeout=1s -c idle_session_timeout=0 -c statement_timeout={probing.SECONDS}s"
+    f"-c local_preload_libraries= -c lock_timeout=1s -c idle_session_timeout=0 -c statement_timeout={probing.SECONDS}s "
+    + " ".join(f"-c {key}={value}" for key, value in UNLOGGED.items())
 )
 QUESTION = (
     "SELECT coalesce(bool_or(rolsuper AND rolcanlogin), false) FROM pg_catalog.pg_roles WHERE rolname = session_user"

@@ -17,7 +17,7 @@ from psycopg import sql
 from contract.domain.errors import Busy, EngineFailed
 from guest_worker.datastores.base import UNCHANGED, AdministratorRefused
 from guest_worker.datastores.engine_socket import EngineSocket
-from guest_worker.datastores.postgresql.connecting import HOME, Connection, connect
+from guest_worker.datastores.postgresql.connecting import HOME, UNLOGGED, Connection, connect
 from guest_worker.datastores.postgresql.watch import GRACE, Watch
 
 LOGIN_SECONDS = 3
@@ -45,6 +45,7 @@ PINNED = {
     "session_replication_role": "origin",
     "row_security": "on",
     "client_min_messages": "warning",
+    **UNLOGGED,
 }
 IN_TRANSACTION = {"idle_in_transaction_session_timeout": "10000"}
 REFUSALS = re.compile(

@@ -1,0 +1,1 @@
+"""Swift, as the API asks it with a caller's token."""

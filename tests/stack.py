@@ -53,9 +53,10 @@ class RunningStack:
         return self._connections[name]
 
     def sql(self, statement: str, *values: Any, database: str = "coffer") -> list[tuple[Any, ...]]:
-        """Ask the records themselves."""
+        """Ask the records themselves, for half a minute at most."""
         with psycopg.connect(host="127.0.0.1", port=self.settings.records_port, user="coffer", dbname=database,
-                             password=password(self.settings, "records"), autocommit=True) as connection:  # fmt: skip
+                             password=password(self.settings, "records"), autocommit=True,
+                             options="-c statement_timeout=30s") as connection:  # fmt: skip
             cursor = connection.execute(statement, values)
             return list(cursor.fetchall()) if cursor.description else []
 

@@ -42,14 +42,14 @@ class Newcomer:
     async def expected(cls, world: World) -> "Newcomer":
         """An instance that is being built; its guest may enrol now."""
         newcomer = cls(world)
-        newcomer.sql("INSERT INTO groups (id) VALUES (%s)", newcomer.instance_id)
-        newcomer.sql(INSTANCE, newcomer.instance_id, newcomer.instance_id)
+        await newcomer.sql("INSERT INTO groups (id) VALUES (%s)", newcomer.instance_id)
+        await newcomer.sql(INSTANCE, newcomer.instance_id, newcomer.instance_id)
         await newcomer.build()
         return newcomer
 
-    def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Ask the records."""
-        return self.world.stack.sql(statement, *values, database=self.world.database)
+    async def sql(self, statement: str, *values: Any) -> None:
+        """Write to the records."""
+        await self.world.write(statement, *values)
 
     def known_by(self, column: str) -> Any:
         """What the records have of its guest."""
@@ -58,9 +58,9 @@ class Newcomer:
     async def build(self) -> None:
         """Another operation builds the server again: a guest of the next generation is expected."""
         operation_id, fence = uuid4(), self.generation + 1
-        self.sql("UPDATE operations SET state = 'DONE' WHERE group_id = %s", self.instance_id)
-        self.sql(OPERATION, operation_id, self.instance_id, fence, lock_id(self.instance_id))
-        self.sql("INSERT INTO operation_members VALUES (%s, %s)", operation_id, self.instance_id)
+        await self.sql("UPDATE operations SET state = 'DONE' WHERE group_id = %s", self.instance_id)
+        await self.sql(OPERATION, operation_id, self.instance_id, fence, lock_id(self.instance_id))
+        await self.sql("INSERT INTO operation_members VALUES (%s, %s)", operation_id, self.instance_id)
         expectation = GuestExpectation(instance_id=self.instance_id, operation_id=operation_id, fence=fence)
         self.generation = await self._ask_records("expect_guest", expectation)
 
@@ -118,11 +118,11 @@ class Newcomer:
         """Nobody knows it any more."""
         for each in self.guests:
             await each.close()
-        self.sql(
+        await self.sql(
             "UPDATE guest_identities SET revoked = now(), token_hash = NULL WHERE instance_id = %s", self.instance_id
         )
-        self.sql("UPDATE instances SET deleted = true WHERE id = %s", self.instance_id)
-        self.sql("UPDATE operations SET state = 'DONE' WHERE group_id = %s", self.instance_id)
+        await self.sql("UPDATE instances SET deleted = true WHERE id = %s", self.instance_id)
+        await self.sql("UPDATE operations SET state = 'DONE' WHERE group_id = %s", self.instance_id)
 
 
 def renewal(token: str) -> bytes:

@@ -122,7 +122,7 @@ def restarts(
         assert row["status"] == "ACTIVE"  # what failed is the operation, not the instance
         assert len(row["fault"] or "") < 2100
         assert scenario.world.open_operations(attacker.instance_id) == 0
-        heal(scenario, attacker)
+        await heal(scenario, attacker)
         return f"its own restart: {end}; {(row['fault'] or '')[:40]}"
 
     return {name: partial(case, making) for name, making in makings.items()}
@@ -177,7 +177,7 @@ async def restart(scenario: Scenario, attacker: Attacker) -> str:
         assert end is None, end  # refused: it was no attack
     except TimeoutError:  # what it keeps, the next case could not have
         await run.terminate("the test is over")
-        heal(scenario, attacker)
+        await heal(scenario, attacker)
         raise AssertionError("the operation of the stolen guest has no end") from None
     except WorkflowFailureError as error:
         cause = innermost(error.cause) if isinstance(error.cause, FailureError) else error.cause
@@ -185,10 +185,10 @@ async def restart(scenario: Scenario, attacker: Attacker) -> str:
     return NO_FAILURE
 
 
-def heal(scenario: Scenario, attacker: Attacker) -> None:
+async def heal(scenario: Scenario, attacker: Attacker) -> None:
     """The records as they were: the next case's operation is admitted."""
-    scenario.world.stack.sql("UPDATE instances SET status = 'ACTIVE', fault_message = NULL WHERE id = %s", attacker.instance_id,
-                          database=scenario.world.database)  # fmt: skip
+    healed = "UPDATE instances SET status = 'ACTIVE', fault_message = NULL WHERE id = %s"
+    await scenario.world.write(healed, attacker.instance_id)
 
 
 async def honest(attacker: Attacker, task: Task) -> RawRequest:

@@ -170,7 +170,9 @@ async def stolen_things(scenario: Scenario, newcomer: Newcomer, state: str) -> S
         await newcomer.used(guest)
     if state == "renewed":
         old.append(await newcomer.renew(guest))
-        newcomer.sql("UPDATE guest_identities SET previous_until = now() WHERE instance_id = %s", newcomer.instance_id)
+        await newcomer.sql(
+            "UPDATE guest_identities SET previous_until = now() WHERE instance_id = %s", newcomer.instance_id
+        )
     if state == "revoked":
         await newcomer.revoke()
         old.append(first)
@@ -278,7 +280,7 @@ async def test_a_ticket_of_a_deleted_instance(scenario: Scenario, deleted: Attac
 
 
 async def test_a_ticket_that_came_too_late(scenario: Scenario, newcomer: Newcomer) -> None:
-    newcomer.sql("UPDATE guest_identities SET enrol_until = now() - interval '1 s' WHERE instance_id = %s",
+    await newcomer.sql("UPDATE guest_identities SET enrol_until = now() - interval '1 s' WHERE instance_id = %s",
                  newcomer.instance_id)  # fmt: skip
     async with scenario.attack() as outcome:
         got = await enrol(scenario.attacker, newcomer)

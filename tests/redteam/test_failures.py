@@ -261,7 +261,7 @@ async def test_claiming_that_the_fence_is_lost(scenario: Scenario, attacker: Att
             end = await restart(scenario, attacker)
         assert end == "GuestProtocolError"
         assert scenario.world.open_operations(attacker.instance_id) == 0
-        heal(scenario, attacker)
+        await heal(scenario, attacker)
         async with stolen_worker(attacker, honest):
             again = await restart(scenario, attacker)
         outcome.got = f"its own restart: {end}; the next one: {again}"

@@ -232,7 +232,9 @@ async def test_a_token_that_was_changed(scenario: Scenario, newcomer: Newcomer, 
         new = other.known.token
         assert await is_heard(other, old) and await is_heard(other, new)
         assert (await other.identify("Renew", renewal(third), token=old)).code is DENIED
-        newcomer.sql("UPDATE guest_identities SET previous_until = now() WHERE instance_id = %s", newcomer.instance_id)
+        await newcomer.sql(
+            "UPDATE guest_identities SET previous_until = now() WHERE instance_id = %s", newcomer.instance_id
+        )
         await until_not_heard(other, old)
         assert await is_heard(other, new) and not await is_heard(other, third)
         outcome.got = "nothing, once its time was over"
@@ -259,8 +261,7 @@ async def test_the_victim_changes_its_token_at_work(scenario: Scenario, attacker
         )  # fmt: skip
         await handle.result()
         assert identity.require(paths).token != copied
-        scenario.world.stack.sql("UPDATE guest_identities SET previous_until = now() WHERE instance_id = %s", victim,
-                              database=scenario.world.database)  # fmt: skip
+        await scenario.world.write("UPDATE guest_identities SET previous_until = now() WHERE instance_id = %s", victim)
         await until_not_heard(attacker, copied)
         outcome.got = "a copy that is worthless"
 

@@ -85,7 +85,7 @@ async def test_an_enrolment_whose_answer_was_lost_until_the_ticket_had_ended(
     lose_one_answer(monkeypatch, "Enrol")
     with pytest.raises(GatewayAway):
         await asyncio.to_thread(exchange.enrol)
-    newcomer.sql("UPDATE guest_identities SET enrol_until = now() WHERE instance_id = %s", newcomer.instance_id)
+    await newcomer.sql("UPDATE guest_identities SET enrol_until = now() WHERE instance_id = %s", newcomer.instance_id)
     await asyncio.to_thread(exchange.enrol)
     assert identity.require(paths).credentials is not None
     await newcomer.leave()
@@ -94,7 +94,7 @@ async def test_an_enrolment_whose_answer_was_lost_until_the_ticket_had_ended(
 async def test_a_guest_that_was_never_enrolled_is_refused_for_its_ticket(world: World, tmp_path: Path) -> None:
     await enrolled(world)
     newcomer = await Newcomer.expected(world)
-    newcomer.sql("UPDATE guest_identities SET enrol_until = now() WHERE instance_id = %s", newcomer.instance_id)
+    await newcomer.sql("UPDATE guest_identities SET enrol_until = now() WHERE instance_id = %s", newcomer.instance_id)
     with pytest.raises(EnrolmentRefused, match="does not count"):
         await asyncio.to_thread(EnrolmentClient(booted(world, newcomer, tmp_path)).enrol)
     await newcomer.leave()
@@ -131,8 +131,9 @@ async def test_an_answer_that_was_lost_long_ago_is_found_out(world: World, monke
     lose_one_answer(monkeypatch, "Renew")
     with pytest.raises(GatewayAway):
         await do(guest, "renew")
-    world.stack.sql("UPDATE guest_identities SET previous_until = clock_timestamp() WHERE instance_id = %s",
-                    guest.instance_id, database=world.database)  # fmt: skip
+    await world.write(
+        "UPDATE guest_identities SET previous_until = clock_timestamp() WHERE instance_id = %s", guest.instance_id
+    )
     await asyncio.sleep(1)  # the gateway believes what it saw for half a second here
     chosen = identity.require(guest.settings.paths).next_token
     await do(guest, "keys")
@@ -144,8 +145,9 @@ async def test_the_worker_speaks_with_its_new_token_at_once(world: World) -> Non
     guest = await enrolled(world)
     assert guest.session is not None
     await asyncio.to_thread(guest.session.renew)
-    world.stack.sql("UPDATE guest_identities SET previous_until = clock_timestamp() WHERE instance_id = %s",
-                    guest.instance_id, database=world.database)  # fmt: skip
+    await world.write(
+        "UPDATE guest_identities SET previous_until = clock_timestamp() WHERE instance_id = %s", guest.instance_id
+    )
     await asyncio.sleep(1)
     run = await world.restart(guest.instance_id)
     await asyncio.wait_for(run.result(), 30)

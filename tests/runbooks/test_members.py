@@ -70,8 +70,7 @@ async def steps_of(world: World, member: UUID) -> list[tuple[str, str | None]]:
 
 async def settled(world: World, *members: UUID) -> None:
     """Have the sweep put right what was left."""
-    world.stack.sql("UPDATE operations SET created = created - interval '1 hour' WHERE state = 'RUNNING' RETURNING id",
-                    database=world.database)  # fmt: skip
+    await world.write("UPDATE operations SET created = created - interval '1 hour' WHERE state = 'RUNNING'")
     sweeps = RepeatedSweeps(world.engine, world.client, Leftovers(Connections("coffer", 20)),
                             ActivitySettings(cloud="coffer"))  # fmt: skip
     left = "SELECT count(*) FROM instances WHERE id = ANY(%s) AND unsettled IS NOT NULL"
@@ -168,9 +167,8 @@ async def test_a_member_that_changes_its_group_is_still_obeyed_by_its_guest(worl
     for _ in range(3):
         await (await restart(world, pair)).result()
     moved = pair[1]
-    for statement in ("INSERT INTO groups (id) VALUES (%s) RETURNING id",
-                      "UPDATE instances SET group_id = id WHERE id = %s RETURNING id"):  # fmt: skip
-        world.stack.sql(statement, moved, database=world.database)
+    await world.write("INSERT INTO groups (id) VALUES (%s)", moved)
+    await world.write("UPDATE instances SET group_id = id WHERE id = %s", moved)
     order = RestartOrder(instance_id=moved, operation_id=uuid4(), caller=Caller(project_id=PROJECT))
     await world.client.execute_workflow(RestartInstance.run, order, id=lock_id(moved), task_queue=RUNBOOKS)
     assert await steps_of(world, moved) == [(step, "DONE") for step in STEPS]

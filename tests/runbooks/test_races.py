@@ -92,8 +92,8 @@ async def test_the_sweep_settles_a_terminated_creation(world: World) -> None:
         run = await world.start(order)
         await step.arrived()
         await run.terminate("the test")
-    world.stack.sql("UPDATE operations SET created = created - interval '1 minute' WHERE group_id = %s",
-                    order.instance_id, database=world.database)  # fmt: skip
+    aged = "UPDATE operations SET created = created - interval '1 minute' WHERE group_id = %s"
+    await world.write(aged, order.instance_id)
     sweep = await world.client.start_workflow(
         Sweep.run, SweepOrder(verb="settle_stale_operations"), id=f"sweep/{uuid4()}", task_queue=RUNBOOKS
     )
@@ -134,8 +134,7 @@ async def test_nobody_waits_any_more_and_nothing_is_touched(world: World) -> Non
 
 async def test_quota_is_never_exceeded_by_two_at_once(world: World) -> None:
     project = f"q-{uuid4()}"
-    world.stack.sql("INSERT INTO quotas (project_id, resource, ceiling) VALUES (%s, 'instances', 1)", project,
-                    database=world.database)  # fmt: skip
+    await world.write("INSERT INTO quotas (project_id, resource, ceiling) VALUES (%s, 'instances', 1)", project)
     orders = [world.order().model_copy(update={"caller": Caller(project_id=project)}) for _ in range(4)]
     handles = [await world.start(order) for order in orders]
     ends = await asyncio.gather(*(each.result() for each in handles))

@@ -204,11 +204,11 @@ async def test_what_is_refused_touches_nothing(world: World, wanted: str, why: s
 
 async def test_a_flavor_beyond_the_quota_is_refused(world: World) -> None:
     instance_id = await with_a_row(world)
-    ceiling = "UPDATE quotas SET ceiling = %s WHERE project_id = %s AND resource = 'ram' RETURNING ceiling"
-    world.stack.sql(ceiling, 1, PROJECT, database=world.database)
+    ceiling = "UPDATE quotas SET ceiling = %s WHERE project_id = %s AND resource = 'ram'"
+    await world.write(ceiling, 1, PROJECT)
     try:
         end = await (await world.resize(instance_id)).result()
     finally:
-        world.stack.sql(ceiling, -1, PROJECT, database=world.database)
+        await world.write(ceiling, -1, PROJECT)
     assert end == "refused: Quota exceeded for resources: ['ram']."
     await is_on(world, instance_id, TINY)

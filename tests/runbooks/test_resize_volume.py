@@ -202,13 +202,13 @@ async def test_a_size_beyond_the_quota_touches_nothing(world: World) -> None:
     instance_id = await with_a_row(world)
     used = world.stack.sql("SELECT sum(amount) FROM charges WHERE project_id = %s AND resource = 'volumes'", PROJECT,
                            database=world.database)[0][0]  # fmt: skip
-    ceiling = "UPDATE quotas SET ceiling = %s WHERE project_id = %s AND resource = 'volumes' RETURNING ceiling"
-    world.stack.sql(ceiling, int(used) + 1, PROJECT, database=world.database)
+    ceiling = "UPDATE quotas SET ceiling = %s WHERE project_id = %s AND resource = 'volumes'"
+    await world.write(ceiling, int(used) + 1, PROJECT)
     try:
         end = await (await world.grow(instance_id, 3)).result()
         assert end == "refused: Quota exceeded for resources: ['volumes']."
         await has(world, instance_id, 1)
         await (await world.grow(instance_id, 2)).result()
     finally:
-        world.stack.sql(ceiling, -1, PROJECT, database=world.database)
+        await world.write(ceiling, -1, PROJECT)
     await has(world, instance_id, 2)

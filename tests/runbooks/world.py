@@ -302,6 +302,10 @@ class World:
             with contextlib.suppress(WorkflowFailureError):
                 await asyncio.wait_for(self.client.get_workflow_handle(lock_id(instance_id)).result(), PATIENCE)
 
+    async def write(self, statement: str, *values: Any) -> None:
+        """Change the records; in another thread, for a transaction of a worker in this process may have what it waits for."""
+        await asyncio.to_thread(lambda: self.stack.sql(statement, *values, database=self.database))
+
     def instance(self, instance_id: UUID) -> dict[str, Any]:
         """The instance's row."""
         rows = self.stack.sql("SELECT status, fault_message, deleted FROM instances WHERE id = %s", instance_id,

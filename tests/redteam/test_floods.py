@@ -35,7 +35,7 @@ from tests.runbooks.world import World
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 POLL, ANSWER = f"{WORKER}PollActivityTaskQueue", f"{WORKER}RespondActivityTaskCompleted"
-PROMPT = 2.0  # seconds; a short call of the victim's takes some hundredths
+PROMPT = 8.0  # seconds; after ten the API would answer 503
 GROWTH = 60.0  # MiB that the gateway may keep of a flood
 LATEST = WAITING_SECONDS + STRANGER_SECONDS + 15  # seconds until a silent stranger is hung up on, on a busy machine
 ROOM = 12  # files that it may keep: connections to the records, which it has a pool of, and of honest people

@@ -106,4 +106,3 @@ async def test_a_guest_that_dies_while_it_polls(scenario: Scenario, attacker: At
         took = time.monotonic() - began
         await say(attacker, completed(task, sealed_json(attacker, b'{"databases": ["app"]}')))
         outcome.got = f"the task came after {took:.2f} s: {await end_of(attacker, call)}"
-        assert took < 2

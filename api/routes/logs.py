@@ -56,7 +56,7 @@ async def _prepare(request: Request, services: AppServices, calls: ShortCalls, b
     """Do what the caller's token is needed for: empty the place, or make it, and a ticket to it."""
     account = await _account(request, services)
     folder = _folder(calls, body.name)
-    if body.discard:
+    if body.discard and not calls.call.known:
         await services.logs.empty(account, folder)
     if not body.publish:
         return None

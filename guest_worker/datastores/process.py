@@ -1,5 +1,6 @@
 """An engine's process: started detached, so that it outlives the guest worker, and found again by id and start time."""
 
+import re
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,13 +21,17 @@ VAIN = ("Aborting", "contains errors")  # their last words that say nothing
 class EngineProcess:
     """The one server process of an engine and all that it starts."""
 
-    def __init__(self, folder: Path, name: str, engine: EngineUser | None = None) -> None:
+    def __init__(
+        self, folder: Path, name: str, engine: EngineUser | None = None, foreign: re.Pattern[str] | None = None
+    ) -> None:
+        """`foreign`: lines of the log that hold what tenants say, which is told to nobody else."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._name = name
         self._engine = engine or SameUser()
         self._pid_file = folder / f"{name}.pid"
         self._log = LogFile(folder / f"{name}.log")
         self.log = self._log.path
+        self._foreign = foreign
         self._log_start = 0  # where it began to write after its last start
 
     def pid(self) -> int | None:
@@ -103,7 +108,8 @@ class EngineProcess:
         begin = self._log_start if self._log_start <= size else 0
         with self.log.open("rb") as file:
             file.seek(max(begin, size - TAIL))
-            return file.read(TAIL).decode(errors="replace").splitlines()[-50:]
+            lines = file.read(TAIL).decode(errors="replace").splitlines()
+        return [line for line in lines if self._foreign is None or not self._foreign.search(line)][-50:]
 
 
 def _descendants(pid: int) -> list[int]:

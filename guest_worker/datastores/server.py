@@ -1,5 +1,6 @@
 """An engine that is one server process of ours, asked over its socket: how it is stopped, watched and probed."""
 
+import re
 import signal
 from abc import abstractmethod
 from typing import Any, ClassVar, Protocol
@@ -23,13 +24,14 @@ class ServerDatastore(Datastore):
     """What is the same for each such engine. A driver adds how its administrator logs in."""
 
     stop_signal: ClassVar[signal.Signals]
+    foreign: ClassVar[re.Pattern[str] | None] = None  # lines of its log that hold tenants' statements
     session: Closes
     _prober: Prober[Any]
 
     def __init__(self, context: EngineContext) -> None:
         super().__init__(context)
         self._folder = context.data / self.manager
-        self._process = EngineProcess(context.state, self.manager, context.engine)
+        self._process = EngineProcess(context.state, self.manager, context.engine, self.foreign)
         self._socket = EngineSocket(context.sockets or self._folder, context.admin_password, self._process.pid)
 
     def stop(self) -> None:

@@ -37,12 +37,13 @@ class PlannedObject(Fact):
 
 
 class LogState(Fact):
-    """What is remembered of one log; `published` in bytes."""
+    """What is remembered of one log; `published` in bytes, `forgotten`: by which call it was discarded last."""
 
     enabled: bool = False
     published: int = 0
     place: Place | None = None
     planned: PlannedObject | None = None
+    forgotten: str = ""
 
 
 class Page(Fact):

@@ -48,9 +48,10 @@ class Log:
             lost=lost and state.published > 0,
         )
 
-    def forget(self) -> None:
-        """Nothing of it is published any more."""
-        self._note(published=0, place=None, planned=None)
+    def forget(self, call: str) -> None:
+        """Nothing of it is published any more; a call that comes again, after it has published something, forgets nothing."""
+        if self.state.forgotten != call:
+            self._note(published=0, place=None, planned=None, forgotten=call)
 
     def publish(self, store: ObjectStore, order: LogPublication, until: float) -> None:
         """Store what is new, and the object that describes the others; Unavailable where the store fails."""

@@ -35,7 +35,8 @@ class EngineLogs(Logs):
 
     @activity.defn(no_thread_cancel_exception=True)
     def change_log(self, order: LogOrder) -> LogReport:
-        clock = Clock(asked(self._services.wanted), order.expires_at)
+        call = asked(self._services.wanted)
+        clock = Clock(call, order.expires_at)
         with self._turn(self._changing):
             if clock.is_over:
                 raise Expired("The call came too late; nothing was changed. Please try again.")
@@ -43,7 +44,7 @@ class EngineLogs(Logs):
             if order.enable is not None:
                 self._switch(order.name, order.enable)
             if order.discard:
-                log.forget()
+                log.forget(call.key)
             if order.publish is not None:
                 self._publish(log, order.publish, time.monotonic() + clock.left - LEFT)
             return self._report(order.name)

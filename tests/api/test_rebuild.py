@@ -42,6 +42,8 @@ def test_the_data_is_kept_and_no_acknowledged_write_lost(
     found, writer = written
     instance_id, version = found["id"], found["datastore"]
     images = {each.name: each.id for each in stack.cloud("coffer").image.images()}
+    log = f"/instances/{instance_id}/log"
+    assert demo.post(log, json={"name": "general", "enable": 1}).status_code == 200
     writer.wait_for(20)
     wanted = {"rebuild": {"image_id": images[f"{version['type']}-{version['version']}"]}}
     answer = admin.post(ACTION.format(instance_id), json=wanted)
@@ -55,6 +57,7 @@ def test_the_data_is_kept_and_no_acknowledged_write_lost(
     acknowledged = set(writer.acknowledged)
     assert acknowledged - set(writer.stored()) == set()
     made = demo.post(f"/instances/{instance_id}/databases", json={"databases": [{"name": "after"}]})
+    assert demo.post(log, json={"name": "general"}).json()["log"]["status"] == "Ready"  # it is written still
     assert made.status_code == 202  # the administrator's account was adopted
 
 

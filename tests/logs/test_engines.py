@@ -15,7 +15,7 @@ from contract.domain.datastores.parameters import parameters_of
 from contract.domain.errors import BadRequest, NotFound
 from contract.ports.guest import EngineOrder, Fenced, NewUsers
 from contract.ports.logs import LogOrder, LogReport
-from guest_worker.datastores.base import PlainUser
+from guest_worker.datastores.base import EngineState, PlainUser
 from guest_worker.logs import files
 from guest_worker.logs.files import LogFile
 from guest_worker.verbs.accounts import EngineAccounts
@@ -108,6 +108,8 @@ def test_nothing_that_our_own_sessions_say_is_written(guest: GuestParts, told: C
     for name, kind in DATASTORES[guest.manager].logs.items():
         if kind is LogKind.USER:
             told(name, enable=True)
+    if guest.manager != "postgresql":
+        _administered(guest, "SET GLOBAL long_query_time = 0")
     guest.engine.session.close()  # new sessions begin while it is written
     new = NewUser(name="bob", password=BOX.seal(OURS), databases=("app",))
     done(EngineAccounts(guest.services).create_users, NewUsers(users=(new,)))
@@ -120,6 +122,9 @@ def test_nothing_that_our_own_sessions_say_is_written(guest: GuestParts, told: C
     for name in guest.engine.logs.files():
         for part in LogFile(path_of(guest, name)).parts():
             assert OURS not in part.path.read_text(errors="replace"), name
+    if guest.manager != "postgresql":
+        _administered(guest, "SET GLOBAL long_query_time = 10")
+        assert "SELECT 'the last'" in shown(guest, "slow_query")
     seen = shown(guest, "general")
     assert [line for line in seen.splitlines() if "os_admin" in line or "bob" in line.lower()] == []
     assert "SET SESSION sql_log_off" not in seen
@@ -138,6 +143,23 @@ def test_a_restart_and_a_new_configuration_keep_it(guest: GuestParts, told: Call
     done(lifecycle.start_datastore, Fenced(fence=1))
     say(guest, "SELECT 'not any more'")
     assert "SELECT 'not any more'" not in shown(guest, "general")
+
+
+def test_what_tenants_say_is_not_told_as_why_the_engine_ended(
+    guest: GuestParts, told: Callable[..., LogReport]
+) -> None:
+    told("general", enable=True)
+    lifecycle = EngineLifecycle(guest.services)
+    say(guest, "SELECT 'FATAL: No space left on device',\n 'ERROR'")
+    in_the_end(lambda: "No space left" in shown(guest, "general"))
+    done(lifecycle.stop_datastore, Fenced(fence=1))
+    try:
+        seen = guest.engine.probe()
+        assert seen.state is EngineState.SILENT
+        assert "SELECT" not in seen.words
+        assert "No space" not in seen.words
+    finally:
+        done(lifecycle.start_datastore, Fenced(fence=1))
 
 
 def test_slow_statements_are_written(guest: GuestParts, told: Callable[..., LogReport]) -> None:

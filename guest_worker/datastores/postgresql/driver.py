@@ -13,7 +13,7 @@ from guest_worker.datastores.base import AdministratorRefused, EngineContext
 from guest_worker.datastores.postgresql.accounts import PostgreSQLAccounts
 from guest_worker.datastores.postgresql.administrator import ALONE, DONE, restoring, scram_verifier
 from guest_worker.datastores.postgresql.connecting import ADMIN, HOME
-from guest_worker.datastores.postgresql.logs import ServerLog
+from guest_worker.datastores.postgresql.logs import OF_TENANTS, ServerLog
 from guest_worker.datastores.postgresql.probe import Prober
 from guest_worker.datastores.postgresql.reloading import reload
 from guest_worker.datastores.postgresql.session import Session
@@ -30,6 +30,7 @@ class PostgreSQL(ServerDatastore):
 
     manager: ClassVar[str] = "postgresql"
     stop_signal = signal.SIGINT  # fast shutdown: sessions end, what was committed is kept
+    foreign = OF_TENANTS
     session: Session
 
     def __init__(self, context: EngineContext) -> None:

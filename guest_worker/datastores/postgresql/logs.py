@@ -1,5 +1,6 @@
 """The log of PostgreSQL, which writes all that it says to one file; each statement too, where that is wanted."""
 
+import re
 from pathlib import Path
 
 from guest_worker.datastores.logs import Logs
@@ -8,6 +9,9 @@ from guest_worker.datastores.postgresql.session import Session
 
 GENERAL = "general"
 STATEMENTS = {"log_statement": "all", "log_line_prefix": "%m [%p] %q%u@%d "}
+
+# a statement, what belongs to one, and the further lines of either, which begin with a tab
+OF_TENANTS = re.compile(r"^\t| (LOG:  (statement|execute|duration|parse|bind)\b|(STATEMENT|QUERY|CONTEXT|DETAIL): )")
 
 
 class ServerLog(Logs):

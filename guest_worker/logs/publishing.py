@@ -119,7 +119,7 @@ class Log:
             headers = {
                 "X-Delete-After": str(order.seconds),
                 "X-Object-Meta-Lines": str(lines),
-                "Content-Type": "text/plain",
+                "Content-Type": "text/plain; charset=utf-8",
             }
             store.put(f"{order.folder}/{planned.name}", text.encode(), headers)
         head = min(HEAD, planned.end)

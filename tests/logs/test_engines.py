@@ -26,6 +26,11 @@ from tests.contracts.engines import DIALECTS, ENGINES
 from tests.contracts.guest import BOX, GuestParts, a_guest, done
 
 OURS = "never-to-be-seen-52a1"  # a password that our own statements set
+OTHERWISE = {  # what the tenant's root may have set
+    "mariadb": "SET GLOBAL log_output = 'NONE'",
+    "mysql": "SET GLOBAL log_output = 'NONE'",
+    "postgresql": "ALTER SYSTEM SET log_statement = 'none'",
+}
 SLOW = {"mariadb": "SELECT SLEEP(0.2)", "mysql": "SELECT SLEEP(0.2)"}
 
 
@@ -186,6 +191,22 @@ def test_a_log_that_grows_is_kept_small_and_goes_on(
     assert len(parts) == 2
     assert sum(part.size for part in parts) < 400_000
     assert b"\0" not in path_of(guest, "general").read_bytes()
+
+
+def test_the_supervisor_empties_a_log_beyond_its_bound(guest: GuestParts, told: Callable[..., LogReport]) -> None:
+    told("general", enable=True)
+    file = LogFile(path_of(guest, "general"))
+    before = max(part.number for part in file.parts())
+    say(guest, *(f"SELECT length('{'x' * files.MIB}')" for _ in range(files.LONGEST // files.MIB + 1)))
+    in_the_end(lambda: file.parts()[-1].number == before + 1 and file.size < files.MIB)
+    assert 0 < told("general").pending < files.LONGEST + 4 * files.MIB
+
+
+def test_switching_a_log_on_overrules_what_root_has_set(guest: GuestParts, told: Callable[..., LogReport]) -> None:
+    _administered(guest, OTHERWISE[guest.manager])
+    told("general", enable=True)
+    say(guest, "SELECT 'nevertheless'")
+    in_the_end(lambda: "SELECT 'nevertheless'" in shown(guest, "general"))
 
 
 def test_no_setting_that_a_tenant_is_offered_is_one_of_the_logs(guest: GuestParts) -> None:

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from psycopg import sql
+
 from guest_worker.datastores.logs import Logs
 from guest_worker.datastores.postgresql.reloading import reload
 from guest_worker.datastores.postgresql.session import Session
@@ -30,5 +32,7 @@ class ServerLog(Logs):
         return STATEMENTS if GENERAL in enabled else {}
 
     def switch(self, enabled: frozenset[str]) -> None:
-        """Have postgresql.conf read again, which says it already."""
+        """Have postgresql.conf read again, which says it already; a superuser of the tenant's may have said otherwise."""
+        for name in STATEMENTS:
+            self._session.rows(sql.SQL("ALTER SYSTEM RESET {}").format(sql.Identifier(name)))
         reload(self._session)

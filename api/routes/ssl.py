@@ -58,7 +58,9 @@ async def change_ssl(
 ) -> View:
     """Enable it, with another mode or certificate, too; disable it; or go back to what was before the last change.
 
-    The answer comes when it counts for sessions that begin. With an Idempotency-Key, once however often it is sent.
+    The answer comes when it counts for sessions that begin; where it takes longer than some
+    seconds, with what there is by then.
+    With an Idempotency-Key, once however often it is sent.
     """
     row = await instance_named(services, context, instance_id)
     facts, token = _facts_of(row), request.headers.get("X-Auth-Token", "")
@@ -69,7 +71,7 @@ async def change_ssl(
     if not operation.known:
         operations = operations_of(services, context)
         await operations.change_tls(row, wanted, operation.id)
-        await _tell_barbican(services, token, row, before.now)
+        await _tell_barbican(services, token, row, TlsChange(now=wanted or before.before or Tls(), before=before.now))
     now = (await services.reader.get_tls(row.id)).now
     return {"ssl": {**_shown(facts, now, whole=False), "restart_required": False}}
 
@@ -145,13 +147,13 @@ def _require_possible(row: InstanceView, wanted: Tls | None, known: TlsChange) -
         raise of_refusal(error) from None
 
 
-async def _tell_barbican(services: Services, token: str, row: InstanceView, before: Tls) -> None:
-    """Once it is so: the secret that is used now has this consumer, and the one before does not."""
-    now = (await services.reader.get_tls(row.id)).now
-    if now.container_ref is not None:
-        await services.barbican.register(token, now.container_ref, row.id)
-    if before.container_ref is not None and before.container_ref != now.container_ref:
-        await services.barbican.remove(token, before.container_ref, row.id)
+async def _tell_barbican(services: Services, token: str, row: InstanceView, change: TlsChange) -> None:
+    """The secret that is used now has this consumer, and the one before does not."""
+    now, before = change.now.container_ref, change.before.container_ref if change.before else None
+    if now is not None:
+        await services.barbican.register(token, now, row.id)
+    if before is not None and before != now:
+        await services.barbican.remove(token, before, row.id)
 
 
 def _shown(facts: Datastore, tls: Tls, *, whole: bool) -> View:

@@ -110,12 +110,16 @@ def what_operators_see(stack: RunningStack, instance_id: str) -> tuple[str, str,
 
     runs = json.loads(ask("list", "--query", f"InstanceId = '{instance_id}'"))
     ids = [each["execution"]["workflowId"] for each in runs]
+    run_ids = [each["execution"]["runId"] for each in runs]  # a lock's id is that of many runs
     assert f"group/{instance_id}" in ids
     assert any(each.startswith("root/") for each in ids)
     return (
         token,
         logged_in.cookies["coffer-codec"],
-        b"".join(with_data(ask("show", "--workflow-id", each)) for each in ids),
+        b"".join(
+            with_data(ask("show", "--workflow-id", name, "--run-id", run))
+            for name, run in zip(ids, run_ids, strict=True)
+        ),
     )
 
 

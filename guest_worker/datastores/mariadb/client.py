@@ -21,7 +21,7 @@ class MariaDBClient(Client):
         )  # fmt: skip
 
     def encryption(self) -> dict[str, Any]:
-        """What pymysql is told of TLS: the engine offers none, and to get ready for it takes long."""
+        """What pymysql is told of TLS: the engine asks for none, and to get ready for it takes long."""
         return {"ssl_disabled": True}
 
 

@@ -15,6 +15,7 @@ from localcloud.compute import Flavors, Servers
 from localcloud.http import Refusal, caller_of, empty, error_body, json_of
 from localcloud.identity import Unauthorized
 from localcloud.image import Images
+from localcloud.key_manager.documents import key_manager_documents
 from localcloud.key_manager.secrets import Secrets
 from localcloud.network import Networks
 from localcloud.volume import Volumes
@@ -29,6 +30,7 @@ OPEN_PATHS = (
     "/network",
     "/network/v2.0",
     "/key-manager",
+    "/key-manager/v1",
     "/healthcheck",
 )
 
@@ -170,7 +172,7 @@ def _documents() -> list[BaseRoute]:
         Route("/volume/v3", one(lambda base: {"versions": [_volume(base)]})),
         Route("/image", one(lambda base: {"versions": _images(base)}, 300)),
         Route("/network", one(lambda base: {"versions": [_network(base)]})),
-        Route("/key-manager", one(lambda base: {"versions": [_key_manager(base)]}, 300)),
+        *key_manager_documents(),
         Route("/network/v2.0", one(lambda base: {"resources": []})),
     ]
 
@@ -196,8 +198,3 @@ def _images(base: str) -> list[dict[str, Any]]:
 
 def _network(base: str) -> dict[str, Any]:
     return {"id": "v2.0", "status": "CURRENT", "links": _links(f"{base}/network/v2.0")}
-
-
-def _key_manager(base: str) -> dict[str, Any]:
-    return {"id": "v1.1", "status": "CURRENT", "version": "1.1", "min_version": "1.0", "updated": "2021-02-10T00:00:00Z",
-            "links": _links(f"{base}/key-manager/v1/")}  # fmt: skip

@@ -127,12 +127,21 @@ async def _read(make: Callable[[], Certificate]) -> Certificate:
         return found
 
     try:
-        async with asyncio.timeout(READ_SECONDS), _reading:
-            return await asyncio.to_thread(checked)
+        async with asyncio.timeout(READ_SECONDS):
+            await _reading.acquire()
+            work = asyncio.ensure_future(asyncio.to_thread(checked))
+            work.add_done_callback(_read_to_its_end)  # a thread goes on when nobody waits for it any more
+            return await asyncio.shield(work)
     except TimeoutError:
         raise unavailable() from None
     except ValueError as error:
         raise Fault(400, f"The certificate cannot be used: {error}.") from None
+
+
+def _read_to_its_end(work: "asyncio.Future[Certificate]") -> None:
+    _reading.release()
+    if not work.cancelled():
+        work.exception()  # asyncio logs one that nobody looks at
 
 
 def _require_possible(row: InstanceView, wanted: Tls | None, known: TlsChange) -> None:

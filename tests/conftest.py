@@ -52,7 +52,7 @@ SAMPLED = {
 SPLIT = ("contracts", "runbooks", "whole")
 LONGEST = (
     "api", "redteam", "whole/test_demo.py", "accounts", "runbooks", "whole", "contracts/test_full_disk.py", "contracts",
-    "configurations", "localcloud", "records",
+    "sequences", "configurations", "localcloud", "records",
 )  # fmt: skip
 # Folders whose tests call the product in their own process: `make test` measures which lines and branches they reach. The
 # others are not traced: it takes two thirds more processor time, and most of what they test runs in other processes.

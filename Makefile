@@ -8,11 +8,12 @@ PYTEST := pytest -n 4 --no-loadscope-reorder
 COVERAGE := $(DEV)/coverage
 
 .DEFAULT_GOAL := help
-.PHONY: help demo mysql up down status logs clean test test-all redteam openstack lint bench bench-gateway lock setup-demo setup-test setup-lint
+.PHONY: help demo mysql newer up down status logs clean test test-all redteam openstack lint bench bench-gateway lock setup-demo setup-test setup-lint
 
 help:
 	@echo "make demo    set up, start Coffer, order a MariaDB and a PostgreSQL, leave it running"
 	@echo "make mysql   offer MySQL, too, and bring the stack up"
+	@echo "make newer   offer newer series of the engines, too, to upgrade to, and bring the stack up"
 	@echo "make test    set up, run the tests, leave nothing running"
 	@echo "make test-all   the same with every case of the long tables"
 	@echo "make up      start Coffer           make down    stop it; databases and state stay"
@@ -40,6 +41,9 @@ up: setup-demo
 
 mysql:
 	@$(PYTHON) deploy/setup.py mysql && $(DEPLOY) up
+
+newer:
+	@$(PYTHON) deploy/setup.py newer && $(DEPLOY) up
 
 down status logs:
 	@if [ -x $(HOME_FOLDER)/venv/embedded/bin/python ]; then $(DEPLOY) $@; else echo "the stack is down"; fi

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from guest_worker.datastores.recipe import Recipe
+    from guest_worker.datastores.store import Store
 
 HERE = Path(__file__).resolve().parents[1]
 CREATE_CLUSTER = Path("/etc/postgresql-common/createcluster.conf")
@@ -30,8 +31,9 @@ PACKAGES: dict[str, Callable[[], bool]] = {  # beside the engines', which stand 
     "nftables": lambda: unprivileged() or bool(shutil.which("nft", path="/usr/sbin:/sbin")),
     "procps": lambda: bool(shutil.which("ps")),
 }
-ENVIRONMENTS = {"demo": ("control", "embedded"), "mysql": ("control", "embedded"), "test": ("dev",), "lint": ("dev",)}
-STORED = ("mysql", "test")  # purposes that engines of other suites are taken for
+RUNNING = ("control", "embedded")
+ENVIRONMENTS = {"demo": RUNNING, "mysql": RUNNING, "newer": RUNNING, "test": ("dev",), "lint": ("dev",)}
+STORED = ("mysql", "newer", "test")  # purposes that packages of other suites are taken for
 
 
 def home() -> Path:
@@ -191,18 +193,32 @@ def build_images(interpreter: Path, log: Path) -> bool:
     return before != {path: path.stat().st_mtime for path in images.glob("*/digest")}
 
 
-def take_engines(said: list[str]) -> bool:
-    """Take the engines that the distribution's release lacks; `said`: why one cannot be had, which is no failure."""
+def take_engines(purpose: str, said: list[str]) -> bool:
+    """Take what the distribution's release lacks, all at once: engines (`mysql`), newer series (`newer`), or both.
+
+    `said`: why one cannot be had, which is no failure.
+    """
     images = open_home() / "images"
     images.mkdir(parents=True, exist_ok=True)
-    taken = False
-    for engine, recipe in engines().items():
-        if recipe.store is not None and recipe.store.prefix(images) is None:
-            try:
-                taken = bool(recipe.store.take(images))
-            except OSError as error:
-                said.append(f"{engine} is not offered, for it cannot be had here: {error}")
-    return taken
+    wanted = [
+        (f"{engine} {store.series.rpartition(':')[2]}", store)
+        for engine, recipe in engines().items()
+        for store in (*((recipe.store,) if purpose != "newer" else ()), *(recipe.newer if purpose != "mysql" else ()))
+        if store is not None and store.prefix(images) is None
+    ]
+
+    def take(name: str, store: "Store") -> None:
+        try:
+            store.take(images)
+        except OSError as error:
+            said.append(f"{name} is not offered, for it cannot be had here: {error}")
+
+    threads = [threading.Thread(target=take, args=each) for each in wanted]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    return len(said) < len(wanted)
 
 
 def lock() -> None:
@@ -259,7 +275,9 @@ def main() -> None:
     step("database engines from the distribution's packages", lambda: install_packages(log))
     step("uv, the installer", lambda: install_uv(log))
     unavailable: list[str] = []
-    taking = threading.Thread(target=step, args=("engines of another suite", partial(take_engines, unavailable)))
+    taking = threading.Thread(
+        target=step, args=("engines of another suite", partial(take_engines, purpose, unavailable))
+    )
     if purpose in STORED:
         taking.start()
     for name in names:

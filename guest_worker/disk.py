@@ -289,6 +289,9 @@ def _do(preparing: Preparing, programs: Programs, asked: dict[str, Any], files: 
     if verb == "signal":
         programs.signal(int(asked["pid"]), int(asked["number"]))
         return {}
+    if verb == "ended":
+        code = programs.ended(int(asked["pid"]))
+        return {} if code is None else {"ended": code}
     if verb in ("run", "start"):
         preparing.require_volume()
         command = [str(each) for each in asked["command"]]

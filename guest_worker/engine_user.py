@@ -29,6 +29,10 @@ class EngineUser(ABC):
         """Start a process that outlives this one; return its id."""
 
     @abstractmethod
+    def ended(self, pid: int) -> int | None:
+        """The exit code of what `start` has started, None while it runs; -1 where nobody knows."""
+
+    @abstractmethod
     def signal(self, pid: int, number: signal.Signals) -> None:
         """Send a signal to a process of this user."""
 
@@ -51,6 +55,10 @@ class SameUser(EngineUser):
     def start(self, command: Sequence[str], log: Path) -> int:
         """Start it here."""
         return host.start(command, log)
+
+    def ended(self, pid: int) -> int | None:
+        """Ask the kernel, whose child it is of ours."""
+        return host.exit_code(pid)
 
     def signal(self, pid: int, number: signal.Signals) -> None:
         """Send it ourselves."""
@@ -79,6 +87,10 @@ class OwnUser(EngineUser):
         with log.open("ab") as output, Path(os.devnull).open("rb") as source:
             files = (source.fileno(), output.fileno(), output.fileno())
             return self._ask({"verb": "start", "command": list(command)}, files)["start"]
+
+    def ended(self, pid: int) -> int | None:
+        """Ask there."""
+        return self._ask({"verb": "ended", "pid": pid}).get("ended")
 
     def signal(self, pid: int, number: signal.Signals) -> None:
         """Have it sent there; ProcessLookupError when that user has no such process."""

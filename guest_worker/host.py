@@ -74,6 +74,12 @@ def alive(pid: int) -> bool:
     return state not in "ZX"
 
 
+def exit_code(pid: int) -> int | None:
+    """The exit code of what `start` has started, None while it runs; -1 where it is not known any more."""
+    child = _children.get(pid)
+    return child.poll() if child is not None else None if alive(pid) else -1
+
+
 def started_at(pid: int) -> str:
     """The start time of a process in clock ticks since boot, or an empty string: tells a reused id apart."""
     try:

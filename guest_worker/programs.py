@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-TOOLS = ("mkdir", "cp", "mv", "rm", "fallocate", "install")
+TOOLS = ("mkdir", "cp", "mv", "rm", "du", "fallocate", "install")
 FOLDERS = ("/usr", "/bin", "/sbin")
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/nonexistent"}
 SECONDS = 50
@@ -29,7 +29,7 @@ class Programs:
         self._gid = gid
         self._names = (*names, *TOOLS)
         self._folders = (*FOLDERS, prefix) if prefix else FOLDERS
-        self._started: list[subprocess.Popen[bytes]] = []
+        self._started: dict[int, subprocess.Popen[bytes]] = {}
 
     def run(self, command: Sequence[str], files: Sequence[int]) -> int:
         """Run to the end; return the exit code, -1 for one that did not end in time."""
@@ -43,10 +43,15 @@ class Programs:
 
     def start(self, command: Sequence[str], files: Sequence[int]) -> int:
         """Start a process that goes on when this one ends; return its id."""
-        self._started = [each for each in self._started if each.poll() is None]
+        self._started = {pid: each for pid, each in self._started.items() if each.poll() is None}
         process = self._begin(command, files)
-        self._started.append(process)
+        self._started[process.pid] = process
         return process.pid
+
+    def ended(self, pid: int) -> int | None:
+        """The exit code of what was started, None while it runs; -1 where it was not by this process."""
+        process = self._started.get(pid)
+        return -1 if process is None else process.poll()
 
     def signal(self, pid: int, number: int) -> None:
         """Send a signal as that user: the kernel says which processes are its own."""

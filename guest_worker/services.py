@@ -44,6 +44,7 @@ class Services:
         """`renew` changes the token that the guest is known by at the gateway; `version` is the engine's."""
         state = settings.paths.state
         self.settings = settings
+        self.version = version
         self.datastore = datastore
         self.box = box
         self.renew = renew

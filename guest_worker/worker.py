@@ -20,6 +20,7 @@ from contract.ports.logs import Logs
 from contract.ports.registration import verbs
 from contract.ports.settings import Settings
 from contract.ports.tls import TlsSettings
+from contract.ports.upgrading import Upgrading
 from contract.process import die_of
 from guest_worker import __version__
 from guest_worker.datastores import open_datastore
@@ -38,6 +39,7 @@ from guest_worker.verbs.lifecycle import EngineLifecycle
 from guest_worker.verbs.logs import EngineLogs
 from guest_worker.verbs.settings import EngineSettings
 from guest_worker.verbs.tls import TlsOfEngine
+from guest_worker.verbs.upgrading import EngineUpgrade
 
 PORTS: dict[type[ABC], Callable[[Services], ABC]] = {
     Lifecycle: EngineLifecycle,
@@ -49,6 +51,7 @@ PORTS: dict[type[ABC], Callable[[Services], ABC]] = {
     TlsSettings: TlsOfEngine,
     Tokens: GuestTokens,
     Inspection: KernelInspection,
+    Upgrading: EngineUpgrade,
 }
 SLOTS = 12  # one for the watch, four for changes (one runs, three wait), the rest for lists, health and long jobs
 HEED = timedelta(seconds=2)  # a cancelled step hears of it with a heartbeat: it must end in less than 5 s

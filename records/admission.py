@@ -381,6 +381,8 @@ async def facts_of(conn: AsyncConnection, instance_id: UUID) -> InstanceFacts:
         resources=await resources.of(conn, instance_id),
         tls=row.tls,
         tls_before=row.tls_before,
+        volume_used_bytes=row.volume_used_bytes,
+        volume_total_bytes=row.volume_total_bytes,
     )
 
 

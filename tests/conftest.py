@@ -33,6 +33,7 @@ SAMPLED = {
     "contracts/test_sharing.py": 24,
     "runbooks/test_change_access.py": 6,
     "runbooks/test_change_tls.py": 6,
+    "runbooks/test_change_series.py": 6,
     "runbooks/test_create.py": 20,
     "runbooks/test_delete_and_restart.py": 12,
     "runbooks/test_making_way.py": 8,

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from temporalio.worker import Interceptor, Worker
 
+from contract.domain.errors import EngineFailed
 from contract.domain.guest import GuestBoot
 from contract.files import write_private
 from contract.keys.enrolment import ticket_for
@@ -31,11 +32,17 @@ from tests.driver_process import DriverProcess, open_folder
 from tests.gateway_process import TestGateway
 from tests.machine import kill_below, loopback
 
+SERIES, FIRST = "SERIES", "15"
+
 
 class CopiedPostgreSQL(PostgreSQL):
-    """PostgreSQL whose data directory is copied instead of initialised, with its administrator's secret."""
+    """PostgreSQL whose data directory is copied instead of initialised, with its administrator's secret.
+
+    It says that it is of the series that its server's image is for, and runs on data of that series alone.
+    """
 
     template: Path
+    series: str
 
     def initialise(self) -> None:
         """Copy, then move into place."""
@@ -49,6 +56,30 @@ class CopiedPostgreSQL(PostgreSQL):
         command = ["cp", "-r", "--preserve=mode", "--reflink=auto", "--sparse=always"]
         subprocess.run([*command, str(self.template / "data/postgresql"), str(half)], check=True)
         half.rename(target)
+
+    def start(self) -> None:
+        """Only on data of its series: a file in the data directory says which."""
+        if self._series() != self.version():
+            raise EngineFailed(f"the data is of {self._series()}, which {self.version()} does not run on")
+        super().start()
+
+    def upgrade_data(self) -> str:
+        """Make it data of this series, in a way that an end in between leaves neither."""
+        mark = self.context.data / "postgresql" / SERIES
+        mark.write_text("half")
+        self.restore_administrator()
+        super().start()
+        self.stop()
+        mark.write_text(self.series)
+        return self.version()
+
+    def version(self) -> str:
+        """What it stands for: the tests have one PostgreSQL alone."""
+        return self.series
+
+    def _series(self) -> str:
+        mark = self.context.data / "postgresql" / SERIES
+        return mark.read_text() if mark.exists() else FIRST
 
     def configure(self, memory_mib: int, settings: Mapping[str, str]) -> None:
         """Without waiting for the disk: a kill loses nothing, and a power cut is not what is tested."""
@@ -79,13 +110,16 @@ class TestGuest:
         data = open_folder(self.folder / "data")
         context = EngineContext(data, open_folder(self.folder / "state"), bind_address=self.address)
         self._context, self._template = context, template
-        self.engine = DriverProcess(_copied, context, template)
-        self.engine.manager = PostgreSQL.manager  # type: ignore[attr-defined]
-        self.generation = 1
+        self.generation, self.series = 1, FIRST
+        self._build_engine()
         self.settings = GuestSettings(root=self.folder / "root", volume_mounted_at=str(data), bind_address=self.address)
         self.services: Services | None = None
         self.worker: Worker | None = None
         self.session: GuestSession | None = None
+
+    def _build_engine(self) -> None:
+        self.engine = DriverProcess(_copied, self._context, self._template, self.series)
+        self.engine.manager = PostgreSQL.manager  # type: ignore[attr-defined]
 
     async def start(
         self, gateway: TestGateway, keyring: MasterKeyring, interceptors: tuple[Interceptor, ...] = ()
@@ -93,7 +127,7 @@ class TestGuest:
         """Boot: enrol with the ticket of its generation, and begin to poll."""
         boot = GuestBoot(instance_id=self.instance_id, gateway=gateway.address, ca=gateway.ca, namespace="coffer",
                          ticket=ticket_for(keyring, self.instance_id, self.generation),
-                         generation=self.generation, datastore="postgresql", version="15")  # fmt: skip
+                         generation=self.generation, datastore="postgresql", version=self.series)  # fmt: skip
         write_private(self.settings.paths.boot_file, boot.model_dump_json())
         exchange = EnrolmentClient(self.settings.paths)
         self.session = session = GuestSession(self.settings, boot, lambda verb: getattr(exchange, verb)())
@@ -109,7 +143,7 @@ class TestGuest:
             await self.worker.__aexit__(None, None, None)
             self.worker = None
 
-    async def shut_down(self, generation: int) -> None:
+    async def shut_down(self, generation: int, series: str) -> None:
         """What a rebuild of its server does: everything ends, and of its disks only the data volume is left."""
         await self.faint()
         if self.services is not None:
@@ -119,9 +153,8 @@ class TestGuest:
         shutil.rmtree(self.folder / "root")
         shutil.rmtree(self.folder / "state")
         open_folder(self.folder / "state")
-        self.engine = DriverProcess(_copied, self._context, self._template)
-        self.engine.manager = PostgreSQL.manager  # type: ignore[attr-defined]
-        self.generation = generation
+        self.generation, self.series = generation, series
+        self._build_engine()
 
     async def end(self) -> list[int]:
         """Stop polling and end the engine; return the processes that were still there."""
@@ -134,9 +167,9 @@ class TestGuest:
         return running
 
 
-def _copied(context: EngineContext, template: Path) -> CopiedPostgreSQL:
+def _copied(context: EngineContext, template: Path, series: str) -> CopiedPostgreSQL:
     engine = CopiedPostgreSQL(context)
-    engine.template = template
+    engine.template, engine.series = template, series
     return engine
 
 

@@ -67,6 +67,12 @@ class StepLog:
         whose = f" ({name})" if name else ""
         return f"- {step.name}{whose} {MARKS[step.outcome]}" if step.outcome else f"- **{step.name}**{whose} …"
 
+    async def write(self) -> None:
+        """Write what is new, and return when the records have it."""
+        note = self._note_of_new()
+        await self._write(note)
+        self._forget(note)
+
     async def last(self) -> StepsNote:
         """Write no more; return what is still to be written, for the last word to carry."""
         self._ends = True
@@ -92,10 +98,13 @@ class StepLog:
                 except FailureError as error:
                     self._failure = error
                     return
-                self._new = {number: step for number, step in self._new.items() if step not in note.steps}
-                self._learnt = {each: new for each, new in self._learnt.items() if new not in note.learnt}
+                self._forget(note)
         finally:
             self._writing = None
+
+    def _forget(self, note: StepsNote) -> None:
+        self._new = {number: step for number, step in self._new.items() if step not in note.steps}
+        self._learnt = {each: new for each, new in self._learnt.items() if new not in note.learnt}
 
     def _note_of_new(self) -> StepsNote:
         assert self._number is not None  # noqa: S101 - steps begin after the admission

@@ -159,6 +159,8 @@ class InstanceFacts(Fact):
     resources: tuple[Resource, ...] = ()
     tls: Tls = Tls()
     tls_before: Tls | None = None  # what a rollback goes back to
+    volume_used_bytes: int | None = None  # as the watch saw it last
+    volume_total_bytes: int | None = None
 
     @property
     def belongings(self) -> Belongings:

@@ -14,7 +14,7 @@ from temporalio.exceptions import ApplicationError
 
 from contract.domain.accounts import NewDatabase, User, UserName
 from contract.domain.datastores.base import Facet
-from contract.domain.errors import Busy, EngineFailed
+from contract.domain.errors import Busy, EngineFailed, Unsupported
 from contract.files import write_private
 from guest_worker import host
 from guest_worker.datastores.logs import Logs
@@ -291,6 +291,26 @@ class Datastore(ABC):
     @abstractmethod
     def version(self) -> str:
         """The engine's own version."""
+
+    @abstractmethod
+    def keep_data(self, version: str) -> None:
+        """Copy the data, named by the series that it is of, to go back to; EngineFailed where there is no room."""
+
+    @abstractmethod
+    def restore_data(self, version: str) -> None:
+        """Put the copy of a series in the place of the data, if there is one."""
+
+    @abstractmethod
+    def break_off_copy(self) -> None:
+        """End a copy that is being made; may come while another verb makes it."""
+
+    @abstractmethod
+    def forget_data(self) -> None:
+        """Remove all copies."""
+
+    def upgrade_data(self) -> str:
+        """Have the data taken over from an older series, with nobody let in; end stopped, and return the version."""
+        raise Unsupported(f"{self.manager} cannot be upgraded to another series")
 
     @property
     @abstractmethod

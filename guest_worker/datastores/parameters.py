@@ -34,19 +34,23 @@ def between(minimum: float, maximum: float, **more: Any) -> Offer:
 
 @dataclass(frozen=True)
 class Engine:
-    """Whom to ask, and what. With `silent` nobody else reaches it; so many parts of its version name the file."""
+    """Whom to ask, and what. With `silent` nobody else reaches it; so many parts of its version name the file.
+
+    `gone`: offers that newer series lack.
+    """
 
     kind: type[Datastore]
     offers: Mapping[str, Offer]
     ask: Callable[[Any, Iterable[str]], list[dict[str, Any]]]
     silent: Mapping[str, str]
     parts: int = 2
+    gone: frozenset[str] = frozenset()
 
 
 def write(engine: Engine, prefix: str = "") -> None:
     """Start a new database of the version that is installed, and write what it says."""
     version, found = _asked(engine, prefix)
-    missing = sorted(set(engine.offers) - {each["name"] for each in found})
+    missing = sorted(set(engine.offers) - {each["name"] for each in found} - engine.gone)
     if missing:
         raise SystemExit(f"{engine.kind.manager} {version} has no {', '.join(missing)}")
     told = [{**each, **engine.offers[each["name"]]} for each in sorted(found, key=lambda each: str(each["name"]))]

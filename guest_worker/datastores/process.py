@@ -61,11 +61,22 @@ class EngineProcess:
                 raise NotYet(f"{self._name} does not answer yet: {seen.words or self.last_words()}")
             time.sleep(0.05)
 
-    def _begin(self, command: Sequence[str]) -> None:
+    def run(self, command: Sequence[str]) -> None:
+        """Do what takes long to its end; EngineFailed where it fails. What an earlier attempt has left is ended first."""
+        self.stop(signal.SIGKILL)
+        number = self._begin(command)
+        while (code := self._engine.ended(number)) is None:
+            time.sleep(0.1)
+        self._pid_file.unlink(missing_ok=True)
+        if code != 0:
+            raise EngineFailed(f"{Path(command[0]).name} ended with {code}: {self.last_words()}")
+
+    def _begin(self, command: Sequence[str]) -> int:
         self.rotate_log()
         self._log_start = self._log.size
         number = self._engine.start(command, self.log)
         self._pid_file.write_text(f"{number} {host.started_at(number)}")
+        return number
 
     def stop(self, number: signal.Signals, *, patience: float = 50) -> None:
         """Ask the engine to end and wait for it and its children; NotYet when it takes longer."""

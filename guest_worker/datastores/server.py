@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 
 from guest_worker.datastores.base import Datastore, EngineContext, EngineState, Probe
 from guest_worker.datastores.engine_socket import EngineSocket
+from guest_worker.datastores.kept import KeptData
 from guest_worker.datastores.logs import Logs
 from guest_worker.datastores.probing import Prober
 from guest_worker.datastores.process import EngineProcess
@@ -32,6 +33,7 @@ class ServerDatastore(Datastore):
         super().__init__(context)
         self._folder = context.data / self.manager
         self._process = EngineProcess(context.state, self.manager, context.engine, self.foreign)
+        self._kept = KeptData(self._folder, context.state, context.engine)
         self._socket = EngineSocket(context.sockets or self._folder, context.admin_password, self._process.pid)
 
     def stop(self) -> None:
@@ -60,3 +62,24 @@ class ServerDatastore(Datastore):
         for path in self.logs.files().values():
             if path != self._process.log:
                 LogFile(path).rotate()
+
+    # -- another series ----------------------------------------------------------------------------------------------
+
+    def keep_data(self, version: str) -> None:
+        """Copy the data directory beside itself; the engine is ended first, if it runs."""
+        self.stop()
+        self._kept.keep(version)
+
+    def restore_data(self, version: str) -> None:
+        """Put the copy of this series back; whatever runs on the data is ended first."""
+        if self._kept.has(version):
+            self.stop()
+            self._kept.restore(version)
+
+    def break_off_copy(self) -> None:
+        """End it."""
+        self._kept.break_off()
+
+    def forget_data(self) -> None:
+        """Remove all copies."""
+        self._kept.forget()

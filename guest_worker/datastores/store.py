@@ -14,8 +14,8 @@ from pathlib import Path
 FOLDER = ".store"  # beside the images: every server sees it, and cannot write it
 COMPLETE = "packages.txt"  # written last: name, version and digest of each package
 LOADER = """#!/bin/sh
-here=${{0%/bin/*}}
-exec "$here/usr/{loader}" --library-path "$here/usr/{libraries}" --argv0 "$0" "$here/{program}" "$@"
+here=$(dirname "$(readlink -f "$0")"){up}
+exec "$here/{loader}" --library-path "$here/{libraries}" --argv0 "$0" "$here/{program}" "$@"
 """
 NEEDLESS = (
     "etc",
@@ -36,7 +36,7 @@ class NotToBeHad(OSError):
 
 @dataclass(frozen=True)
 class Store:
-    """A package of a suite, of one series (`9.7`), and its programs, by their path in it.
+    """A package of a suite, of one series (`9.7`), with others that it does not ask for, and its programs, by their path.
 
     The mirror keeps a suite's newest version alone, so none is pinned: what was taken is written down, apt has checked
     its digests against the suite's signature, and it stays until the folder is removed.
@@ -46,6 +46,7 @@ class Store:
     package: str
     series: str
     programs: tuple[str, ...]
+    beside: tuple[str, ...] = ()
 
     def prefix(self, images: Path) -> Path | None:
         """Where the newest is that was taken, if any."""
@@ -67,12 +68,12 @@ class Store:
                 raise NotToBeHad(f"{self.suite} has {self.package} {version}, not {self.series}")
             new = Path(work) / "new"
             new.mkdir()
-            self._unpack(apt.packages(self.package), new)
+            self._unpack(apt.packages(self.package, *self.beside), new)
             (new / COMPLETE).write_text(apt.listing())
             for path in (new, *new.rglob("*")):
                 if not path.is_symlink():
                     path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
-            there = folder / f"{self.package}-{version}"
+            there = folder / f"{self.package}-{version.replace(':', '_')}"  # a colon parts folders of libraries
             shutil.rmtree(there, ignore_errors=True)
             new.rename(there)
         return there
@@ -82,17 +83,20 @@ class Store:
             if not each.name.startswith(NOT_UNPACKED):
                 _run(["dpkg-deb", "-x", str(each), str(new)])
         for name in NEEDLESS:
-            shutil.rmtree(new / name, ignore_errors=True)
+            if not any(each.startswith(f"{name}/") for each in self.programs):
+                shutil.rmtree(new / name, ignore_errors=True)
         loader = next((new / "usr").glob("lib*/ld-linux*.so.*"))
         libraries = next((new / "usr/lib").glob("*/libc.so.6")).parent
         (new / "bin").mkdir()
         for program in self.programs:
-            text = LOADER.format(
-                loader=loader.relative_to(new / "usr"), libraries=libraries.relative_to(new / "usr"), program=program
-            )
-            path = new / "bin" / Path(program).name
-            path.write_text(text)
-            path.chmod(0o755)
+            place = new / program
+            if place.read_bytes().startswith(b"\x7fELF"):
+                real = place.rename(place.with_name(f"{place.name}.elf"))  # scripts start it where it was
+                text = LOADER.format(up="/.." * (len(Path(program).parts) - 1), loader=loader.relative_to(new),
+                                     libraries=libraries.relative_to(new), program=real.relative_to(new))  # fmt: skip
+                place.write_text(text)
+                place.chmod(0o755)
+            (new / "bin" / place.name).symlink_to(f"../{program}")
 
 
 class Apt:
@@ -135,9 +139,9 @@ class Apt:
                 return value
         raise NotToBeHad(f"the mirror has no package {package}")
 
-    def packages(self, package: str) -> list[Path]:
-        """The files of a package and of all that it needs."""
-        self._do("apt-get", "install", "-qq", "-y", "--download-only", package)
+    def packages(self, *names: str) -> list[Path]:
+        """The files of packages and of all that they need."""
+        self._do("apt-get", "install", "-qq", "-y", "--download-only", *names)
         return sorted((self._cache / "archives").glob("*.deb"))
 
     def listing(self) -> str:

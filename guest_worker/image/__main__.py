@@ -66,20 +66,17 @@ def install(uv: str, python: Path, requirements: Path, *more: str) -> None:
     subprocess.run([*command, *more], check=True, env=environment)
 
 
-def prefix_of(engine: str, images: Path) -> Path | None:
-    """Where the engine's programs are, if not in the system's folders."""
-    store = recipe_of(engine).store
-    if store is None:
-        return None
-    prefix = store.prefix(images)
-    if prefix is None:
+def prefixes_of(engine: str, images: Path) -> list[Path | None]:
+    """Where the programs of each series are that there is here; None: in the system's folders."""
+    recipe = recipe_of(engine)
+    if recipe.store is not None and recipe.store.prefix(images) is None:
         raise FileNotFoundError(f"{engine} is not installed: no package of it is below {images}")
-    return prefix
+    found = [(store, store.prefix(images) if store else None) for store in recipe.editions]
+    return [prefix for store, prefix in found if prefix or store is None]
 
 
-def build(engine: str, said: argparse.Namespace) -> Path:
-    """Make the image's folder, readable to every user; no error if it is current."""
-    prefix = prefix_of(engine, said.to)
+def build(engine: str, prefix: Path | None, said: argparse.Namespace) -> Path:
+    """Make the folder of a series' image, readable to every user; no error if it is current."""
     name = f"{engine}-{recipe_of(engine).version(str(prefix or ''))}"
     seen = f"{{images}}/{prefix.relative_to(said.to)}" if prefix else ""
     folder: Path = said.to / name
@@ -125,7 +122,7 @@ def make_template(engine: str, prefix: str, folder: Path) -> bool:
 
 
 def main() -> None:
-    """Build the image that the command line names; print its folder."""
+    """Build the images that the command line names, one for each series; print their folders."""
     ask = argparse.ArgumentParser(prog="python -m guest_worker.image", description=__doc__)
     ask.add_argument("--engine", choices=managers(), required=True)
     ask.add_argument("--to", type=Path, required=True, help="folder of all images")
@@ -138,7 +135,11 @@ def main() -> None:
     )
     said = ask.parse_args()
     try:
-        sys.stdout.write(f"{build_nova(said) if said.nova else build(said.engine, said)}\n")
+        if said.nova:
+            sys.stdout.write(f"{build_nova(said)}\n")
+            return
+        for prefix in prefixes_of(said.engine, said.to):
+            sys.stdout.write(f"{build(said.engine, prefix, said)}\n")
     except CannotBuild as error:
         sys.exit(f"cannot build the image: {error}")
 

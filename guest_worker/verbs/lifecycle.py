@@ -58,6 +58,8 @@ class EngineLifecycle(Lifecycle):
     @activity.defn
     def initialise_datastore(self, order: EngineOrder) -> None:
         with self._services.changing_engine(order):
+            if order.adopts:
+                self._services.datastore.restore_data(self._services.version)
             if order.adopts and not self._services.datastore.has_data():
                 raise EngineFailed("there is no database on the data volume; none was made")
             self._services.datastore.initialise()
@@ -75,7 +77,10 @@ class EngineLifecycle(Lifecycle):
 
     @activity.defn
     def start_datastore(self, order: Fenced) -> GuestInfo:
+        self._services.fences.admit(order)
+        self._services.datastore.break_off_copy()  # who makes one has the lock
         with self._services.changing_engine(order):
+            self._services.datastore.forget_data()  # from here on the data may be changed
             configuration = self._services.configuration
             configuration.try_again()
             self._services.supervisor.want(True)

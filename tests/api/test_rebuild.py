@@ -1,6 +1,13 @@
 """An instance on its image again through the API, with a real guest of a new generation that adopts the data."""
 
-from collections.abc import Iterator
+import hashlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -8,13 +15,16 @@ import httpx
 import pytest
 
 from benchmarks.writer import Writer
-from tests.api.conftest import order, wait_for, wait_until_gone
+from contract.domain.datastores import DATASTORES
+from tests.api.conftest import PATIENCE, order, wait_for, wait_until_gone
 from tests.contracts.engines import DIALECTS
+from tests.series.test_drivers import UPGRADED
 from tests.stack import RunningStack
 
 NOBODYS = "00000000-0000-4000-8000-000000000000"  # the same in each of xdist's processes
 
 ACTION = "/mgmt/instances/{}/action"
+ROWS = "CREATE TABLE kept AS SELECT seq, md5(seq) AS hash FROM seq_1_to_5000"
 
 
 @pytest.fixture(params=DIALECTS)
@@ -117,3 +127,98 @@ def test_what_is_refused(
     assert demo.post(path, json=good).status_code == 401
     assert admin.post(ACTION.format(uuid4()), json=good).status_code == 404
     assert demo.get(f"/instances/{instance_id}").json()["instance"]["status"] == "ACTIVE"
+
+
+@pytest.fixture(params=UPGRADED)
+def older(request: pytest.FixtureRequest, demo: httpx.Client) -> Iterator[tuple[dict[str, Any], Writer]]:
+    """An instance of the older series that somebody writes to."""
+    manager = request.param
+    old = next(iter(DATASTORES[manager].upgrades))
+    databases, users = [{"name": "app"}], [{"name": "amy", "password": "secret", "databases": [{"name": "app"}]}]
+    wanted = {"type": manager, "version": old}
+    answer = demo.post("/instances", json={"instance": {
+        "name": f"upgraded-{manager}", "flavorRef": "1", "volume": {"size": 1}, "datastore": wanted,
+        "databases": databases, "users": users,
+    }})  # fmt: skip
+    assert answer.status_code == 200, answer.text
+    instance_id = answer.json()["instance"]["id"]
+    found = wait_for(demo, instance_id, "ACTIVE")
+    with DIALECTS[manager].connect(found["ip"][0], "amy", "secret", "app") as connection:
+        DIALECTS[manager].ask(connection, ROWS)
+    with Writer(manager, found["ip"][0], "amy", "secret", "app") as writer:
+        yield found, writer
+    demo.delete(f"/instances/{instance_id}")
+    wait_until_gone(demo, instance_id)
+
+
+def digest(found: dict[str, Any]) -> str:
+    """Of all rows, as the tenant reads them."""
+    manager = found["datastore"]["type"]
+    with DIALECTS[manager].connect(found["ip"][0], "amy", "secret", "app") as connection:
+        rows = DIALECTS[manager].ask(connection, "SELECT seq, hash FROM kept ORDER BY seq")
+    assert len(rows) == 5000
+    return hashlib.sha256(repr(rows).encode()).hexdigest()
+
+
+def last_operation(demo: httpx.Client, instance_id: str) -> dict[str, Any]:
+    """The newest."""
+    found: dict[str, Any] = demo.get(f"/instances/{instance_id}/operations").json()["operations"][0]
+    return found
+
+
+def kill_upgrade(instance_id: str) -> None:
+    """The engine's own program, some way on, in the server of this instance."""
+    deadline = time.monotonic() + PATIENCE
+    while not any(is_upgrade(each, instance_id) and killed(each) for each in Path("/proc").glob("[0-9]*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_upgrade(process: Path, instance_id: str) -> bool:
+    """Whether a process is that program."""
+    try:
+        if b"/upgrade.cnf" not in (process / "cmdline").read_bytes():
+            return False
+        return bool(json.loads((process / "root/etc/coffer/guest.json").read_text())["instance_id"] == instance_id)
+    except OSError:
+        return False
+
+
+def killed(process: Path) -> bool:
+    """End it."""
+    with suppress(ProcessLookupError):
+        os.kill(int(process.name), signal.SIGKILL)
+        return True
+    return False
+
+
+def test_the_data_is_taken_along_or_all_is_as_it_was(
+    demo: httpx.Client, older: tuple[dict[str, Any], Writer], openstack: Callable[..., Any]
+) -> None:
+    before, writer = older
+    instance_id, manager = before["id"], before["datastore"]["type"]
+    (wanted,) = DATASTORES[manager].upgrades[before["datastore"]["version"]]
+    writer.wait_for(20)
+    rows, change = digest(before), {"instance": {"datastore_version": wanted}}
+
+    assert demo.patch(f"/instances/{instance_id}", json=change).status_code == 202
+    kill_upgrade(instance_id)
+    after = wait_for(demo, instance_id, "ACTIVE")
+    failed = last_operation(demo, instance_id)
+    assert (failed["state"], "could not be upgraded" in failed["reason"]) == ("FAILED", True), failed["reason"]
+    assert (after["datastore"], digest(after)) == (before["datastore"], rows)
+
+    openstack("database", "instance", "upgrade", instance_id, wanted)
+    after = wait_for(demo, instance_id, "ACTIVE")
+    done = last_operation(demo, instance_id)
+    assert (done["kind"], done["state"]) == ("upgrade", "DONE"), done["reason"]
+    assert (after["datastore"]["version"], after["ip"], digest(after)) == (wanted, before["ip"], rows)
+    writer.wait_for(20)
+    assert set(writer.acknowledged) - set(writer.stored()) == set()
+    made = demo.post(f"/instances/{instance_id}/databases", json={"databases": [{"name": "after"}]})
+    assert made.status_code == 202, made.text
+
+    answer = demo.patch(
+        f"/instances/{instance_id}", json={"instance": {"datastore_version": before["datastore"]["version"]}}
+    )
+    assert (answer.status_code, "does not run on the data of a newer one" in answer.text) == (400, True), answer.text

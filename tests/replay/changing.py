@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 from contract.domain.changes import RebuildOrder, ResizeVolumeOrder, UpgradeOrder
 from contract.domain.errors import EngineFailed, ResourceFailed, Unsupported
 from contract.domain.operation import Caller, ResizeFlavorOrder
+from tests.replay.facts import SERIES
 from workflows.instance.rebuild import RebuildInstance
 from workflows.instance.resize_flavor import ResizeFlavor
 from workflows.instance.resize_volume import ResizeVolume
@@ -65,4 +66,20 @@ async def upgrades(stage: "Stage") -> None:
         await stage.keep("upgrade", await stage.operate(UpgradeInstance, order), "completed")
 
 
-SCENES = (resizes, growths, rebuilds, upgrades)
+async def changes_of_series(stage: "Stage") -> None:
+    """Another series; one whose data cannot be taken over, so that it goes back; and one that starts at the second try."""
+    records, before = stage.records, stage.records.version
+    records.version, records.wanted = SERIES
+    async with stage.guest() as instance_id:
+        for name, step in (("", ""), ("-failed", "upgrade_data"), ("-forward", "start_datastore")):
+            stage.script.runs = SERIES[step != "upgrade_data"].number
+            if step:
+                stage.script.refuse(step, EngineFailed("the test refuses"))
+            order = UpgradeOrder(instance_id=instance_id, operation_id=uuid4(), caller=CALLER, version=SERIES[1].name)
+            handle = await stage.operate(UpgradeInstance, order)
+            await stage.keep(f"upgrade-series{name}", handle, "failed" if step else "completed")
+    records.version = records.wanted = before
+    stage.script.runs = before.number
+
+
+SCENES = (resizes, growths, rebuilds, upgrades, changes_of_series)

@@ -72,6 +72,7 @@ from contract.ports.guest import (
 )
 from contract.ports.identities import EnrolmentNote, GuestExpectation, Identities, TokenChange, TokenUse
 from contract.ports.records import Records, RootNote, SweepOrder, Sweeps, Watches
+from contract.ports.upgrading import Upgrading
 from tests.replay.facts import FLAVOR, VERSION, facts_of
 from tests.replay.power import PlainPower
 from tests.replay.script import Script
@@ -183,16 +184,17 @@ class PlainRecords(Records, Identities, Watches, Sweeps):
         self._fences: dict[UUID, int] = {}
         self._open: dict[UUID, UUID] = {}
         self.interrupted: OperationKind | None = None
+        self.version = self.wanted = VERSION
 
     @activity.defn
     async def find_version(self, spec: InstanceSpec) -> DatastoreVersion:
         self._script.play()
-        return VERSION
+        return self.wanted
 
     @activity.defn
     async def find_instance(self, instance_id: UUID) -> InstanceFacts:
         self._script.play()
-        return facts_of(instance_id, instance_id, InstanceStatus.ACTIVE)
+        return facts_of(instance_id, instance_id, InstanceStatus.ACTIVE, self.version)
 
     @activity.defn
     async def admit(self, request: AdmissionRequest) -> Admission:
@@ -202,7 +204,7 @@ class PlainRecords(Records, Identities, Watches, Sweeps):
             self._fences[instance_id] = self._fences.get(instance_id, 0) + 1
             self._open[instance_id] = request.operation_id
         status = InstanceStatus.BUILD if request.kind is OperationKind.CREATE else InstanceStatus.ACTIVE
-        facts = facts_of(instance_id, request.group_id, status)
+        facts = facts_of(instance_id, request.group_id, status, self.version)
         interrupted = self.interrupted if request.kind is OperationKind.SETTLE else None
         return Admission(
             operation_id=request.operation_id,
@@ -276,7 +278,7 @@ class PlainRecords(Records, Identities, Watches, Sweeps):
         self._script.play()
 
 
-class PlainGuest(Lifecycle, Watching, Accounts, CallGate):
+class PlainGuest(Lifecycle, Watching, Accounts, CallGate, Upgrading):
     """A guest whose engine does as it is told."""
 
     def __init__(self, script: Script, box: SecretBox) -> None:
@@ -299,7 +301,16 @@ class PlainGuest(Lifecycle, Watching, Accounts, CallGate):
     @activity.defn
     def start_datastore(self, order: Fenced) -> GuestInfo:
         self._script.play()
-        return GuestInfo(guest_version="0", engine_version="15")
+        return GuestInfo(guest_version="0", engine_version=self._script.runs)
+
+    @activity.defn
+    def keep_data(self, order: Fenced) -> None:
+        self._script.play()
+
+    @activity.defn
+    def upgrade_data(self, order: Fenced) -> str:
+        self._script.play()
+        return self._script.runs
 
     @activity.defn
     def close_gate(self, order: GateOrder) -> None:

@@ -13,6 +13,7 @@ class Script:
 
     def __init__(self) -> None:
         self._at: dict[str, Callable[[], None]] = {}
+        self.runs = "15"  # the engine's version
 
     def at(self, step: str, happens: Callable[[], None]) -> None:
         """Have something happen before a step answers."""

@@ -82,7 +82,7 @@ class Faults:
     lose: set[str] = field(default_factory=set)
     at: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
     boots: dict[UUID, Callable[[], Awaitable[None]]] = field(default_factory=dict)
-    rebuilds: dict[UUID, Callable[[int], Awaitable[None]]] = field(default_factory=dict)
+    rebuilds: dict[UUID, Callable[[int, str], Awaitable[None]]] = field(default_factory=dict)
     booting: set["asyncio.Task[None]"] = field(default_factory=set)
     done: list[str] = field(default_factory=list)
 
@@ -101,7 +101,7 @@ class Faults:
 
     async def rebuild(self, order: Reimage) -> None:
         """A server has a new root disk: its guest boots again, once for each generation."""
-        await self.rebuilds[order.instance_id](order.generation)
+        await self.rebuilds[order.instance_id](order.generation, order.datastore_version)
 
     async def booted(self) -> None:
         """Wait for those that are booting."""
@@ -198,9 +198,9 @@ class World:
         async def boot() -> None:
             await guest.start(self.gateway, self.server.keyring, (FaultLine(self.faults),))
 
-        async def rebuild(generation: int) -> None:
+        async def rebuild(generation: int, series: str) -> None:
             if guest.generation != generation:
-                await guest.shut_down(generation)
+                await guest.shut_down(generation, series)
                 self.faults.booting.add(asyncio.ensure_future(boot()))
 
         self.faults.boots[instance_id] = boot

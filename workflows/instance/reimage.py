@@ -8,7 +8,7 @@ from contract.domain.errors import EngineFailed
 from contract.domain.instance import DatastoreVersion, InstanceFacts, InstanceSpec
 from contract.domain.resources import ResourceKind
 from contract.names import CLOUD, RECORDS
-from contract.ports.guest import CallGate, Fenced, GuestInfo, Lifecycle, VolumeOrder
+from contract.ports.guest import CallGate, Fenced, Lifecycle, VolumeOrder
 from contract.ports.identities import GuestExpectation, Identities
 from contract.ports.images import ImageChoice, Images, Reimage
 from contract.ports.records import Records, Watches
@@ -53,6 +53,13 @@ async def start_again(member: Member) -> None:
 
 async def put_on(member: Member, image_id: str, version: DatastoreVersion, attempt: int = 1) -> None:
     """Rebuild the server on the image, and run the version's engine on the data that is there."""
+    await boot_on(member, image_id, version, attempt)
+    await furnish(member, version)
+    await member.records(Watches.start_watch, member.id)
+
+
+async def boot_on(member: Member, image_id: str, version: DatastoreVersion, attempt: int = 1) -> None:
+    """Rebuild the server on the image, with a new guest."""
     expectation = GuestExpectation(
         instance_id=member.id, operation_id=member.operation_id, fence=member.fence, attempt=attempt
     )
@@ -63,23 +70,25 @@ async def put_on(member: Member, image_id: str, version: DatastoreVersion, attem
     )  # fmt: skip
     await member.cloud(Images.rebuild_server, order)
     await member.cloud(Images.require_server_rebuilt, order)
-    await furnish(member, version)
-    await member.records(Watches.start_watch, member.id)
 
 
 async def furnish(member: Member, version: DatastoreVersion) -> None:
     """Mount the volume, adopt what is on it, and run it; EngineFailed where another version runs than is said."""
+    await adopt(member)
+    info = await member.guest(Lifecycle.start_datastore, Fenced())
+    require_version(info.engine_version or "", version)
+
+
+async def adopt(member: Member) -> None:
+    """Mount the volume and adopt what is on it: a copy of an older series' data where the guest is of that series."""
     volume_id = member.instance.current(ResourceKind.VOLUME)
     await member.guest(Lifecycle.prepare_volume, VolumeOrder(volume_id=volume_id), VOLUME)
     engine = settings_of(member).model_copy(update={"adopts": True})
     await member.guest(Lifecycle.initialise_datastore, engine, BOOT)
-    info = await member.guest(Lifecycle.start_datastore, Fenced())
-    require_version(info, version)
 
 
-def require_version(info: GuestInfo, version: DatastoreVersion) -> None:
+def require_version(runs: str, version: DatastoreVersion) -> None:
     """The record must never say a version that does not run."""
-    runs = info.engine_version or ""
     if not f"{runs}.".startswith(f"{version.number}."):
         raise EngineFailed(f"the image has {version.manager} {runs}, not {version.number}")
 

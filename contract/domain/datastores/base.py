@@ -58,6 +58,8 @@ class Datastore(Fact):
     check_user: Callable[[str, str], None] = Field(repr=False)  # name, host
     check_password: Callable[[str], None] = Field(repr=False)
     canonical_host: Callable[[str], str] = Field(default=str, repr=False)  # the form in which a user's host is kept
+    upgrades: dict[str, tuple[str, ...]] = Field(default_factory=dict, repr=False)
+    """To which other series the data of each can be taken by the engine's own means."""
     series: dict[str, "Datastore"] = Field(default_factory=dict, repr=False)  # where versions differ, by major version
 
     @property

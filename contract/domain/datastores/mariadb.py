@@ -88,7 +88,9 @@ def check_user(longest: int, reserved: frozenset[str], name: str, host: str) -> 
     hosts.canonical(host)
 
 
-def facts(manager: str, default: str, longest_user: int, reserved_users: frozenset[str]) -> Datastore:
+def facts(
+    manager: str, default: str, longest_user: int, reserved_users: frozenset[str], upgrades: dict[str, tuple[str, ...]]
+) -> Datastore:
     """The facts of MariaDB, or of MySQL, in each series that there are collations of."""
 
     def of(version: str, **more: object) -> Datastore:
@@ -105,10 +107,11 @@ def facts(manager: str, default: str, longest_user: int, reserved_users: frozens
             check_user=partial(check_user, longest_user, reserved_users),
             check_password=check_secret,
             canonical_host=hosts.canonical,
+            upgrades=upgrades,
             **more,
         )
 
     return of(default, series={each: of(each) for each in series(manager)})
 
 
-MARIADB = facts("mariadb", DEFAULT_SERIES, USER_MAX, RESERVED_USERS)
+MARIADB = facts("mariadb", DEFAULT_SERIES, USER_MAX, RESERVED_USERS, {"10.11": ("11.8",)})

@@ -9,4 +9,4 @@ MANAGER = "mysql"
 DEFAULT_SERIES = "9.7"
 USER_MAX = 32  # characters
 RESERVED_USERS = frozenset({"os_admin", "root", "mysql", "mysql.sys", "mysql.session", "mysql.infoschema"})
-MYSQL = facts(MANAGER, DEFAULT_SERIES, USER_MAX, RESERVED_USERS)
+MYSQL = facts(MANAGER, DEFAULT_SERIES, USER_MAX, RESERVED_USERS, {})

@@ -2,14 +2,16 @@
 
 import hashlib
 import os
+import secrets
 import signal
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import ClassVar
 
 from temporalio.exceptions import ApplicationError
 
-from contract.domain.datastores.mariadb import MARIADB
+from contract.domain.datastores.mariadb import KEPT, MARIADB
 from contract.domain.errors import EngineFailed
 from guest_worker import host
 from guest_worker.datastores.base import EngineContext
@@ -17,14 +19,18 @@ from guest_worker.datastores.mariadb.accounts import MariaDBAccounts
 from guest_worker.datastores.mariadb.connecting import ADMIN
 from guest_worker.datastores.mariadb.logs import UNLOGGED, QueryLogs
 from guest_worker.datastores.mariadb.probe import Prober
-from guest_worker.datastores.mariadb.recipe import SMALL_LOG, install, program
+from guest_worker.datastores.mariadb.recipe import SMALL_LOG, install, parts, program
 from guest_worker.datastores.mariadb.session import Session
 from guest_worker.datastores.mariadb.template import FIXED, render, sized
 from guest_worker.datastores.mariadb.tls import MariaDBTls
 from guest_worker.datastores.mariadb.variables import set_globals
+from guest_worker.datastores.process import EngineProcess
 from guest_worker.datastores.server import ServerDatastore
 
-CONFIG = "mariadb.cnf"
+CONFIG, CLIENT = "mariadb.cnf", "upgrade.cnf"
+UPGRADER = f"{KEPT}upgrade"  # no tenant can name it
+ALONE = ("--skip-networking", "--event-scheduler=OFF", "--skip-slave-start")
+UPGRADE_SECONDS = 6 * 3600.0  # that the first start of another series may take
 NO_OTHERS = "DELETE FROM mysql.global_priv WHERE User IN ('', 'root');\nFLUSH PRIVILEGES;\n"
 
 
@@ -76,7 +82,15 @@ class MariaDB(ServerDatastore):
         self.context.engine.remove(half)
         try:
             self.context.install(install, half)
-            bootstrap = [self._program("mariadbd"), "--no-defaults", "--bootstrap", f"--datadir={half}", SMALL_LOG]
+            places = [f"--{key}={value}" for key, value in parts(self.context.prefix).items()]
+            bootstrap = [
+                self._program("mariadbd"),
+                "--no-defaults",
+                "--bootstrap",
+                f"--datadir={half}",
+                *places,
+                SMALL_LOG,
+            ]
             self.context.engine.run(bootstrap, given=self._administrator() + NO_OTHERS)
             self.context.engine.move(half, self._folder)
         except host.CommandFailed as error:
@@ -101,6 +115,7 @@ class MariaDB(ServerDatastore):
     def configure(self, memory_mib: int, settings: Mapping[str, str]) -> None:
         """Write my.cnf, and make the only folder that SQL may read files from and write them to."""
         paths = {
+            **parts(self.context.prefix),
             "datadir": str(self._folder),
             # without a folder for sockets below the data directory: the whole path may be too long for a socket
             "socket": str(self.context.sockets / "mariadb.sock") if self.context.sockets else "mariadb.sock",
@@ -137,6 +152,42 @@ class MariaDB(ServerDatastore):
             self.context.engine.run(command, given=self._administrator())
         except host.CommandFailed as error:
             raise EngineFailed(f"mariadb's administrator could not be restored: {error.output}") from error
+
+    def upgrade_data(self) -> str:
+        """Start the engine without network, and have its own program upgrade the system tables and check all others."""
+        self.stop()
+        self.restore_administrator()  # the guest before had another password
+        try:
+            self._process.start(
+                [self._program("mariadbd"), f"--defaults-file={self._config}", *ALONE],
+                self.probe,
+                patience=UPGRADE_SECONDS,
+            )
+            with self._upgrader() as file:
+                command = [self._program("mariadb-upgrade"), f"--defaults-file={file}", "--force", "--skip-ssl"]
+                EngineProcess(self.context.state, "upgrade", self.context.engine).run(command)
+            return self.version()
+        except EngineFailed as error:
+            raise EngineFailed(f"mariadb's data could not be upgraded: {error.message}") from error
+        finally:
+            self.stop()
+
+    @contextmanager
+    def _upgrader(self) -> Iterator[Path]:
+        """An account for the engine's program, in a file: it runs as the engine's user, who is not to know the administrator's.
+
+        What an attempt that was broken off has left of it is replaced.
+        """
+        account, password = f"'{UPGRADER}'@'localhost'", secrets.token_urlsafe(24)
+        socket = (self.context.sockets or self._folder) / "mariadb.sock"
+        self.session.rows(f"CREATE OR REPLACE USER {account} IDENTIFIED BY '{password}'")
+        self.session.rows(f"GRANT ALL PRIVILEGES ON *.* TO {account} WITH GRANT OPTION")
+        self.context.write_config(CLIENT, f"[client]\nuser={UPGRADER}\npassword={password}\nsocket={socket}\n")
+        try:
+            yield self.context.config_file(CLIENT)
+        finally:
+            self.context.config_file(CLIENT).unlink()
+        self.session.rows(f"DROP USER {account}")
 
     def version(self) -> str:
         """As the server says it, without the distribution's suffix."""

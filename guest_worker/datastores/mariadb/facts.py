@@ -1,10 +1,11 @@
 """Writes what one version of MariaDB has into the file that the control plane reads.
 
-`python -m guest_worker.datastores.mariadb.facts` makes a database of its own in a temporary folder and asks it: to be run
-where that version is installed, and not as root.
+`python -m guest_worker.datastores.mariadb.facts [PREFIX]` makes a database of its own in a temporary folder and asks it: to be
+run where that version is installed, in the folder `PREFIX` if not in the system's, and not as root.
 """
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -46,4 +47,4 @@ def write(kind: type[Datastore], prefix: str = "", question: str = QUESTION) -> 
 
 
 if __name__ == "__main__":
-    write(MariaDB)
+    write(MariaDB, sys.argv[1] if sys.argv[1:] else "")

@@ -1,8 +1,9 @@
-"""What tenants may set of MariaDB. `python -m guest_worker.datastores.mariadb.parameters` writes the version's data.
+"""What tenants may set of MariaDB. `python -m guest_worker.datastores.mariadb.parameters [PREFIX]` writes the version's data.
 
 To be run where that version is installed, and not as root.
 """
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,7 @@ from guest_worker.datastores.mariadb.session import Session
 from guest_worker.datastores.parameters import Engine, at_most, between, offered, write
 
 MIB, GIB = 2**20, 2**30
+GONE = frozenset({"old_alter_table"})  # from 11 on
 KINDS = {"BOOLEAN": "boolean", "DOUBLE": "float", "ENUM": "string", "SET": "string"}
 # of both engines
 COMMON = offered(
@@ -141,4 +143,4 @@ def _number(text: str | None) -> int | float | None:
 
 
 if __name__ == "__main__":
-    write(Engine(MariaDB, OFFERED, ask, {"skip_networking": "1"}))
+    write(Engine(MariaDB, OFFERED, ask, {"skip_networking": "1"}, gone=GONE), sys.argv[1] if sys.argv[1:] else "")

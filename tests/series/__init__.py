@@ -1,0 +1,1 @@
+"""Taking data to another series of its engine."""

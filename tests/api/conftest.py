@@ -1,5 +1,6 @@
 """Ways into the running API, and one instance of each engine that the tests share."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -74,8 +75,15 @@ def instances(demo: httpx.Client) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def openstack(stack: RunningStack) -> Iterator[Callable[..., Any]]:
+    """The `openstack` command."""
+    with openstack_command(stack) as run:
+        yield run
+
+
+@contextlib.contextmanager
+def openstack_command(stack: RunningStack) -> Iterator[Callable[..., Any]]:
     """Run the client; return its JSON, or with `fails` what it says; with None exit code, output and errors, whatever comes."""
-    process = subprocess.Popen([sys.executable, "-W", "ignore", "-m", "tests.api.openstack_client"], cwd=REPOSITORY,
+    process = subprocess.Popen([sys.executable, "-W", "ignore", "-m", "tests.clients.openstack_client"], cwd=REPOSITORY,
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
 
     def run(*words: str, cloud: str = "demo", fails: bool | None = False) -> Any:

@@ -1,4 +1,4 @@
-"""`python -m tests.api.openstack_client`: the unmodified `openstack` command, loaded once.
+"""`python -m tests.clients.openstack_client`: the unmodified `openstack` command, loaded once.
 
 Each line of its input is a command as JSON, its environment and its words. It is done in a child of this process; its exit
 code, output and errors are a line of the output. To load the command takes longer than what it does.

@@ -20,7 +20,7 @@ from tests.sequences.asking import Maker
 from tests.sequences.model import Asked, Model, password_of
 from tests.stack import RunningStack
 
-SEEDS = range(1, 7)  # `make test` takes the first
+SEEDS = (2, 1, 3, 4, 5, 6)  # `make test` takes the first, which has most kinds of request
 ROUNDS, CLIENTS, LONGEST_PAUSE = 6, 3, 1.0
 ENGINES = ("mariadb", "postgresql")
 VALUES = {"mariadb": ("max_connections", 61, 62), "postgresql": ("work_mem", 5000, 6000)}

@@ -80,7 +80,7 @@ def prepare(settings: KeystoneSettings, config: Path) -> None:
         ["db_sync"],
         ["fernet_setup", *_owner()],
         ["credential_setup", *_owner()],
-        ["bootstrap", "--bootstrap-password", settings.password_file.read_text().strip(),
+        ["bootstrap", f"--bootstrap-password={settings.password_file.read_text().strip()}",  # it may begin with a dash
          "--bootstrap-region-id", settings.region, "--bootstrap-public-url", url,
          "--bootstrap-internal-url", url, "--bootstrap-admin-url", url],
     ):  # fmt: skip

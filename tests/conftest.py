@@ -5,12 +5,13 @@ import signal
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from coverage import Coverage
 from xdist.scheduler import LoadScopeScheduling
 
+from contract import process
 from tests.stack import RunningStack, running_stack
 
 pytest_plugins = ["tests.worlds"]
@@ -62,8 +63,16 @@ TOLD = "COVERAGE_PROCESS_CONFIG"  # has coverage.py measure the processes that a
 
 
 def pytest_configure() -> None:
-    """A test run that is told to end still cleans up: SIGTERM is as good as Ctrl-C."""
+    """A test run that is told to end still cleans up: SIGTERM is as good as Ctrl-C.
+
+    A worker in this process that meets a fatal error, as a guest's does whose instance is gone, ends alone.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    process.leave = _stay
+
+
+def _stay(code: int) -> NoReturn:
+    raise RuntimeError(f"a worker of this process would have ended it with exit code {code}")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

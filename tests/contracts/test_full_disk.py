@@ -212,9 +212,13 @@ def break_off(place: Place) -> None:
 
 @contextlib.contextmanager
 def frozen(folder: Path, title: str) -> Iterator[None]:
-    """An engine, or the processes of it that have a title, stands still."""
-    stopped = [each for each in processes_below(folder) if title in Path(f"/proc/{each}/cmdline").read_text()]
-    assert stopped
+    """An engine, or the processes of it that have a title, stands still; one that a full volume ended is started first."""
+
+    def those() -> list[int]:
+        return [each for each in processes_below(folder) if title in Path(f"/proc/{each}/cmdline").read_text()]
+
+    wait(lambda: (bool(those()), "an engine"))
+    stopped = those()
     for each in stopped:
         os.kill(each, signal.SIGSTOP)
     try:

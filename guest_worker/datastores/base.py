@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 SECRET = re.compile(r"[0-9A-Za-z_-]{40,}")
 UNCHANGED = "nothing was changed"
+# Of `cp`: a copy has all room that its files take. An engine that writes into a hole of its own file on a full volume is
+# refused, which some take for a broken disk: InnoDB ends, and may leave a torn page.
+WHOLE = ("--sparse=never", "--reflink=never")
 FINAL_SECONDS = 5.0  # how long a change may take that cannot be taken back: it begins only where somebody waits as long
 
 
@@ -56,7 +59,7 @@ class EngineContext:
             self.engine.run(command(self.prefix, folder))
             return
         self.engine.run([host.find_program("mkdir"), "-m", "0700", "--", str(folder)])
-        self.engine.run([host.find_program("cp"), "-R", "--", f"{self.template}/.", str(folder)])
+        self.engine.run([host.find_program("cp"), "-R", *WHOLE, "--", f"{self.template}/.", str(folder)])
 
     def write_config(self, name: str, text: str) -> None:
         """Write a file that the engine's user reads and cannot write."""

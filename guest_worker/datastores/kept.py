@@ -6,6 +6,7 @@ from pathlib import Path
 
 from contract.domain.errors import EngineFailed
 from guest_worker import host
+from guest_worker.datastores.base import WHOLE
 from guest_worker.datastores.process import EngineProcess
 from guest_worker.engine_user import EngineUser
 
@@ -41,7 +42,7 @@ class KeptData:
         self.forget()
         self._require_room()
         try:
-            self._copying.run([host.find_program("cp"), "-a", "--", str(self._folder), str(self._half)])
+            self._copying.run([host.find_program("cp"), "-a", *WHOLE, "--", str(self._folder), str(self._half)])
         except EngineFailed:
             self.forget()
             raise

@@ -16,7 +16,7 @@ import pytest
 
 from deploy import setup
 from guest_worker.datastores import managers, open_datastore, recipe_of
-from guest_worker.datastores.base import EngineContext
+from guest_worker.datastores.base import WHOLE, EngineContext
 from tests.contracts.tables import Dialect
 from tests.driver_process import DriverProcess, open_folder
 
@@ -63,6 +63,11 @@ def new_engine(manager: str, folder: Path, address: str) -> DriverProcess:
 def copy_template(manager: str, folder: Path) -> None:
     """Lay out the folders `data` and `state` as the engine's initialisation leaves them."""
     copy_quickly(_parts(_template(manager)), folder)
+
+
+def copy_whole_template(manager: str, folder: Path) -> None:
+    """With all room that its files take: on a full volume an engine still writes to what it has."""
+    subprocess.run(["cp", "-a", *WHOLE, *map(str, _parts(_template(manager))), str(folder)], check=True)
 
 
 def copy_quickly(sources: Sequence[Path], folder: Path) -> None:

@@ -19,12 +19,12 @@ from contract.domain.accounts import NewDatabase
 from contract.domain.errors import Busy, EngineFailed, NotFound
 from contract.domain.instance import OperatingStatus
 from guest_worker.datastores import open_datastore
-from guest_worker.datastores.base import Datastore, PlainUser
+from guest_worker.datastores.base import Datastore, EngineContext, PlainUser
 from guest_worker.datastores.configuration import EngineConfiguration
 from guest_worker.reserve import FULL, MIB, NO_FILES, PIECES, READ_ONLY, Reserve, space_of
 from guest_worker.supervisor import EngineSupervisor
 from tests.contracts.conftest import AMY, PASSWORD
-from tests.contracts.engines import DIALECTS, ENGINES, copy_template, engine_context
+from tests.contracts.engines import DIALECTS, ENGINES, copy_whole_template, engine_context
 from tests.driver_process import NOBODY, DriverProcess, open_folder
 from tests.machine import kill_below, loopback, processes_below
 
@@ -104,7 +104,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     subprocess.run(["mount", "-o", "loop,noatime", str(image), str(data)], check=True)
     os.chown(data, NOBODY, NOBODY)
     address = loopback()
-    copy_template(manager, folder)
+    copy_whole_template(manager, folder)
     context = engine_context(manager, data, folder / "state", address)
     engine = DriverProcess(open_datastore, manager, context)
     datastore, state = cast("Datastore", engine), folder / "supervisor"
@@ -247,6 +247,17 @@ def test_a_volume_that_became_read_only_is_said(place: Place) -> None:
                             text=True, check=True).stdout.strip()  # fmt: skip
     Path(f"/sys/fs/ext4/{Path(device).name}/trigger_fs_error").write_text("of a test")
     wait(lambda: (place.supervisor.condition().reason == READ_ONLY, place.supervisor.condition()))
+
+
+def test_a_copied_data_directory_has_all_room_that_its_files_take(tmp_path: Path) -> None:
+    """An engine that writes into a hole of its own file on a full volume is refused."""
+    template = tmp_path / "template"
+    template.mkdir()
+    with (template / "ibdata1").open("wb") as file:
+        file.truncate(3 * MIB)
+    EngineContext(tmp_path, tmp_path, template=template).install(lambda _prefix, _folder: [], tmp_path / "data")
+    copied = (tmp_path / "data/ibdata1").stat()
+    assert copied.st_blocks * 512 >= copied.st_size == 3 * MIB
 
 
 @pytest.fixture

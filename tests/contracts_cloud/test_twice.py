@@ -172,7 +172,7 @@ def test_a_used_up_quota_of_any_service_is_told_as_such(
     target.fault(method="POST", path=verb.path, status=status, answer=answer)
     with pytest.raises(QuotaExceeded) as refused:
         create()
-    said_by_the_cloud = next(iter(answer.values()))["message"].rstrip(".")
+    said_by_the_cloud = next(iter(answer.values()))["message"].rstrip(".").removeprefix("VolumeLimitExceeded: ")
     assert refused.value.message.startswith("could not ")
     assert refused.value.message.endswith(f": the cloud's own quota is used up: {said_by_the_cloud}")
     assert verb.there(instance) == []

@@ -4,7 +4,7 @@ HOME_FOLDER := $(or $(COFFER_HOME),$(CURDIR)/.coffer)
 DEPLOY := cd $(CURDIR) && $(HOME_FOLDER)/venv/embedded/bin/python -m deploy
 DEV := $(HOME_FOLDER)/venv/dev/bin
 # Four processes; tests/conftest.py says which tests run in one
-PYTEST := pytest -n 4 --no-loadscope-reorder
+PYTEST := pytest -n 4 --no-loadscope-reorder --max-worker-restart 0
 COVERAGE := $(DEV)/coverage
 
 .DEFAULT_GOAL := help

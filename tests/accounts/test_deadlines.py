@@ -134,9 +134,9 @@ async def test_lists_wait_neither_for_root_s_locks_nor_for_a_change_that_waits_f
 async def test_what_cannot_be_done_in_time_is_refused_and_undone(host: Host) -> None:
     began = time.monotonic()
     with pytest.raises(Fault) as refused:
-        await (await host.guests(3)).ask(Accounts.create_databases, databases(900))
+        await (await host.guests(3)).ask(Accounts.create_databases, databases(3000))
     assert refused.value.code in (422, 503)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10  # the API's promise
     assert await settled(host, "many", (0, 0)) == (0, 0)
 
 

@@ -112,7 +112,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for file, tests in tables.items():
         share = SAMPLED[file] / sum(map(len, tests.values()))
         for cases in tests.values():
-            dropped |= set(cases) - set(_spread(cases, max(2, round(share * len(cases)))))
+            dropped |= set(cases) - set(_spread(cases, max(1, round(share * len(cases)))))
     if dropped:
         config.hook.pytest_deselected(items=list(dropped))
         items[:] = [each for each in items if each not in dropped]

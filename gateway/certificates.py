@@ -6,9 +6,7 @@ gateway's machine.
 """
 
 import argparse
-import ipaddress
 import os
-import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,9 +20,10 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from contract.files import write_private
+from contract.keys import issuing
 
 CA_LASTS = timedelta(days=3650)
 LASTS = timedelta(days=397)
@@ -41,15 +40,7 @@ def make(folder: Path, hosts: Sequence[str]) -> None:
 
 def _make_ca(folder: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
-    called = f"Coffer gateway CA {secrets.token_hex(4)}"  # two of one name in a file are mistaken for each other
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, called)])
-    usage = x509.KeyUsage(
-        digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
-        key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
-    )  # fmt: skip
-    builder = _builder(name, name, key, CA_LASTS)
-    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    builder = builder.add_extension(usage, critical=True)
+    builder = issuing.of_ca(issuing.ca_name("Coffer gateway CA"), key, CA_LASTS)
     _write_key(folder / "ca-key.pem", key)
     _write(folder / "ca.pem", builder.sign(key, SHA256()))
 
@@ -59,28 +50,14 @@ def _make_certificate(folder: Path, hosts: Sequence[str]) -> None:
     signer = load_pem_private_key((folder / "ca-key.pem").read_bytes(), None)
     assert isinstance(signer, ec.EllipticCurvePrivateKey)  # noqa: S101 - made above
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Coffer gateway")])
-    builder = _builder(name, ca.subject, key, LASTS)
+    builder = issuing.certificate(issuing.named("Coffer gateway"), ca.subject, key, LASTS)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(x509.SubjectAlternativeName([_name_of(each) for each in hosts]), critical=False)
+    builder = builder.add_extension(
+        x509.SubjectAlternativeName([issuing.host_name(each) for each in hosts]), critical=False
+    )
     builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
     _write_key(folder / "key.pem", key)
     _write(folder / "cert.pem", builder.sign(signer, SHA256()))
-
-
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, lasts: timedelta
-) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))  # clocks differ
-        .not_valid_after(now + lasts)
-    )
 
 
 def _is_good(path: Path, hosts: Sequence[str]) -> bool:
@@ -88,15 +65,8 @@ def _is_good(path: Path, hosts: Sequence[str]) -> bool:
         return False
     found = x509.load_pem_x509_certificate(path.read_bytes())
     names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    wanted = x509.SubjectAlternativeName([_name_of(each) for each in hosts])
+    wanted = x509.SubjectAlternativeName([issuing.host_name(each) for each in hosts])
     return names == wanted and found.not_valid_after_utc > datetime.now(UTC) + RENEW_BEFORE
-
-
-def _name_of(host: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)
 
 
 def _write(path: Path, certificate: x509.Certificate) -> None:

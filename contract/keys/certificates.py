@@ -1,8 +1,6 @@
 """Certificates of databases: read, checked, made and described."""
 
-import ipaddress
 import os
-import secrets
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from contract.keys import issuing
 
 LASTS = timedelta(days=3650)  # nobody can renew it but by another one
 SHORTEST_RSA = 2048  # bits
@@ -136,50 +136,17 @@ def fingerprint(chain: str) -> str:
 def issue(name: str, hosts: Sequence[str]) -> Certificate:
     """Make a certificate for addresses and names, of a CA of its own whose key is forgotten: it issues no other one."""
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca_name = _named(
-        f"Coffer database CA {secrets.token_hex(4)}"
-    )  # two of one name in a file are mistaken for each other
-    ca = _builder(ca_name, ca_name, ca_key).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    ca = ca.add_extension(_usage(signs=True), critical=True)
-    own = _builder(_named(name), ca_name, key)
+    issuer = issuing.ca_name("Coffer database CA")
+    ca = issuing.of_ca(issuer, ca_key, LASTS)
+    own = issuing.certificate(issuing.named(name), issuer, key, LASTS)
     own = own.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    own = own.add_extension(_usage(signs=False), critical=True)
+    own = own.add_extension(issuing.usage(signs=False), critical=True)
     own = own.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
     if hosts:
-        own = own.add_extension(x509.SubjectAlternativeName([_host(each) for each in hosts]), critical=False)
+        names = [issuing.host_name(each) for each in hosts]
+        own = own.add_extension(x509.SubjectAlternativeName(names), critical=False)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     return Certificate(_pem(own.sign(ca_key, SHA256())), pem, _pem(ca.sign(ca_key, SHA256())))
-
-
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))  # clocks differ
-        .not_valid_after(now + LASTS)
-    )
-
-
-def _usage(*, signs: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs, content_commitment=False, key_encipherment=False, data_encipherment=False,
-        key_agreement=False, key_cert_sign=signs, crl_sign=signs, encipher_only=False, decipher_only=False,
-    )  # fmt: skip
-
-
-def _named(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-
-
-def _host(host: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)
 
 
 def _pem(certificate: x509.Certificate) -> str:

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     pkcs12,
 )
-from cryptography.x509.oid import NameOID
 
-from contract.keys.certificates import Certificate, _host
+from contract.keys.certificates import Certificate
+from contract.keys.issuing import host_name, named
 
 YEAR = timedelta(days=365)
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -27,7 +27,7 @@ class Authority:
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
-        name = _named(f"tests {x509.random_serial_number()}")
+        name = named(f"tests {x509.random_serial_number()}")
         self._certificate = (
             _builder(name, name, self._key, YEAR)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
@@ -68,8 +68,8 @@ class Authority:
         return pkcs12.serialize_key_and_certificates(b"db", key, certificate, [self._certificate], closed)
 
     def _signed(self, host: str, lasts: timedelta, key: Key) -> str:
-        builder = _builder(_named(host), self._certificate.subject, key, lasts)
-        builder = builder.add_extension(x509.SubjectAlternativeName([_host(host)]), critical=False)
+        builder = _builder(named(host), self._certificate.subject, key, lasts)
+        builder = builder.add_extension(x509.SubjectAlternativeName([host_name(host)]), critical=False)
         return builder.sign(self._key, SHA256()).public_bytes(Encoding.PEM).decode()
 
 
@@ -84,10 +84,6 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: Key, lasts: timedelta) 
         .not_valid_before(now + min(lasts, timedelta()) - timedelta(days=1))
         .not_valid_after(now + lasts)
     )
-
-
-def _named(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 def _pem(key: Key) -> str:

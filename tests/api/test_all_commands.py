@@ -106,7 +106,8 @@ ON = (
     Typed("database root disable", "NAME"),
     Typed("database log list", "NAME", shows="general"),
     Typed("database log set", "NAME general --enable", shows="general"),
-    Typed("database log set", "NAME general --publish", shows="mariadb-general/"),  # the engine may log meanwhile: Partial
+    # the engine may log meanwhile: Partial
+    Typed("database log set", "NAME general --publish", shows="mariadb-general/"),
     Typed("database log show", "NAME general", shows="mariadb-general/"),
     Typed("database log tail", "NAME general", shows="Tcp port"),
     Typed("database log save", "NAME general --file FILE", shows="written to"),

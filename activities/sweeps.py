@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -18,17 +19,20 @@ from activities.records import RunQuestions
 from activities.settings import ActivitySettings
 from activities.watches import TemporalWatches
 from contract.domain.errors import NotYet, Refused
-from contract.domain.operation import Caller, SettleOrder
+from contract.domain.operation import Caller, Order, SettleOrder
+from contract.domain.reconfiguring import ReconfigureOrder
 from contract.names import RUNBOOKS, lock_id, watch_id
 from contract.ports.records import SweepOrder, Sweeps
 from contract.wire.clear_text import ClearText
 from records import operations, sweeps
 from records.engine import AsyncEngine
+from workflows.instance.reconfigure import ReconfigureInstance
 from workflows.instance.settle import SettleInstance
 
 SECONDS = {  # from turn to turn
     "settle_stale_operations": 20,
     "restart_missing_watches": 60,
+    "refresh_configurations": 60,
     "sweep_leftovers": 300,
     "mirror_flavors": 60,
 }
@@ -79,22 +83,39 @@ class RepeatedSweeps(Sweeps):
             if not await runs.chain_is_open(each.workflow_id, each.first_execution_run_id):
                 left.append(each.members)
         for members in left:
-            settled += await self._settle(members)
+            order = SettleOrder(
+                instance_ids=members.instance_ids, group_id=members.group_id, caller=_caller(members.project_id)
+            )
+            settled += await self._start(SettleInstance.run, order, "settle")
         return settled
 
-    async def _settle(self, members: sweeps.Members) -> int:
-        caller = Caller(project_id=members.project_id, user_id=SYSTEM, is_admin=True)
-        order = SettleOrder(instance_ids=members.instance_ids, group_id=members.group_id, caller=caller)
+    async def refresh_configurations(self) -> int:
+        """Start `ReconfigureInstance` where an instance was away when its configuration group changed; return how many."""
+        async with self.engine.connect() as conn:
+            behind = await sweeps.behind(conn)
+        started = 0
+        for members in behind:
+            order = ReconfigureOrder(
+                instance_id=members.instance_ids[0], group_id=members.group_id, caller=_caller(members.project_id),
+                refresh=True,
+            )  # fmt: skip
+            started += await self._start(
+                ReconfigureInstance.run, order, "reconfigure, as its configuration group has changed:"
+            )
+        return started
+
+    async def _start(self, runbook: Callable[..., Awaitable[Any]], order: Order, why: str) -> int:
+        """Start a runbook, unless another run has the lock: it does the same, or the next turn does; return how many."""
         try:
             await self.client.start_workflow(
-                SettleInstance.run,
+                runbook,
                 order,
                 id=lock_id(order.group),
                 task_queue=RUNBOOKS,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                static_summary=ClearText(f"settle {', '.join(map(str, order.members))}"),
+                static_summary=ClearText(f"{why} {', '.join(map(str, order.members))}"),
             )
-        except WorkflowAlreadyStartedError:  # whoever has the lock closes the stale operation in its admission
+        except WorkflowAlreadyStartedError:
             return 0
         return 1
 
@@ -154,3 +175,7 @@ class RepeatedSweeps(Sweeps):
         types = await asyncio.to_thread(self.cloud.list_volume_types)
         async with self.engine.begin() as conn:
             await sweeps.mirror(conn, found, types)
+
+
+def _caller(project_id: str) -> Caller:
+    return Caller(project_id=project_id, user_id=SYSTEM, is_admin=True)

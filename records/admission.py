@@ -205,6 +205,8 @@ class Admitter:
             raise BadRequest(f"Datastore version '{spec.version.name}' is not what the catalogue says of it.")
         if spec.configuration_id is not None:
             group = await self._hold(facts, "configuration_id", spec.configuration_id)
+            read = update(instances).where(instances.c.id == facts.id).values(configured=group.updated)
+            await self.conn.execute(read)
             facts = facts.model_copy(update={"configuration": group})
         return AdmittedMember(instance=facts)
 

@@ -11,7 +11,7 @@ from contract.domain.catalogue import CatalogueEntry, NewVersion, VersionChange
 from contract.domain.datastores import DATASTORES
 from contract.domain.errors import AlreadyExists, BadRequest, NotFound
 from records.datastores import datastore_named
-from records.tables import datastore_versions, datastores, instances
+from records.tables import configurations, datastore_versions, datastores, instances
 
 _v = datastore_versions.c
 LOCK = select(func.pg_advisory_xact_lock(func.hashtextextended("catalogue", 0)))  # one change at a time
@@ -35,7 +35,7 @@ async def create_version(conn: AsyncConnection, new: NewVersion) -> None:
 
 
 async def change_version(conn: AsyncConnection, change: VersionChange) -> None:
-    """Change what is named; the manager only where no instance has the version."""
+    """Change what is named; the manager only where nobody has the version."""
     await conn.execute(LOCK)
     row = await _version(conn, change.id)
     values: dict[str, Any] = change.model_dump(exclude={"id", "default"}, exclude_none=True)
@@ -59,7 +59,7 @@ async def change_version(conn: AsyncConnection, change: VersionChange) -> None:
 
 
 async def delete_version(conn: AsyncConnection, entry: CatalogueEntry) -> None:
-    """Remove a version that no instance has. Of one that is gone already nothing is said."""
+    """Remove a version that no instance and no configuration group has. Of one that is gone already nothing is said."""
     await conn.execute(LOCK)
     known = (await conn.execute(select(_v.removed).where(_v.id == entry.id))).scalar()
     if known:
@@ -101,12 +101,16 @@ async def _refuse_double(conn: AsyncConnection, datastore_id: UUID, name: str, n
 
 
 async def _refuse_used(conn: AsyncConnection, row: Row[Any]) -> None:
-    i = instances.c
+    i, c = instances.c, configurations.c
     # an admission that has read the version as active waits for this transaction, or this one for it
     await conn.execute(select(_v.id).where(_v.id == row.id).with_for_update())
-    used = select(func.count()).where(i.datastore_version_id == row.id, ~i.deleted)
-    if number := (await conn.execute(used)).scalar():
-        raise BadRequest(f"Datastore version '{row.name}' is in use by {number} instance(s).")
+    users = {
+        "instance(s)": select(func.count()).where(i.datastore_version_id == row.id, ~i.deleted),
+        "configuration group(s)": select(func.count()).where(c.datastore_version_id == row.id),
+    }
+    counted = [((await conn.execute(count)).scalar_one(), noun) for noun, count in users.items()]
+    if used := [f"{number} {noun}" for number, noun in counted if number]:
+        raise BadRequest(f"Datastore version '{row.name}' is in use by {' and '.join(used)}.")
 
 
 async def _set_default(conn: AsyncConnection, datastore_id: UUID, version_id: UUID) -> None:

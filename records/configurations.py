@@ -79,7 +79,9 @@ async def _held(conn: AsyncConnection, configuration_id: UUID, caller: Caller) -
 
 async def _checked(conn: AsyncConnection, version_id: UUID, values: dict[str, Any]) -> dict[str, Any]:
     """The values, their names in lower case; Unsupported with all that is wrong with them."""
-    version = (await conn.execute(select(_v.name, _v.number, _v.manager).where(_v.id == version_id))).one_or_none()
+    there = select(_v.name, _v.number, _v.manager).where(_v.id == version_id, ~_v.removed)
+    # whoever removes the version meanwhile waits, or is waited for
+    version = (await conn.execute(there.with_for_update(read=True))).one_or_none()
     if version is None:
         raise BadRequest(f"Datastore version '{version_id}' cannot be found.")
     wrong = list(problems(values, await offered(conn, version_id, version.manager, version.number), version.name))
@@ -103,5 +105,6 @@ async def group_for(
 
 async def group_of(conn: AsyncConnection, configuration_id: UUID) -> ConfigurationGroup:
     """A group, as the engine reads it."""
-    values = (await conn.execute(select(_c["values"]).where(_c.id == configuration_id))).scalar_one()
-    return ConfigurationGroup(id=configuration_id, settings={name: setting_of(each) for name, each in values.items()})
+    values, updated = (await conn.execute(select(_c["values"], _c.updated).where(_c.id == configuration_id))).one()
+    settings = {name: setting_of(each) for name, each in values.items()}
+    return ConfigurationGroup(id=configuration_id, settings=settings, updated=updated)

@@ -49,6 +49,8 @@ async def _learn(conn: AsyncConnection, learnt: ResourceChanges) -> None:
         values["flavor_id"] = learnt.flavor.id
     if learnt.attachment is not None:
         values["configuration_id"] = learnt.attachment.configuration_id
+    if learnt.configured is not None:
+        values["configured"] = learnt.configured
     if learnt.version_id is not None:
         values["datastore_version_id"] = learnt.version_id
     if learnt.tls is not None:

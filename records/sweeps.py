@@ -7,15 +7,30 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, exists, func, select
+from sqlalchemy import any_, delete, exists, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from contract.domain.instance import InstanceStatus
+from contract.domain.instance import InstanceStatus, OperatingStatus
+from contract.domain.operation import OperationKind
 from contract.domain.resources import ResourceKind
 from records.admission import OPEN, is_worked_on
 from records.resources import has_server
-from records.tables import flavors, instances, leftovers, operation_members, operations, resources, volume_types
+from records.tables import (
+    configurations,
+    flavors,
+    instances,
+    leftovers,
+    operation_members,
+    operations,
+    resources,
+    volume_types,
+    waiting,
+)
+
+NOW = func.clock_timestamp()
+TOLD_BY_THE_CHANGE = timedelta(minutes=1)  # the change of a group orders it itself
+TOLD_EVERY = timedelta(hours=1)  # an engine that refuses its settings is not asked again and again
 
 
 @dataclass(frozen=True)
@@ -55,6 +70,23 @@ async def left_half_way(conn: AsyncConnection) -> list[Members]:
     )
     rows = (await conn.execute(statement.group_by(i.group_id, i.project_id))).all()
     return [Members(row[0], row[1], tuple(row[2])) for row in rows]
+
+
+async def behind(conn: AsyncConnection) -> list[Members]:
+    """Instances that serve without what their configuration groups say, and that nobody has told for `TOLD_EVERY`."""
+    i, c, o, m, w = instances.c, configurations.c, operations.c, operation_members.c, waiting.c
+    told = (
+        select(o.id).join(operation_members, m.operation_id == o.id)
+        .where(m.instance_id == i.id, o.kind == OperationKind.RECONFIGURE.value)
+        .where(o.created > func.greatest(c.updated, NOW - TOLD_EVERY)).exists()
+    )  # fmt: skip
+    waits = select(w.operation_id).where(i.id == any_(w.instance_ids)).exists()
+    statement = select(i.group_id, i.project_id, i.id).join(configurations, c.id == i.configuration_id).where(
+        ~i.deleted, i.status == InstanceStatus.ACTIVE.value, i.operating_status == OperatingStatus.HEALTHY.value,
+        c.updated < NOW - TOLD_BY_THE_CHANGE, c.updated > func.coalesce(i.configured, i.created),
+        ~is_worked_on(), ~told, ~waits,
+    )  # fmt: skip
+    return [Members(row.group_id, row.project_id, (row.id,)) for row in (await conn.execute(statement)).all()]
 
 
 async def unattended(conn: AsyncConnection) -> list[UUID]:

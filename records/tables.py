@@ -135,6 +135,7 @@ instances = Table(
     Column("fence", BigInteger, nullable=False, server_default="0"),  # the highest number of an operation on it
     Column("configuration_id", ForeignKey("configurations.id")),
     Column("wanted_configuration_id", ForeignKey("configurations.id")),  # while an operation gives it this one
+    _time("configured"),  # `updated` of the group when it was read for the settings that the instance was given
     Column(
         "restart_required", Boolean, nullable=False, server_default=text("false")
     ),  # for settings that it has not yet

@@ -140,6 +140,10 @@ class Member:
         """Have the records keep that the instance runs another version of the catalogue."""
         self.log.learn(ResourceChanges(instance_id=self.id, version_id=version_id))
 
+    def learn_settings(self, group: ConfigurationGroup | None) -> None:
+        """Have the records keep as of when a configuration group's settings are those that the instance was given."""
+        self.log.learn(ResourceChanges(instance_id=self.id, configured=group.updated if group else None))
+
     def learn_tls(self, change: TlsChange) -> None:
         """Have the records keep the instance's TLS."""
         self.log.learn(ResourceChanges(instance_id=self.id, tls=change))

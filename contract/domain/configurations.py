@@ -1,5 +1,6 @@
 """Configuration groups: named settings of an engine that instances of one datastore version can have."""
 
+from datetime import datetime
 from uuid import UUID
 
 from pydantic import Field
@@ -8,10 +9,11 @@ from contract.domain.fact import Fact
 
 
 class ConfigurationGroup(Fact):
-    """A group as it was read; `settings` are text, as the engine reads them."""
+    """A group as it was read; `settings` are text, as the engine reads them. `updated`: when they were written."""
 
     id: UUID
     settings: dict[str, str] = Field(default_factory=dict)
+    updated: datetime | None = None
 
 
 class Attachment(Fact):

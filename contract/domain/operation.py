@@ -185,6 +185,7 @@ class ResourceChanges(Fact):
     access: Access | None = None
     attachment: Attachment | None = None
     restart_required: bool | None = None
+    configured: datetime | None = None  # when the settings that it was given were written to the group
     volume_gib: int | None = None
     version_id: UUID | None = None  # of the catalogue
     tls: TlsChange | None = None

@@ -133,7 +133,7 @@ class Administration(ABC):
     @abstractmethod
     @activity.defn
     async def delete_version(self, entry: CatalogueEntry) -> None:
-        """Remove a version; BadRequest while an instance has it."""
+        """Remove a version; BadRequest while an instance or a configuration group has it."""
 
     @abstractmethod
     @activity.defn
@@ -142,7 +142,7 @@ class Administration(ABC):
 
 
 class SweepOrder(Fact):
-    """Which sweep: settle_stale_operations, restart_missing_watches, sweep_leftovers or mirror_flavors."""
+    """Which sweep: a method of the activity worker's sweeps, by name."""
 
     verb: str
 

@@ -5,8 +5,11 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import select
 
+from activities.configurations import PostgresConfigurations
 from contract.domain.catalogue import CatalogueEntry, NewVersion, VersionChange
 from contract.domain.errors import AlreadyExists, BadRequest, NotFound
+from contract.domain.operation import Caller
+from contract.ports.configurations import ConfigurationName, NewConfiguration
 from records import catalogue
 from records.engine import AsyncEngine
 from records.tables import datastore_versions, datastores
@@ -133,3 +136,22 @@ async def test_what_an_instance_has_stays(engine: AsyncEngine, driver: Driver) -
     with pytest.raises(BadRequest, match=r"is in use by [1-9][0-9]* instance"):
         async with engine.begin() as conn:
             await catalogue.change_version(conn, VersionChange(id=version.id, manager="mysql"))
+
+
+async def test_what_a_configuration_group_has_stays(engine: AsyncEngine, datastore: str) -> None:
+    one = new(datastore, "10.11")
+    await created(engine, one)
+    groups = PostgresConfigurations(engine)
+    caller = Caller(project_id="p", user_id="amy", request_id="req-1")
+    group = NewConfiguration(id=uuid4(), caller=caller, name="g", datastore_version_id=one.id, values={})
+    await groups.create_configuration(group)
+    with pytest.raises(BadRequest, match=r"is in use by 1 configuration group\(s\)\.$"):
+        async with engine.begin() as conn:
+            await catalogue.delete_version(conn, CatalogueEntry(id=one.id))
+    with pytest.raises(BadRequest, match="is in use by"):
+        await changed(engine, one, manager="mysql")
+    await groups.delete_configuration(ConfigurationName(id=group.id, caller=caller))
+    async with engine.begin() as conn:
+        await catalogue.delete_version(conn, CatalogueEntry(id=one.id))
+    with pytest.raises(BadRequest, match="cannot be found"):
+        await groups.create_configuration(group)

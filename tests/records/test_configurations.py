@@ -20,6 +20,7 @@ from contract.domain.operation import (
     ResourceChanges,
 )
 from contract.ports.configurations import ConfigurationChange, ConfigurationName, NewConfiguration, ParameterRule
+from records import sweeps
 from records.reads import Reader, Scope
 from tests.records.runbook_driver import Driver
 
@@ -64,8 +65,9 @@ class Groups:
         """Close it."""
         instance_id = admission.members[0].instance.id
         learnt = ResourceChanges(
-            instance_id=instance_id, attachment=Attachment(configuration_id=group), restart_required=True
-        )
+            instance_id=instance_id, attachment=Attachment(configuration_id=group), restart_required=True,
+            configured=admission.members[0].wanted.updated if admission.members[0].wanted else None,
+        )  # fmt: skip
         done = state is OperationState.DONE
         await self.driver.records.close(
             CloseOperation(
@@ -235,3 +237,47 @@ async def test_administrators_take_away(groups: Groups) -> None:
     for name in ("work_mem", "random_page_cost", "jit"):
         await rule(name)
     await groups.made({"work_mem": 99, "jit": True})
+
+
+CHANGED = "UPDATE configurations SET updated = clock_timestamp() - interval '61 s'"
+LONG_AGO = "UPDATE operations SET created = created - interval '10 minutes'"
+TOLD_LONG_AGO = "UPDATE instances SET configured = configured - interval '10 minutes'"
+
+
+@pytest.mark.parametrize(
+    ("since", "is_told"),
+    [
+        ((), False),
+        ((CHANGED,), True),
+        (("UPDATE configurations SET updated = clock_timestamp()",), False),  # the change itself is telling it
+        ((CHANGED, "UPDATE instances SET status = 'SHUTDOWN'"), False),
+        ((CHANGED, "UPDATE instances SET operating_status = ''"), False),
+        ((CHANGED, "UPDATE instances SET configuration_id = NULL"), False),
+        ((CHANGED, "UPDATE instances SET configured = NULL, created = created - interval '1 hour'"), True),
+        ((CHANGED, "UPDATE operations SET state = 'RUNNING' WHERE kind = 'create'"), False),
+        (
+            (CHANGED, "UPDATE operations SET created = clock_timestamp() WHERE kind = 'reconfigure'"),
+            False,
+        ),  # it refused
+    ],
+)
+async def test_who_was_away_when_its_group_changed_is_told(
+    groups: Groups, since: tuple[str, ...], is_told: bool
+) -> None:
+    caller = Caller(project_id=f"p-{uuid4()}", user_id="amy", request_id="req-3")
+    instance_id = (await groups.driver.created(caller.project_id)).instance_id
+    group = await groups.made({"work_mem": 100}, caller)
+    await groups.ended(await groups.attaching(instance_id, group, caller), group)
+    healthy = "UPDATE instances SET operating_status = 'HEALTHY'"
+    for statement in (
+        healthy,
+        LONG_AGO,
+        TOLD_LONG_AGO,
+        "UPDATE configurations SET updated = updated - interval '10 minutes'",
+    ):
+        await groups.driver.sql(statement)
+    for statement in since:
+        await groups.driver.sql(statement)
+    async with groups.driver.engine.connect() as conn:
+        found = [each.instance_ids for each in await sweeps.behind(conn)]
+    assert ((instance_id,) in found) is is_told

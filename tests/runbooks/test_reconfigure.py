@@ -9,6 +9,10 @@ import psycopg
 import pytest
 from temporalio.client import WorkflowFailureError
 
+from activities.openstack.connection import Connections
+from activities.openstack.leftovers import Leftovers
+from activities.settings import ActivitySettings
+from activities.sweeps import RepeatedSweeps
 from contract.domain.operation import Caller
 from contract.domain.reconfiguring import ReconfigureOrder
 from contract.names import RUNBOOKS, lock_id, waiting_id
@@ -253,6 +257,23 @@ async def test_a_change_waits_for_what_is_under_way(world: World) -> None:
     await world.client.get_workflow_handle(waiting_id(operation_id)).result()
     await world.ended(instance_id)
     assert (shown(world, "work_mem"), has(world, instance_id)) == ("34567kB", (wanted, False, None))
+
+
+async def test_who_was_away_is_told_by_the_sweep(world: World) -> None:
+    instance_id, wanted = await with_a_row(world), group(world, LIVE)
+    await (await reconfigure(world, instance_id, wanted)).result()
+    sweeps = RepeatedSweeps(world.engine, world.client, Leftovers(Connections("coffer", 20)),
+                            ActivitySettings(cloud="coffer"))  # fmt: skip
+    await world.write("UPDATE operations SET created = created - interval '10 minutes'")
+    await world.write("UPDATE instances SET configured = configured - interval '10 minutes'")
+    await world.write("UPDATE configurations SET updated = clock_timestamp() - interval '2 minutes',"
+                      """ values = '{"work_mem": 45678}'""")  # fmt: skip
+    async with asyncio.timeout(30):
+        while not await sweeps.refresh_configurations():  # noqa: ASYNC110 - once the watch has said that it serves
+            await asyncio.sleep(0.2)
+    await world.ended(instance_id)
+    assert (shown(world, "work_mem"), has(world, instance_id)) == ("45678kB", (wanted, False, None))
+    assert await sweeps.refresh_configurations() == 0
 
 
 async def test_a_change_that_is_refused_changes_nothing(world: World) -> None:

@@ -42,6 +42,7 @@ class ReconfigureInstance(Runbook):
         self._guest_answered = True
         report = await member.guest(Settings.change_settings, settings_of(member, wanted=True))
         member.learn(attachment=self._attachment, restart_required=report.restart_required)
+        member.learn_settings(member.wanted)
         return End(None)
 
     async def give_up(self, error: BaseException) -> End:

@@ -33,7 +33,8 @@ def measure(settings: StackSettings) -> tuple[list[Row], str]:
         rows += requests.renames(client, found.kept("mariadb"))
         rows += requests.restarts(client, instances, found.kept("postgresql"))
         say("interruptions of a client that writes")
-        rows += interruptions.measure(client, instances)
+        admin = log_in(settings, "admin")
+        rows += interruptions.Asking(client, Client(settings, admin), admin, instances).measure()
         say(f"lists and shows among {MANY} instances")
         with many_instances(settings, token.project_id, found.kept("mariadb"), MANY) as ids:
             rows += requests.reads(settings, token, client, ids)

@@ -22,20 +22,31 @@ class Unexpected(Exception):
 
 @dataclass(frozen=True)
 class Token:
-    """Who asks: a plain user in a project of his own."""
+    """Who asks, in which project, and where OpenStack's images are."""
 
     text: str
     project_id: str
+    images_url: str
 
 
-def log_in(settings: StackSettings) -> Token:
-    """A token of the user `demo`."""
-    user = {"name": "demo", "domain": DOMAIN, "password": password(settings, "demo")}
+def log_in(settings: StackSettings, name: str = "demo") -> Token:
+    """A token of a user, in the project of the same name: `demo` is a plain user, `admin` an administrator."""
+    user = {"name": name, "domain": DOMAIN, "password": password(settings, name)}
     auth = {"identity": {"methods": ["password"], "password": {"user": user}},
-            "scope": {"project": {"name": "demo", "domain": DOMAIN}}}  # fmt: skip
+            "scope": {"project": {"name": name, "domain": DOMAIN}}}  # fmt: skip
     url = f"{settings.keystone_url}/auth/tokens"
     answer = httpx.post(url, json={"auth": auth}, timeout=30, trust_env=False).raise_for_status()
-    return Token(answer.headers["X-Subject-Token"], answer.json()["token"]["project"]["id"])
+    token = answer.json()["token"]
+    (images_url,) = (each["endpoints"][0]["url"] for each in token["catalog"] if each["type"] == "image")
+    return Token(answer.headers["X-Subject-Token"], token["project"]["id"], images_url)
+
+
+def find_image(token: Token, name: str) -> str:
+    """The id of an image in Glance."""
+    found = httpx.get(
+        f"{token.images_url}/v2/images", params={"name": name}, headers={"X-Auth-Token": token.text}, trust_env=False
+    )
+    return str(found.raise_for_status().json()["images"][0]["id"])
 
 
 @dataclass(frozen=True)

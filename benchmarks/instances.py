@@ -55,6 +55,18 @@ class Instances:
                 raise Unexpected(f"{found['name']} is {found['status']}: {found.get('fault', {}).get('message')}")
             time.sleep(LOOK)
 
+    def wait_for_end(self, instance_id: str) -> None:
+        """Wait until the last operation on it is done, and its watch says that it serves."""
+        deadline = time.monotonic() + PATIENCE
+        path = f"/instances/{instance_id}/operations"
+        while (last := self._client.get(path).json()["operations"][0])["state"] == "RUNNING":
+            if time.monotonic() > deadline:
+                raise Unexpected(f"{last['kind']} is not done after {PATIENCE:.0f} s")
+            time.sleep(LOOK)
+        if last["state"] != "DONE":
+            raise Unexpected(f"{last['kind']} ended as {last['state']}: {last['reason']}")
+        self.wait(instance_id, healthy=True)
+
     def delete(self, instance_id: str) -> Answer:
         """Delete one and wait until it is gone; return the answer to the request."""
         path = f"/instances/{instance_id}"

@@ -30,6 +30,7 @@ PACKAGES: dict[str, Callable[[], bool]] = {  # beside the engines', which stand 
     "iproute2": lambda: unprivileged() or bool(shutil.which("ip", path="/usr/sbin:/sbin:/usr/bin:/bin")),
     "nftables": lambda: unprivileged() or bool(shutil.which("nft", path="/usr/sbin:/sbin")),
     "procps": lambda: bool(shutil.which("ps")),
+    "zstd": lambda: bool(shutil.which("zstd")),
 }
 RUNNING = ("control", "embedded")
 ENVIRONMENTS = {"demo": RUNNING, "mysql": RUNNING, "newer": RUNNING, "test": ("dev",), "lint": ("dev",)}

@@ -29,6 +29,10 @@ class EngineUser(ABC):
         """Start a process that outlives this one; return its id."""
 
     @abstractmethod
+    def pipe(self, command: Sequence[str], ends: tuple[int, int], said: int) -> int:
+        """Start a process that reads one descriptor and writes another, its messages to a third; return its id."""
+
+    @abstractmethod
     def ended(self, pid: int) -> int | None:
         """The exit code of what `start` has started, None while it runs; -1 where nobody knows."""
 
@@ -55,6 +59,10 @@ class SameUser(EngineUser):
     def start(self, command: Sequence[str], log: Path) -> int:
         """Start it here."""
         return host.start(command, log)
+
+    def pipe(self, command: Sequence[str], ends: tuple[int, int], said: int) -> int:
+        """Start it here."""
+        return host.pipe(command, ends, said)
 
     def ended(self, pid: int) -> int | None:
         """Ask the kernel, whose child it is of ours."""
@@ -87,6 +95,10 @@ class OwnUser(EngineUser):
         with log.open("ab") as output, Path(os.devnull).open("rb") as source:
             files = (source.fileno(), output.fileno(), output.fileno())
             return self._ask({"verb": "start", "command": list(command)}, files)["start"]
+
+    def pipe(self, command: Sequence[str], ends: tuple[int, int], said: int) -> int:
+        """Start it there, with our descriptors."""
+        return self._ask({"verb": "start", "command": list(command)}, (*ends, said))["start"]
 
     def ended(self, pid: int) -> int | None:
         """Ask there."""

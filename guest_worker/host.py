@@ -58,6 +58,13 @@ def start(command: Sequence[str], log: Path, *, environment: Mapping[str, str] |
     return process.pid
 
 
+def pipe(command: Sequence[str], ends: tuple[int, int], said: int) -> int:
+    """Start a process between two descriptors, its messages to a third; return its id."""
+    process = subprocess.Popen(list(command), stdin=ends[0], stdout=ends[1], stderr=said, start_new_session=True)
+    _children[process.pid] = process
+    return process.pid
+
+
 _children: dict[int, "subprocess.Popen[bytes]"] = {}
 
 

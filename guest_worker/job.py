@@ -1,4 +1,4 @@
-"""`python -m guest_worker.job FOLDER`: the process of one job. It writes down who it is, how far it is, and how it ended.
+"""The process of one job, which its folder names. It writes down who it is, how far it is, and how it ended.
 
 It is begun once: a second process of the same job ends at once, also when the first one has died.
 """
@@ -6,6 +6,7 @@ It is begun once: a second process of the same job ends at once, also when the f
 import fcntl
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -66,19 +67,18 @@ class Job:
     """The job that this process does."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._told_at = 0.0
         self.order = JobOrder.model_validate_json((folder / ORDER).read_text())
 
     def tell(self, progress: Progress) -> None:
         """Say how far it is; as often as one likes, for not all of it is written down."""
         if time.monotonic() - self._told_at >= TELL_EVERY:
-            write_private(self._folder / PROGRESS, progress.model_dump_json())
+            write_private(self.folder / PROGRESS, progress.model_dump_json())
             self._told_at = time.monotonic()
 
 
 Work = Callable[[Job], Fact | None]
-WORKS: Mapping[str, Work] = {}  # by verb; backups and restores will be here
 
 
 def do(folder: Path, works: Mapping[str, Work]) -> None:
@@ -107,6 +107,14 @@ def _outcome(job: Job, work: Work) -> Outcome:
         return Outcome.failed(EngineFailed(f"{job.order.words} failed: {error}"))
 
 
-if __name__ == "__main__":
+def _end(*_: object) -> None:
+    """Leave by the way on which whatever is open is closed, once: who wants the end says so again and again."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(1)
+
+
+def main(works: Mapping[str, Work]) -> None:
+    """Do the job of the folder that the command line names. SIGTERM ends it with what it has others do."""
+    signal.signal(signal.SIGTERM, _end)
     log_to_stderr("INFO")
-    do(Path(sys.argv[1]), WORKS)
+    do(Path(sys.argv[1]), works)

@@ -51,7 +51,7 @@ class JobState(StrEnum):
 class Jobs:
     """The jobs of this guest, one folder each."""
 
-    def __init__(self, folder: Path, program: str = "guest_worker.job") -> None:
+    def __init__(self, folder: Path, program: str = "guest_worker.backups") -> None:
         """`program`: the module that does them."""
         self._folder = folder
         self._program = program

@@ -36,8 +36,8 @@ class ObjectStore(ABC):
         """Return an object; NotFound when there is none."""
 
     @abstractmethod
-    def delete(self, name: str) -> None:
-        """Delete an object; no error if there is none."""
+    def delete(self, name: str) -> bool:
+        """Delete an object; no error if there is none. Whether there was one; True where the store does not tell."""
 
     @abstractmethod
     def list_names(self) -> list[str]:
@@ -78,11 +78,12 @@ class SwiftObjects(ObjectStore):
     def get(self, name: str) -> bytes:
         return self._ask("GET", name)
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str) -> bool:
         try:
             self._ask("DELETE", name)
         except NotFound:
-            return
+            return False
+        return True
 
     def list_names(self) -> list[str]:
         raise Unsupported("a ticket of Swift cannot list; the objects are counted by who makes them")
@@ -156,9 +157,10 @@ class S3Objects(ObjectStore):
                 answer.close()
                 answer.release_conn()
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str) -> bool:
         with self._asking("DELETE", name):
             self._client.remove_object(self._bucket, self._key(name))
+        return True
 
     def list_names(self) -> list[str]:
         with self._asking("LIST", self._prefix):

@@ -5,7 +5,6 @@ import time
 from abc import ABC
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import timedelta
 
 from temporalio.client import AsyncActivityCancelledError, Client
@@ -14,6 +13,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Interceptor, PollerBehaviorSimpleMaximum, Worker, WorkerDeploymentConfig
 
 from contract.keys.sealing import SecretBox
+from contract.ports.backups import Backups
 from contract.ports.guest import Accounts, CallGate, Lifecycle, Tokens, Watching
 from contract.ports.inspection import Inspection
 from contract.ports.logs import Logs
@@ -24,13 +24,13 @@ from contract.ports.upgrading import Upgrading
 from contract.process import die_of
 from guest_worker import __version__
 from guest_worker.datastores import open_datastore
-from guest_worker.datastores.base import Datastore, EngineContext
-from guest_worker.engine_user import OwnUser
+from guest_worker.datastores.base import Datastore
+from guest_worker.datastores.context import engine_context
 from guest_worker.heartbeats import Heartbeats
 from guest_worker.services import Services
 from guest_worker.session import GuestSession
-from guest_worker.settings import GuestSettings
 from guest_worker.verbs.accounts import EngineAccounts
+from guest_worker.verbs.backups import EngineBackups
 from guest_worker.verbs.gate import AccountGate
 from guest_worker.verbs.health import EngineHealth
 from guest_worker.verbs.identity import GuestTokens
@@ -52,6 +52,7 @@ PORTS: dict[type[ABC], Callable[[Services], ABC]] = {
     Tokens: GuestTokens,
     Inspection: KernelInspection,
     Upgrading: EngineUpgrade,
+    Backups: EngineBackups,
 }
 SLOTS = 12  # one for the watch, four for changes (one runs, three wait), the rest for lists, health and long jobs
 HEED = timedelta(seconds=2)  # a cancelled step hears of it with a heartbeat: it must end in less than 5 s
@@ -63,21 +64,6 @@ def build_services(session: GuestSession, datastore: Datastore | None = None) ->
     chosen = datastore or open_datastore(session.boot.datastore, engine_context(settings))
     box = SecretBox(session.keyring, session.boot.instance_id)
     return Services(settings, chosen, box, session.renew, session.boot.version)
-
-
-def engine_context(settings: GuestSettings) -> EngineContext:
-    """Where the engine lives; where it has a user of its own, what it shares with the guest is in folders of their own."""
-    paths = settings.paths
-    around = EngineContext(
-        data=paths.data,
-        state=paths.state,
-        bind_address=settings.bind_address,
-        prefix=settings.engine_prefix,
-        template=settings.engine_template,
-    )
-    if not settings.engine_user:
-        return around
-    return replace(around, engine=OwnUser(paths), config=paths.engine_config, sockets=paths.engine_sockets)
 
 
 def build_worker(client: Client, services: Services, queue: str, interceptors: tuple[Interceptor, ...] = ()) -> Worker:

@@ -90,6 +90,7 @@ def _connect() -> Connection:
 def main(socket: Path) -> None:
     """The fork server: fork a child for each connection, until standard input ends."""
     import_module("tests.guests")  # while the clone can be read; the children cannot
+    import_module("tests.backups.work")
     import_module("cryptography.hazmat.backends.openssl.backend")  # which is imported when a key is made
     for manager in managers():
         driver_of(manager)

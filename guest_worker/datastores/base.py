@@ -21,6 +21,7 @@ from guest_worker.datastores.logs import Logs
 from guest_worker.engine_user import EngineUser, SameUser
 
 if TYPE_CHECKING:
+    from guest_worker.datastores.backup import EngineBackup
     from guest_worker.datastores.tls import EngineTls
 
 SECRET = re.compile(r"[0-9A-Za-z_-]{40,}")
@@ -328,6 +329,11 @@ class Datastore(ABC):
     @property
     def tls(self) -> "EngineTls | None":
         """How its clients encrypt, or None where the engine has no such notion."""
+        return None
+
+    @property
+    def backup(self) -> "EngineBackup | None":
+        """Copies of its data while it runs, or None where the guest has no way to make them."""
         return None
 
     @property

@@ -111,6 +111,10 @@ class EngineProcess:
         useful = [line for line in telling if not line.endswith(VAIN)] or telling
         return useful[-1].strip()[-300:] if useful else ""
 
+    def last_line(self) -> str:
+        """The last thing that it said since it was started."""
+        return next((line for line in reversed(self._lines()) if line.strip()), "")
+
     def _lines(self) -> list[str]:
         """The last lines that it wrote since it was started."""
         size = self._log.size

@@ -49,9 +49,10 @@ class Store:
     beside: tuple[str, ...] = ()
 
     def prefix(self, images: Path) -> Path | None:
-        """Where the newest is that was taken, if any."""
+        """Where the newest is that was taken with all of these programs, if any."""
         found = (images / FOLDER).glob(f"{self.package}-*/{COMPLETE}")
-        newest = max(found, key=lambda each: each.stat().st_mtime, default=None)
+        whole = (each for each in found if all((each.parent / name).exists() for name in self.programs))
+        newest = max(whole, key=lambda each: each.stat().st_mtime, default=None)
         return newest.parent if newest else None
 
     def take(self, images: Path) -> Path:

@@ -42,4 +42,8 @@ def test_what_was_taken_is_taken_once(store: Store, tmp_path: Path, monkeypatch:
     there.mkdir(parents=True)
     assert store.prefix(tmp_path) is None  # it was broken off
     (there / COMPLETE).write_text("")
+    assert store.prefix(tmp_path) is None  # by a release that needed less of it
+    for program in store.programs:
+        (there / program).parent.mkdir(parents=True, exist_ok=True)
+        (there / program).touch()
     assert store.take(tmp_path) == there

@@ -47,8 +47,8 @@ class Lossy(ObjectStore):
     def get(self, name: str) -> bytes:
         return self._store.get(name)
 
-    def delete(self, name: str) -> None:
-        self._store.delete(name)
+    def delete(self, name: str) -> bool:
+        return self._store.delete(name)
 
     def list_names(self) -> list[str]:
         return self._store.list_names()

@@ -16,6 +16,7 @@ from contract.domain.errors import EngineFailed
 from guest_worker import host
 from guest_worker.datastores.base import EngineContext
 from guest_worker.datastores.mariadb.accounts import MariaDBAccounts
+from guest_worker.datastores.mariadb.backup import MariaDBBackup
 from guest_worker.datastores.mariadb.connecting import ADMIN
 from guest_worker.datastores.mariadb.logs import UNLOGGED, QueryLogs
 from guest_worker.datastores.mariadb.probe import Prober
@@ -51,6 +52,7 @@ class MariaDB(ServerDatastore):
         self._accounts = MariaDBAccounts.of(self.session)
         self._tls = MariaDBTls(context, self.manager, self.session)
         self._accounts.required = self._tls.required
+        self._backup = MariaDBBackup(context, self.manager, self.session, self._bootstrap)
 
     @property
     def accounts(self) -> MariaDBAccounts:
@@ -67,6 +69,11 @@ class MariaDB(ServerDatastore):
         """MariaDB has TLS."""
         return self._tls
 
+    @property
+    def backup(self) -> MariaDBBackup:
+        """With its own tool."""
+        return self._backup
+
     def _program(self, name: str) -> str:
         return program(name, self.context.prefix)
 
@@ -82,19 +89,16 @@ class MariaDB(ServerDatastore):
         self.context.engine.remove(half)
         try:
             self.context.install(install, half)
-            places = [f"--{key}={value}" for key, value in parts(self.context.prefix).items()]
-            bootstrap = [
-                self._program("mariadbd"),
-                "--no-defaults",
-                "--bootstrap",
-                f"--datadir={half}",
-                *places,
-                SMALL_LOG,
-            ]
-            self.context.engine.run(bootstrap, given=self._administrator() + NO_OTHERS)
+            self._bootstrap(half, NO_OTHERS)
             self.context.engine.move(half, self._folder)
         except host.CommandFailed as error:
             raise EngineFailed(f"mariadb could not be initialised: {error.output}") from error
+
+    def _bootstrap(self, folder: Path, statements: str) -> None:
+        """Give a data directory its administrator, and do some statements more."""
+        places = [f"--{key}={value}" for key, value in parts(self.context.prefix).items()]
+        command = [self._program("mariadbd"), "--no-defaults", "--bootstrap", f"--datadir={folder}", *places, SMALL_LOG]
+        self.context.engine.run(command, given=self._administrator() + statements)
 
     def _administrator(self) -> str:
         """One administrator, whatever was there of it; by standard input, for a command line can be read by all.

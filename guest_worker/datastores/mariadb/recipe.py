@@ -48,8 +48,9 @@ RECIPE = Recipe(
     packages={
         "mariadb-server-core": lambda: bool(shutil.which("mariadbd", path="/usr/sbin:/usr/bin")),
         "mariadb-client-core": lambda: bool(shutil.which("my_print_defaults")),
+        "mariadb-backup": lambda: bool(shutil.which("mariadb-backup")),
     },
-    programs=("mariadbd", "mariadb-install-db", "mariadb-upgrade"),
+    programs=("mariadbd", "mariadb-install-db", "mariadb-upgrade", "mariadb-backup", "mbstream"),
     newer=(
         Store(
             suite="trixie",
@@ -63,8 +64,10 @@ RECIPE = Recipe(
                 "usr/bin/mariadb-upgrade",
                 "usr/bin/mariadb-check",
                 "usr/bin/mariadb",
+                "usr/bin/mariadb-backup",
+                "usr/bin/mbstream",
             ),
-            beside=("mariadb-client-core",),
+            beside=("mariadb-client-core", "mariadb-backup"),
         ),
     ),
     version=version,

@@ -48,6 +48,11 @@ class Store:
     programs: tuple[str, ...]
     beside: tuple[str, ...] = ()
 
+    @property
+    def number(self) -> str:
+        """The series without the epoch that Debian puts before it."""
+        return self.series.rpartition(":")[2]
+
     def prefix(self, images: Path) -> Path | None:
         """Where the newest is that was taken with all of these programs, if any."""
         found = (images / FOLDER).glob(f"{self.package}-*/{COMPLETE}")

@@ -133,6 +133,7 @@ def main() -> None:
     ask.add_argument(
         "--mirror", default="", help="for Nova: mirror of Debian 12, as in sources.list; apt's own if not said"
     )
+    ask.add_argument("--series", default="", help="for Nova: of the engine, where there is another than the release's")
     said = ask.parse_args()
     try:
         if said.nova:
@@ -147,7 +148,7 @@ def main() -> None:
 def build_nova(said: argparse.Namespace) -> Path:
     """Make the image that Glance takes."""
     log = said.to / f"{said.engine}.log"
-    return NovaImage(said.engine, said.to, said.requirements, said.uv, said.mirror, log=log).build()
+    return NovaImage(said.engine, said.to, said.requirements, said.uv, said.mirror, series=said.series, log=log).build()
 
 
 if __name__ == "__main__":

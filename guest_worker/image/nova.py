@@ -20,6 +20,7 @@ from uuid import NAMESPACE_DNS, uuid5
 
 from guest_worker.datastores import recipe_of
 from guest_worker.datastores.recipe import requirements_of
+from guest_worker.datastores.store import Store
 from guest_worker.image.sources import HERE, sources
 
 SUITE, PYTHON, PLATFORM = "bookworm", "3.11", "x86_64-manylinux_2_36"
@@ -61,6 +62,8 @@ class NovaImage:
     size_mib: int = 2048
     store: Path | None = None
     """Folder of engines that the release lacks (`guest_worker.datastores.store`)."""
+    series: str = ""
+    """Of the engine, where the recipe has several; empty: the first."""
     log: Path = field(default=Path(os.devnull))
 
     def build(self) -> Path:
@@ -90,12 +93,22 @@ class NovaImage:
         )
         return image
 
+    @property
+    def _edition(self) -> Store | None:
+        """Where the engine comes from; None: the release's own packages. CannotBuild."""
+        recipe = recipe_of(self.engine)
+        newer = {each.number: each for each in recipe.newer}
+        if self.series and self.series not in newer:
+            more = f"; with --series: {', '.join(newer)}" if newer else ""
+            raise CannotBuild(f"there is no series {self.series} of {self.engine} beside its first{more}")
+        return newer[self.series] if self.series else recipe.store
+
     def _run(self, *command: str, **environment: str) -> None:
         with self.log.open("a") as log:
             subprocess.run(command, check=True, stdout=log, stderr=log, env={**os.environ, **environment})
 
     def _install(self, root: Path) -> None:
-        packages = [*PACKAGES, *recipe_of(self.engine).packages]
+        packages = [*PACKAGES, *(() if self._edition else recipe_of(self.engine).packages)]
         no_cluster = (
             'mkdir -p "$1/etc/postgresql-common" &&'
             ' echo "create_main_cluster = false" > "$1/etc/postgresql-common/createcluster.conf"'
@@ -141,10 +154,10 @@ class NovaImage:
 
     def _engine_of_the_store(self, root: Path) -> str:
         """Copy an engine that the release lacks; return its prefix in the image."""
-        store = recipe_of(self.engine).store
-        if store is None:
+        edition = self._edition
+        if edition is None:
             return ""
-        found = store.take(self.store or self.to)
+        found = edition.take(self.store or self.to)
         shutil.copytree(found, root / OPT / "engine", symlinks=True)
         return f"/{OPT}/engine"
 

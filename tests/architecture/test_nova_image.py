@@ -83,6 +83,19 @@ def test_what_is_missing_on_this_machine_is_said_by_the_names_of_packages(monkey
         nova.check_tools()
 
 
+def test_a_series_that_there_is_no_recipe_of_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
+    image = nova.NovaImage("mariadb", tmp_path, tmp_path, "uv", series="9.9")
+    with pytest.raises(nova.CannotBuild, match=r"no series 9\.9 of mariadb beside its first; with --series: 11\.8"):
+        assert image._edition
+
+
+@pytest.mark.parametrize("engine", managers())
+def test_each_series_of_a_recipe_has_its_packages(engine: str, tmp_path: Path) -> None:
+    recipe = nova.recipe_of(engine)
+    chosen = [nova.NovaImage(engine, tmp_path, tmp_path, "uv", series=each.number)._edition for each in recipe.newer]
+    assert [nova.NovaImage(engine, tmp_path, tmp_path, "uv")._edition, *chosen] == list(recipe.editions)
+
+
 @pytest.mark.parametrize("engine", managers())
 def test_glance_is_told_tags_and_what_a_flavor_must_have(engine: str) -> None:
     told = nova.described(engine, "1.2", "abc", 2500)

@@ -3,14 +3,17 @@
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
-from starlette.responses import Response
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from localcloud.cloud import Cloud
-from localcloud.http import Refusal, empty
+from localcloud.http import Refusal, caller_of, empty
 from localcloud.identity import Caller
 from localcloud.image import begin_rebuild
-from localcloud.store import Doc
+from localcloud.store import Doc, now
 
 HOST = "local"  # that servers are on
 
@@ -83,3 +86,59 @@ ACTIONS = {
     "confirmResize": (("VERIFY_RESIZE",), _confirm),
     "revertResize": (("VERIFY_RESIZE",), _revert),
 }
+
+
+def begun(server: Doc, name: str) -> Doc:
+    """The server with this as its newest action."""
+    action = {"action": name.removeprefix("os-"), "request_id": f"req-{uuid4()}", "start_time": now()[:19]}
+    return {**server, "action": action, "fault": None}
+
+
+class InstanceActions:
+    """What Nova remembers of what was done with a server, here the newest alone; it tells why one was left as it was."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    def routes(self) -> list[Route]:
+        """Paths below `/compute/v2.1`."""
+        path = "/servers/{id}/os-instance-actions"
+        return [
+            Route(path, self.index, methods=["GET"]),
+            Route(f"{path}/{{request_id}}", self.show, methods=["GET"]),
+        ]
+
+    async def index(self, request: Request) -> Response:
+        """Without their events."""
+        found = _action(self._server(request))
+        return JSONResponse({"instanceActions": [found] if found else []})
+
+    async def show(self, request: Request) -> Response:
+        """With its events; one that failed says why."""
+        server = self._server(request)
+        found = _action(server)
+        wanted = request.path_params["request_id"]
+        if found is None or found["request_id"] != wanted:
+            raise Refusal(404, f"Action for request_id {wanted} on instance {server['id']} not found")
+        fault = server["fault"]
+        event: Doc = {"event": f"conductor_{found['action']}_server", "start_time": found["start_time"],
+                      "finish_time": None, "result": None, "details": None, "hostId": "", "host": "local"}  # fmt: skip
+        if not server["task_state"]:
+            result = "Error" if fault else "Success"
+            event |= {"finish_time": now()[:19], "result": result, "details": fault and fault["message"]}
+        return JSONResponse({"instanceAction": {**found, "events": [event]}})
+
+    def _server(self, request: Request) -> Doc:
+        wanted = request.path_params["id"]
+        for each in self._cloud.seen("server", caller_of(request)):
+            if each["id"] == wanted:
+                return each
+        raise Refusal(404, f"Instance {wanted} could not be found.")
+
+
+def _action(server: Doc) -> Doc | None:
+    found = server.get("action")
+    if found is None:
+        return None
+    error = "Error" if server["fault"] else None
+    return {**found, "instance_uuid": server["id"], "project_id": server["project_id"], "message": error}

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from localcloud.actions import InstanceActions
 from localcloud.cloud import Cloud, awake
 from localcloud.compute import Flavors, Servers
 from localcloud.http import Refusal, caller_of, empty, error_body, json_of
@@ -39,8 +40,9 @@ SERVICES = ("compute", "volume", "image", "network", "key-manager")
 
 def build(cloud: Cloud) -> ASGIApp:
     """The application; starting it wakes the cloud, ending it shuts the host down."""
+    compute = [each for part in (Servers, InstanceActions, Flavors) for each in part(cloud).routes()]
     services: list[BaseRoute] = [
-        Mount("/compute/v2.1", routes=[*Servers(cloud).routes(), *Flavors(cloud).routes()]),
+        Mount("/compute/v2.1", routes=compute),
         Mount("/volume/v3/{project}", routes=Volumes(cloud).routes()),
         Mount("/image/v2", routes=Images(cloud).routes()),
         Mount("/network/v2.0", routes=Networks(cloud).routes()),

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from localcloud.actions import ACTIONS
+from localcloud.actions import ACTIONS, begun
 from localcloud.cloud import Cloud
 from localcloud.http import ZONE, Refusal, caller_of, empty, json_of, listing
 from localcloud.identity import Caller
@@ -226,7 +226,7 @@ class Servers:
             "accessIPv6": "",
             "links": [],
         }  # fmt: skip
-        if server["fault"]:
+        if server["fault"] and server["status"] == "ERROR":  # else its newest action tells
             shown["fault"] = {**server["fault"], "created": server["updated_at"]}
         return shown
 
@@ -304,7 +304,7 @@ class Servers:
         if server["status"] not in needed or server["task_state"]:
             text = f"Cannot '{name.removeprefix('os-')}' instance {server['id']} while it is in vm_state {server['vm_state']}"
             raise Refusal(409, text)
-        answer = do(self._cloud, server, wanted[name] or {}, caller_of(request))
+        answer = do(self._cloud, begun(server, name), wanted[name] or {}, caller_of(request))
         return JSONResponse({"server": self._view(self._get(request))}, 202) if name == "rebuild" else answer
 
 

@@ -30,10 +30,22 @@ def by_id_or_name(list_them: Callable[..., Iterable[Any]], wanted: str) -> Any:
 
 
 def fault_of(conn: Connection, server_id: str) -> str:
-    """Why Nova gave a server up. Only the server's own record tells, and sometimes a moment later than the status."""
+    """Why Nova gave up what it did with a server, which sometimes is told a moment later than the status.
+
+    A server in ERROR tells it in its own record. One that is left as it was tells nothing there: then the newest of its
+    actions does.
+    """
     for _ in range(FAULT_LOOKS):
         server = conn.compute.get_server(server_id)
-        if said := (server.fault or {}).get("message"):
+        if said := (server.fault or {}).get("message") or _failure_of_newest_action(conn, server_id):
             return str(said)
         time.sleep(FAULT_PAUSE)
     return "no reason given"
+
+
+def _failure_of_newest_action(conn: Connection, server_id: str) -> str | None:
+    newest = next(iter(conn.compute.server_actions(server_id)), None)
+    if newest is None:
+        return None
+    events = conn.compute.get_server_action(newest.request_id, server_id).events or []
+    return next((each["details"] for each in events if each.get("result") == "Error" and each.get("details")), None)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from guest_worker.datastores import managers
+from guest_worker.datastores import managers, recipe_of
 from guest_worker.image import nova
 from guest_worker.image.sources import HERE
 from guest_worker.paths import ENGINE, GUEST
@@ -91,7 +91,7 @@ def test_a_series_that_there_is_no_recipe_of_is_refused_with_those_that_there_ar
 
 @pytest.mark.parametrize("engine", managers())
 def test_each_series_of_a_recipe_has_its_packages(engine: str, tmp_path: Path) -> None:
-    recipe = nova.recipe_of(engine)
+    recipe = recipe_of(engine)
     chosen = [nova.NovaImage(engine, tmp_path, tmp_path, "uv", series=each.number)._edition for each in recipe.newer]
     assert [nova.NovaImage(engine, tmp_path, tmp_path, "uv")._edition, *chosen] == list(recipe.editions)
 

@@ -28,7 +28,8 @@ def main() -> int:
     up(stack, deployment)
     took = [("deployment", time.monotonic() - began)]
     ordered, _, larger = said.flavors.partition(",")
-    plan = Plan(said.datastore, (ordered, larger), said.stranger, said.own_network, said.interrupted, said.lose)
+    plan = Plan(said.datastore, (ordered, larger), said.stranger, said.own_network, said.interrupted, said.lose,
+                said.series, said.force)  # fmt: skip
     lane = Lane(stack, deployment, plan)
     lane.make_tenant()
     try:
@@ -65,6 +66,10 @@ def asked() -> argparse.Namespace:
         "--interrupted", action="store_true", help="stop and start Coffer amid order, restart and deletion"
     )
     ask.add_argument("--lose", action="store_true", help="have Nova delete the server before the deletion")
+    ask.add_argument(
+        "--series", default="", help="upgrade to this one of the engine, whose image the site file names, too"
+    )
+    ask.add_argument("--force", action="store_true", help="delete it as `instance force delete` does")
     ask.add_argument("--keep", action="store_true", help="leave the deployment there")
     return ask.parse_args()
 

@@ -12,7 +12,7 @@ GOPHERCLOUD = Path(__file__).resolve().parents[1] / "clients/gophercloud"
 NAME, OTHER = "byclient", "bysecond"
 # what the `openstack` command is told, after `openstack database`; {} is the instance
 COMMANDS = (
-    "datastore list", "flavor list", "instance list", "instance show {}", "limit list",
+    "flavor list", "instance list", "instance show {}", "limit list",
     f"db create {{}} {NAME}", f"db create {{}} {OTHER}", "db list {}",
     f"user create {{}} {NAME} between-two-lists --databases {NAME}", "user list {}", f"user show {{}} {NAME}",
     f"user grant access {{}} {NAME} {OTHER}", f"user show access {{}} {NAME}", f"user revoke access {{}} {NAME} {OTHER}",
@@ -64,7 +64,8 @@ def ask_gophercloud(lane: Lane) -> None:
     if not shutil.which("go"):
         raise Broken("there is no `go` to build the program of gophercloud with")
     command = ["go", "run", "-mod=readonly", ".", lane.plan.datastore, lane.instance_id]
-    done = subprocess.run(command, cwd=GOPHERCLOUD, env=login(lane), capture_output=True, text=True)
+    environment = {**login(lane), "OS_DOMAIN_ID": lane.deployment.site.domain}  # what it takes a project's name with
+    done = subprocess.run(command, cwd=GOPHERCLOUD, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise Broken(f"gophercloud: {done.stdout}{done.stderr}")
     lane.until_done()

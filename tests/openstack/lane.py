@@ -51,6 +51,10 @@ class Plan:
     """Stop and start all of Coffer in the middle of order, restart and deletion."""
     lose: bool = False
     """Have Nova delete the server before the deletion."""
+    series: str = ""
+    """Another one of the engine, to upgrade to."""
+    force: bool = False
+    """Delete it as `openstack database instance force delete` does."""
 
 
 class Lane:
@@ -173,18 +177,31 @@ class Lane:
         """Ask for something to be done; return when the operation is there."""
         self.ask("POST", f"{self.path}/action", action)
 
+    def administer(self, action: dict[str, Any], path: str = "") -> None:
+        """Ask for something as an administrator; Broken unless it is accepted."""
+        admin, path = self.deployment.admin, path or f"/mgmt{self.path}/action"
+        url = f"{self.deployment.settings.api_url}/v1.0/{admin.current_project_id}{path}"
+        answer = httpx.post(url, json=action, headers={"X-Auth-Token": admin.auth_token}, timeout=60)
+        if answer.is_error:
+            raise Broken(f"POST {path} {action}: {answer.status_code} {answer.text}")
+
     def operation(self) -> dict[str, Any]:
         """The newest."""
         found: dict[str, Any] = self.ask("GET", f"{self.path}/operations")["operations"][0]
         return found
 
-    def until_done(self, state: str = "DONE") -> dict[str, Any]:
-        """Wait for the end of the newest operation, and for a healthy database."""
+    def until_ended(self, state: str = "DONE") -> dict[str, Any]:
+        """Wait for the end of the newest operation; Broken unless it is in this state."""
         ended = until("the operation has ended", lambda: (one := self.operation())["finished"] and one)
         if ended["state"] != state:
             raise Broken(f"{ended['kind']} is {ended['state']}: {ended['reason']}")
-        self.until_healthy()
         return dict(ended)
+
+    def until_done(self, state: str = "DONE") -> dict[str, Any]:
+        """Wait for the end of the newest operation, and for a healthy database."""
+        ended = self.until_ended(state)
+        self.until_healthy()
+        return ended
 
     def until_healthy(self) -> None:
         """Wait until the instance is ACTIVE and serves."""
@@ -211,6 +228,11 @@ class Lane:
         self.stack.down()
         self.stack.up()
 
+    @property
+    def let_in(self) -> list[str]:
+        """The addresses that the order lets in."""
+        return [f"{self.deployment.site.address}/32"]
+
     @cached_property
     def address(self) -> str:
         """The public one: no operation changes it."""
@@ -231,6 +253,12 @@ class Lane:
         client = client_of(self.plan.datastore)
         with client.connect(self.address, USER, self.secret, DATABASE) as connection:
             return client.ask(connection, statement)
+
+    def setting(self, name: str) -> str:
+        """What the engine runs with."""
+        postgresql = self.plan.datastore == "postgresql"
+        asked = f"setting FROM pg_settings WHERE name = '{name}'" if postgresql else f"@@GLOBAL.{name}"
+        return str(self.sql(f"SELECT {asked}")[0][0])
 
     def write(self) -> None:
         """Add a row."""
@@ -253,7 +281,7 @@ class Lane:
         return next(iter(compute.servers(all_projects=True, name=f"^{name}$")))
 
     def belongings(self) -> list[str]:
-        """What there is of any instance in Nova, Cinder and Neutron."""
+        """What there is of any instance in Nova, Cinder, Neutron and Swift."""
         admin, project = self.deployment.admin, self.deployment.project_id
         listed = {
             "server": admin.compute.servers(all_projects=True, project_id=project),
@@ -261,6 +289,8 @@ class Lane:
             "volume": admin.block_storage.volumes(all_projects=True, project_id=project),
             "floating ip": admin.network.ips(project_id=project),
             "security group": (each for each in admin.network.security_groups(project_id=project) if each.name != "default"),
+            "snapshot": admin.block_storage.snapshots(all_projects=True, project_id=project),
+            "container": [*self.tenant.object_store.containers(), *self.deployment.service.object_store.containers()],
             "port": (each for each in admin.network.ports(project_id=project) if not each.device_owner.startswith("network:")),
         }  # fmt: skip
         left = [f"{kind} {each.id} {getattr(each, 'name', '')}" for kind, found in listed.items() for each in found]

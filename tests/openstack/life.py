@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from contract.domain.datastores import DATASTORES
+from tests.openstack import changes, power
 from tests.openstack.clients import ask_gophercloud, ask_openstacksdk, ask_troveclient
 from tests.openstack.lane import DATABASE, USER, Broken, Lane, until
 
@@ -26,7 +27,7 @@ def order(lane: Lane) -> None:
     wanted = {
         "name": "life", "flavorRef": lane.flavor_id(lane.plan.flavors[0]), "volume": {"size": 1},
         "datastore": {"type": lane.plan.datastore},
-        "access": {"is_public": True, "allowed_cidrs": [f"{lane.deployment.site.address}/32"]},
+        "access": {"is_public": True, "allowed_cidrs": lane.let_in},
         "databases": [{"name": DATABASE}], "users": [user],
     }  # fmt: skip
     if lane.plan.own_network:
@@ -134,6 +135,8 @@ def lose(lane: Lane) -> None:
 
 def delete(lane: Lane) -> None:
     """As the tenant asks for it."""
+    if lane.plan.force:
+        lane.act({"reset_status": {"force_delete": True}})
     lane.ask("DELETE", lane.path)
     lane.interrupt("delete servers of")
     until("gone", lambda: lane.api.get(lane.path).status_code == 404)
@@ -147,6 +150,17 @@ LIFE = (
     Step("openstacksdk", ask_openstacksdk),
     Step("gophercloud", ask_gophercloud),
     Step("restart", restart),
+    Step("allowed_cidrs", changes.shut_out),
+    Step("larger volume", changes.grow_volume),
+    Step("configuration group", changes.configure),
+    Step("logs", changes.publish),
+    Step("TLS", changes.encrypt),
+    Step("reset status", power.reset_status),
+    Step("migrate", power.migrate),
+    Step("stop and start", power.stop_and_start),
+    Step("reboot", power.reboot),
+    Step("rebuild", changes.rebuild),
+    Step("upgrade", changes.upgrade, needs="series"),
     Step("resize, cancelled and taken back", take_back),
     Step("resize, Coffer stopped and started in the middle", grow),
     Step("resize to a smaller root disk", shrink),
@@ -172,6 +186,7 @@ def live(lane: Lane, names: tuple[str, ...]) -> list[tuple[str, float]]:
             lane.notes = []
             if lane.written and step.serves:
                 lane.require_data()
+                lane.write()
     left = lane.belongings()
     if left:
         raise Broken(f"left behind: {', '.join(left)}")

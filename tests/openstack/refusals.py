@@ -8,12 +8,12 @@ their answers. CLOUD is an administrator's in clouds.yaml; IMAGE needs a disk of
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
 
 import openstack
+
+from tests.openstack.stage import Stage, staged
 
 GONE = "00000000-0000-0000-0000-0000000000aa"
 ID = re.compile(r"\b[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}\b")
@@ -21,84 +21,6 @@ URL = re.compile(r"\bhttps?://[^\s\"'<]+")
 LONG = "x" * 300
 DATA = "eA==" * 20000
 Refusals = dict[str, Callable[[], Any]]
-
-
-class Stage:
-    """A project with a plain member, and what is needed to be refused things."""
-
-    def __init__(self, cloud: str, image: str, flavors: tuple[str, str]) -> None:
-        self.admin: Any = openstack.connect(cloud=cloud)
-        self.name, password = f"coffer-refused-{uuid4().hex[:8]}", uuid4().hex
-        identity: Any = self.admin.identity
-        self.project = identity.create_project(name=self.name, domain_id="default")
-        self.user = identity.create_user(name=self.name, domain_id="default", password=password)
-        for role in ("member", "admin"):
-            found = identity.find_role(role, ignore_missing=False)
-            identity.assign_project_role_to_user(self.project, self.user, found)
-        self.auth = {"auth_url": self.admin.config.get_auth_args()["auth_url"], "username": self.name, "password": password,
-                     "project_name": self.name, "user_domain_id": "default", "project_domain_id": "default"}  # fmt: skip
-        self.own: Any = openstack.connect(region_name=self.admin.config.region_name, **self.auth)
-        self.image = self.admin.image.find_image(image, ignore_missing=False).id
-        self.flavor, self.larger = (self.admin.compute.find_flavor(each, ignore_missing=False).id for each in flavors)
-        self.smaller = self.admin.compute.create_flavor(name=self.name, ram=512, vcpus=1, disk=1).id
-        neutron = self.own.network
-        self.external = next(iter(neutron.networks(is_router_external=True))).id
-        self.network = neutron.create_network(name=self.name).id
-        self.subnet = neutron.create_subnet(
-            name=self.name, network_id=self.network, ip_version=4, cidr="10.99.0.0/29", enable_dhcp=False
-        ).id
-        self.port = neutron.create_port(name=self.name, network_id=self.network)
-        self.group = neutron.create_security_group(name=self.name).id
-        self.volume = self.own.block_storage.create_volume(name=self.name, size=1)
-        self.own.block_storage.wait_for_status(self.volume, "available", failures=["error"], wait=120)
-        self.server = self.own.compute.create_server(
-            name=self.name, flavor_id=self.flavor, image_id=self.image, networks=[{"port": self.port.id}]
-        )
-        self.server = self.own.compute.wait_for_server(self.server, wait=600)
-        self.own.compute.create_volume_attachment(self.server, volume_id=self.volume.id)
-        self.own.block_storage.wait_for_status(self.volume, "in-use", failures=["error"], wait=120)
-
-    def close(self) -> None:
-        """Delete all of it."""
-        own, admin = self.own, self.admin
-        for server in list(own.compute.servers()):
-            own.compute.delete_server(server, force=True)
-            own.compute.wait_for_delete(server, wait=120)
-        for volume in list(own.block_storage.volumes()):
-            own.block_storage.wait_for_status(volume, "available", failures=["error"], wait=120)
-            own.block_storage.delete_volume(volume)
-            own.block_storage.wait_for_delete(volume, wait=120)
-        network = admin.network
-        for each in list(network.ips(project_id=self.project.id)):
-            network.delete_ip(each)
-        for each in list(network.ports(project_id=self.project.id)):
-            network.delete_port(each)
-        for each in list(network.networks(project_id=self.project.id)):
-            network.delete_network(each)
-        for each in list(network.security_groups(project_id=self.project.id)):
-            network.delete_security_group(each)
-        admin.compute.delete_flavor(self.smaller)
-        admin.identity.delete_user(self.user)
-        admin.identity.delete_project(self.project)
-
-    def boot(self, **more: Any) -> Any:
-        """Ask for a server that is refused."""
-        body = {"name": self.name, "flavorRef": self.flavor, "imageRef": self.image, "networks": "none", **more}
-        hints = body.pop("hints", None)
-        wanted = {"server": body} | ({"os:scheduler_hints": hints} if hints else {})
-        return self.own.compute.post("/servers", json=wanted, microversion="2.79")
-
-    def act(self, **action: Any) -> Any:
-        """Ask the server for something that it refuses."""
-        return self.own.compute.post(f"/servers/{self.server.id}/action", json=action, microversion="2.79")
-
-    def order_volume(self, **more: Any) -> Any:
-        """Ask for a volume that is refused."""
-        return self.own.block_storage.post("/volumes", json={"volume": {"size": 1, "name": self.name, **more}})
-
-    def change_volume(self, **action: Any) -> Any:
-        """Ask the volume for something that it refuses."""
-        return self.own.block_storage.post(f"/volumes/{self.volume.id}/action", json=action, microversion="3.42")
 
 
 def compute(stage: Stage) -> Refusals:
@@ -114,6 +36,7 @@ def compute(stage: Stage) -> Refusals:
     return {
         "flavor gone": lambda: stage.boot(flavorRef=GONE),
         "image gone": lambda: stage.boot(imageRef=GONE),
+        "image without data": lambda: stage.boot(imageRef=stage.empty),
         "disk too small": lambda: stage.boot(flavorRef=stage.smaller),
         "zone": lambda: stage.boot(availability_zone="nowhere"),
         "network gone": lambda: stage.boot(networks=[{"uuid": GONE}]),
@@ -139,6 +62,10 @@ def of_the_server(stage: Stage) -> Refusals:
         "resize to the flavor that it has": lambda: stage.act(resize={"flavorRef": stage.flavor}),
         "resize to a flavor that is gone": lambda: stage.act(resize={"flavorRef": GONE}),
         "resize to a smaller disk": lambda: stage.act(resize={"flavorRef": stage.smaller}),
+        "migrate to a host that is gone": lambda: stage.act(migrate={"host": "nowhere"}),
+        "rebuild on an image that is gone": lambda: stage.act(rebuild={"imageRef": GONE}),
+        "rebuild on an image without data": lambda: stage.act(rebuild={"imageRef": stage.empty}),
+        "rebuild on an image that wants a larger disk": lambda: stage.act(rebuild={"imageRef": stage.large}),
         "confirm without a resize": lambda: stage.act(confirmResize=None),
         "revert without a resize": lambda: stage.act(revertResize=None),
         "start what runs": lambda: stage.act(**{"os-start": None}),
@@ -170,6 +97,9 @@ def block_storage(stage: Stage) -> Refusals:
         "delete what is attached": lambda: cinder.delete(f"/volumes/{stage.volume.id}"),
         "delete what is gone": lambda: cinder.delete(f"/volumes/{GONE}"),
         "make it smaller": lambda: stage.change_volume(**{"os-extend": {"new_size": 1}}),
+        "grow what is gone": lambda: cinder.post(
+            f"/volumes/{GONE}/action", json={"os-extend": {"new_size": 2}}, microversion="3.42"
+        ),
         "snapshot of what is attached": lambda: cinder.post(
             "/snapshots", json={"snapshot": {"volume_id": stage.volume.id, "name": "x"}}, microversion="3.42"
         ),
@@ -314,6 +244,7 @@ def shut(stage: Stage) -> dict[str, Refusals]:
             "quota of volumes": stage.order_volume,
             "quota of a volume's size": lambda: stage.order_volume(size=6),
             "quota of gigabytes": lambda: stage.change_volume(**{"os-extend": {"new_size": 2}}),
+            "quota of a volume's size when it grows": lambda: stage.change_volume(**{"os-extend": {"new_size": 6}}),
             "quota of snapshots": lambda: stage.own.block_storage.post(
                 "/snapshots", json={"snapshot": {"volume_id": stage.volume.id, "force": True}}
             ),
@@ -350,22 +281,14 @@ def demoted(stage: Stage) -> dict[str, Refusals]:
     }  # fmt: skip
 
 
-@contextmanager
-def staged(*said: Any) -> Iterator[Stage]:
-    """A stage; it is gone afterwards."""
-    stage = Stage(*said)
-    try:
-        yield stage
-    finally:
-        stage.close()
-
-
 def legible(text: str) -> str:
     """An answer as it can be kept: the same each time, and without addresses of this cloud."""
     seen: dict[str, str] = {}
     text = ID.sub(lambda found: seen.setdefault(found[0], f"id-{len(seen) + 1}"), text)
-    return re.sub(r"req-id-\d+|coffer-refused-[0-9a-f]{8}", "name", URL.sub("http://cloud.example.org/", text)).replace(
-        LONG, "xxx"
+    return (
+        re.sub(r"req-id-\d+|coffer-refused-[0-9a-f]{8}", "name", URL.sub("http://cloud.example.org/", text))
+        .replace(LONG, "xxx")
+        .replace(DATA, "eA==")
     )
 
 

@@ -151,7 +151,7 @@ def manager(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-BACKED_UP = ("mariadb",)
+BACKED_UP = ("mariadb", "postgresql")
 
 
 @pytest.fixture(scope="module")

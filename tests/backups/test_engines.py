@@ -106,5 +106,5 @@ def test_the_tool_s_account_does_not_stay(instance: Instance, other: Instance) -
     for each in (instance, other):
         secret = (each.folder / "state/os_admin").read_text() if (each.folder / "state/os_admin").exists() else ""
         with closing(DIALECTS[each.manager].administer(each.folder / "data", secret)) as connection:
-            question = DIALECTS[each.manager].accounts_named.format("coffer")
+            question = DIALECTS[each.manager].accounts_named.format("coffer%backup")
             assert int(DIALECTS[each.manager].ask(connection, question)[0][0]) == 0

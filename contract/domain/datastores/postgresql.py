@@ -15,7 +15,8 @@ from contract.domain.datastores.naming import check_name, check_reserved, check_
 DATA = Path(__file__).parent / "data"
 DEFAULT_SERIES = "15"
 NAME_MAX = 63
-RESERVED_USERS = frozenset({"os_admin", "postgres", "root", "public", "none"})
+BACKUP_USER = "coffer_backup"  # there while a backup is made
+RESERVED_USERS = frozenset({"os_admin", "postgres", "root", "public", "none", BACKUP_USER})
 RESERVED_DATABASES = frozenset({"os_admin", "postgres", "template0", "template1"})
 OWNER_PREFIX = "coffer_owner_"  # roles that own databases
 DELETED_PREFIX = "coffer_deleted_"  # users that were deleted and still own something

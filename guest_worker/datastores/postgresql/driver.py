@@ -12,6 +12,7 @@ from guest_worker import host
 from guest_worker.datastores.base import AdministratorRefused, EngineContext
 from guest_worker.datastores.postgresql.accounts import PostgreSQLAccounts
 from guest_worker.datastores.postgresql.administrator import ALONE, DONE, restoring, scram_verifier
+from guest_worker.datastores.postgresql.backup import PostgreSQLBackup
 from guest_worker.datastores.postgresql.connecting import ADMIN, HOME
 from guest_worker.datastores.postgresql.logs import OF_TENANTS, ServerLog
 from guest_worker.datastores.postgresql.probe import Prober
@@ -40,6 +41,7 @@ class PostgreSQL(ServerDatastore):
         self._accounts = PostgreSQLAccounts(self.session)
         self._logs = ServerLog(self.session, self._process.log)
         self._tls = PostgreSQLTls(context, self.manager, self.session)
+        self._backup = PostgreSQLBackup(context, self.manager, self._socket, self._program)
 
     @property
     def accounts(self) -> PostgreSQLAccounts:
@@ -55,6 +57,11 @@ class PostgreSQL(ServerDatastore):
     def tls(self) -> PostgreSQLTls:
         """PostgreSQL has TLS."""
         return self._tls
+
+    @property
+    def backup(self) -> PostgreSQLBackup:
+        """With its own tool."""
+        return self._backup
 
     def _program(self, name: str) -> str:
         prefix = self.context.prefix or ""

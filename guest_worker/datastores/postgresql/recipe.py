@@ -16,7 +16,7 @@ def version(prefix: str = "") -> str:
 
 RECIPE = Recipe(
     packages={"postgresql": lambda: any(Path("/usr/lib/postgresql").glob("*/bin/postgres"))},
-    programs=("postgres", "initdb"),
+    programs=("postgres", "initdb", "pg_basebackup", "pg_verifybackup", "tar"),
     version=version,
     # bitcode lets the JIT compiler inline functions of the server into a query's code; it compiles without, too
     needless=("usr/lib/postgresql/*/lib/bitcode", "usr/share/postgresql/*/man"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from contract.domain.datastores.postgresql import BACKUP_USER
 from contract.domain.tls import TlsMode
 from guest_worker.datastores.process import text_of
 
@@ -46,6 +47,7 @@ ENTRANCES = {TlsMode.ENFORCED: ("hostssl", ""), TlsMode.MTLS: ("hostssl", " clie
 ACCESS = """# TYPE  DATABASE  USER      ADDRESS    METHOD
 local   all       os_admin             scram-sha-256
 local   all       all                  reject
+local   replication {backup}           scram-sha-256
 host    all       os_admin  0.0.0.0/0  reject
 host    all       os_admin  ::/0       reject
 {type} all       all       0.0.0.0/0  scram-sha-256{option}
@@ -56,7 +58,7 @@ host    all       os_admin  ::/0       reject
 def access(mode: TlsMode | None) -> str:
     """Return pg_hba.conf for a mode of TLS."""
     kind, option = ENTRANCES.get(mode, ("host", "")) if mode else ("host", "")
-    return ACCESS.format(type=kind.ljust(7), option=option)
+    return ACCESS.format(backup=BACKUP_USER, type=kind.ljust(7), option=option)
 
 
 def render(paths: Mapping[str, str], memory_mib: int, settings: Mapping[str, str]) -> str:

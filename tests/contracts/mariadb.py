@@ -1,7 +1,7 @@
 """What tenants make, lay and hold in MariaDB."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pymysql
 
@@ -58,6 +58,32 @@ THINGS = (
         ("SHOW CREATE EVENT e",),
         ("ALTER EVENT e DISABLE", "DROP EVENT e", "DROP TABLE t"),
     ),
+    Thing(
+        "routines, trigger and event of another SQL mode",
+        (
+            "SET sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'",
+            'CREATE TABLE "t" (s varchar(9))',
+            """CREATE FUNCTION "f ""1"() RETURNS varchar(9) DETERMINISTIC COMMENT 'it''s' RETURN '\\' """,
+            """CREATE PROCEDURE "p"() INSERT INTO "t" VALUES ("f ""1"())""",
+            """CREATE TRIGGER "g" BEFORE INSERT ON "t" FOR EACH ROW SET NEW.s = concat(NEW.s, '\\')""",
+            """CREATE EVENT "e" ON SCHEDULE EVERY 1 HOUR ON COMPLETION PRESERVE DISABLE COMMENT ''' RENAME TO "h" -- \\'
+                DO INSERT INTO "t" VALUES ('\\')""",
+        ),
+        ("CALL p()", "SHOW CREATE EVENT e", "INSERT INTO t SELECT 'refused: too long' FROM t WHERE s <> '\\\\\\\\'"),
+        ("ALTER EVENT e ENABLE", "DROP EVENT e", "DROP PROCEDURE p", 'DROP FUNCTION `f "1`', "DROP TABLE t"),
+    ),
+)
+ORACLE = Thing(
+    "package of the SQL mode ORACLE",
+    (
+        "SET sql_mode = 'ORACLE'",
+        "CREATE TABLE t (n int)",
+        "CREATE PACKAGE k AS PROCEDURE p; END",
+        "CREATE PACKAGE BODY k AS PROCEDURE p AS BEGIN INSERT INTO t VALUES (1); END; END",
+        "CREATE FUNCTION f(x int) RETURN int AS BEGIN RETURN x; END",
+    ),
+    ("SET sql_mode = 'ORACLE'", "CALL k.p()", "SELECT f(1)"),
+    ("SET sql_mode = 'ORACLE'", "DROP PACKAGE k", "DROP FUNCTION f", "DROP TABLE t"),
 )
 TRAPS = (
     Trap("trigger", ("CREATE TRIGGER trap AFTER INSERT ON t FOR EACH ROW CALL become()",)),
@@ -140,7 +166,7 @@ class MariaDBDialect(Dialect):
     forgetful = {"innodb_flush_log_at_trx_commit": "2", "sync_binlog": "0", "innodb_flush_method": "nosync"}
     memory_question = "SELECT @@innodb_buffer_pool_size"
     attempt = ATTEMPT
-    things = THINGS
+    things: ClassVar[tuple[Thing, ...]] = (*THINGS, ORACLE)
     traps = TRAPS
     holds = HOLDS
     root_holds = ROOT_HOLDS

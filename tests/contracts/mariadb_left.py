@@ -49,6 +49,24 @@ LEFT = (
     *_definer("root@'%'", "root"),
     *_definer("os_admin@localhost", "the administrator"),
     Leftover(
+        "procedure of the administrator in another SQL mode",
+        (
+            "GRANT ALL ON *.* TO amy@'%' WITH GRANT OPTION",
+            "SET sql_mode = 'ANSI_QUOTES'",
+            f"CREATE DEFINER = os_admin@localhost PROCEDURE p() {_BODY}",
+        ),
+        ("CALL p()", _UP),
+    ),
+    Leftover(
+        "package of the administrator",
+        (
+            "SET sql_mode = 'ORACLE'",
+            "CREATE DEFINER = os_admin@localhost PACKAGE k AS PROCEDURE p; END",
+            f"CREATE DEFINER = os_admin@localhost PACKAGE BODY k AS PROCEDURE p AS BEGIN {_LOOT}; END; END",
+        ),
+        ("SET sql_mode = 'ORACLE'", "CALL k.p()", "CALL app.k.p()"),
+    ),
+    Leftover(
         "procedure of the engine", (f"CREATE DEFINER = `mariadb.sys`@localhost PROCEDURE p() {_BODY}",), ("CALL p()",)
     ),
     Leftover(

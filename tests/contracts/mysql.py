@@ -8,7 +8,7 @@ import pymysql
 from guest_worker.datastores.mysql.connecting import BY_SOCKET, BySocket
 from guest_worker.datastores.mysql.engine import TABLES
 from tests.contracts import mysql_left
-from tests.contracts.mariadb import MariaDBDialect
+from tests.contracts.mariadb import THINGS, MariaDBDialect
 from tests.contracts.tables import Hold
 from tests.driver_process import as_nobody
 
@@ -61,6 +61,7 @@ class MySQLDialect(MariaDBDialect):
 
     manager = "mysql"
     attempt = ATTEMPT
+    things = THINGS
     root_holds = ROOT_HOLDS
     left = mysql_left.LEFT
     powerful = mysql_left.POWERFUL

@@ -7,7 +7,7 @@ import psycopg
 from psycopg import sql
 
 from tests.contracts import postgresql_left
-from tests.contracts.tables import Dialect, Hold, Thing, Trap
+from tests.contracts.tables import Dialect, Hold, Thing
 
 THINGS = (
     Thing(
@@ -124,153 +124,6 @@ THINGS = (
     ),
 )
 
-ATTEMPT = (
-    "CREATE SCHEMA evil",
-    "GRANT USAGE, CREATE ON SCHEMA evil TO PUBLIC",
-    """CREATE FUNCTION evil.pwn() RETURNS int LANGUAGE plpgsql AS $$BEGIN
-        BEGIN EXECUTE 'ALTER ROLE amy SUPERUSER'; EXCEPTION WHEN OTHERS THEN NULL; END;
-        BEGIN EXECUTE 'ALTER ROLE bob SUPERUSER'; EXCEPTION WHEN OTHERS THEN NULL; END;
-        BEGIN EXECUTE 'GRANT pg_execute_server_program TO bob'; EXCEPTION WHEN OTHERS THEN NULL; END;
-        RETURN 1; END$$""",
-)
-
-_DEFINER = """CREATE FUNCTION evil.run() RETURNS int LANGUAGE plpgsql SECURITY DEFINER AS
-    $$BEGIN RETURN evil.pwn(); END$$"""
-_TRIGGER = (
-    "CREATE FUNCTION evil.trig() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM evil.pwn(); RETURN NULL; END'"
-)
-_EVENT = """CREATE FUNCTION evil.event() RETURNS event_trigger LANGUAGE plpgsql AS
-    'BEGIN PERFORM evil.pwn(); END'"""
-_IMMUTABLE = "CREATE FUNCTION evil.imm(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN evil.pwn(); END'"
-_SHADOWS = """CREATE FUNCTION evil.{name}({arguments}) RETURNS {result} LANGUAGE plpgsql AS
-    $$BEGIN PERFORM evil.pwn(); RETURN {value}; END$$"""
-
-TRAPS = (
-    Trap("definer function", (_DEFINER,), spring=("SELECT evil.run()",)),
-    Trap(
-        "view and materialized view",
-        (
-            "CREATE VIEW evil.v AS SELECT evil.pwn()",
-            "CREATE MATERIALIZED VIEW evil.m AS SELECT evil.pwn()",
-            "CREATE VIEW evil.hashes AS SELECT rolpassword FROM pg_authid",
-        ),
-        spring=("SELECT * FROM evil.v", "SELECT * FROM evil.hashes", "REFRESH MATERIALIZED VIEW evil.m"),
-    ),
-    Trap(
-        "rule and trigger",
-        (
-            _TRIGGER,
-            "CREATE TABLE t (n int)",
-            "CREATE TRIGGER tr AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH STATEMENT EXECUTE FUNCTION evil.trig()",
-            "CREATE TABLE r (n int)",
-            "CREATE RULE rule AS ON INSERT TO r DO ALSO SELECT evil.pwn()",
-        ),
-        spring=("INSERT INTO t VALUES (1)", "INSERT INTO r VALUES (1)"),
-    ),
-    Trap(
-        "index, check, default, generated column, domain",
-        (
-            _IMMUTABLE,
-            "CREATE TABLE t (n int DEFAULT evil.pwn(), g int GENERATED ALWAYS AS (evil.imm(1)) STORED)",
-            "CREATE TABLE u (n int)",
-            "CREATE INDEX ON u (evil.imm(n))",
-            "ALTER TABLE u ADD CHECK (evil.imm(n) = 1)",
-            "CREATE DOMAIN evil.d AS int CHECK (evil.imm(VALUE) = 1)",
-            "CREATE TABLE w (d evil.d)",
-        ),
-        spring=("INSERT INTO t DEFAULT VALUES", "INSERT INTO u VALUES (1)", "INSERT INTO w VALUES (1)", "ANALYZE u"),
-    ),
-    Trap(
-        "names in search paths",
-        (
-            _SHADOWS.format(name="quote_ident", arguments="name", result="text", value="'x'"),
-            _SHADOWS.format(name="has_database_privilege", arguments="oid, text, text", result="bool", value="true"),
-            _SHADOWS.format(name="set_config", arguments="text, text, boolean", result="text", value="'x'"),
-            _SHADOWS.format(name="neq", arguments="name, text", result="bool", value="true"),
-            "CREATE OPERATOR evil.<> (FUNCTION = evil.neq, LEFTARG = name, RIGHTARG = text)",
-            "CREATE OPERATOR evil.= (FUNCTION = evil.neq, LEFTARG = name, RIGHTARG = text)",
-            "CREATE VIEW evil.pg_database AS SELECT *, evil.pwn() AS pwn FROM pg_catalog.pg_database",
-            "CREATE VIEW evil.pg_event_trigger AS SELECT *, evil.pwn() AS pwn FROM pg_catalog.pg_event_trigger",
-            "CREATE VIEW evil.pg_authid AS SELECT *, evil.pwn() AS pwn FROM pg_catalog.pg_roles",
-            "ALTER DATABASE app SET search_path = evil, pg_catalog",
-        ),
-    ),
-    Trap(
-        "settings of the database",
-        (
-            "ALTER DATABASE app SET local_preload_libraries = 'no_such_library'",
-            "ALTER DATABASE app SET default_transaction_read_only = on",
-            "ALTER DATABASE app SET statement_timeout = 1",
-            "ALTER DATABASE app SET lock_timeout = 1",
-            "ALTER DATABASE app SET idle_session_timeout = 1",
-            "ALTER DATABASE app SET client_encoding = 'LATIN1'",
-            "ALTER DATABASE app SET default_tablespace = 'none'",
-            "ALTER DATABASE app SET standard_conforming_strings = off",
-            "ALTER DATABASE app SET quote_all_identifiers = on",
-            "DO $$BEGIN EXECUTE format('ALTER DATABASE app SET role = %I', current_user); END$$",
-        ),
-    ),
-    Trap(
-        "a database turned into a template",
-        ("ALTER DATABASE app IS_TEMPLATE true", "ALTER DATABASE app CONNECTION LIMIT 0"),
-    ),
-    Trap("things that the database is given", ("ALTER SCHEMA public RENAME TO private",)),
-    Trap("definer function of root", (_DEFINER,), by_root=True, spring=("SELECT evil.run()",)),
-    Trap(
-        "event triggers of root",
-        (
-            _EVENT,
-            "CREATE EVENT TRIGGER e1 ON ddl_command_start EXECUTE FUNCTION evil.event()",
-            "CREATE EVENT TRIGGER e2 ON ddl_command_end EXECUTE FUNCTION evil.event()",
-            'CREATE EVENT TRIGGER "e%3" ON sql_drop EXECUTE FUNCTION evil.event()',
-            "ALTER EVENT TRIGGER e2 ENABLE ALWAYS",
-            'ALTER EVENT TRIGGER "e%3" ENABLE REPLICA',
-        ),
-        by_root=True,
-    ),
-    Trap(
-        "an event trigger of root that refuses everything",
-        (
-            "CREATE FUNCTION evil.no() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''no''; END'",
-            "CREATE EVENT TRIGGER no ON ddl_command_start EXECUTE FUNCTION evil.no()",
-            "ALTER EVENT TRIGGER no ENABLE ALWAYS",
-        ),
-        by_root=True,
-    ),
-    Trap(
-        "foreign data wrapper, server, publication, subscription of root",
-        (
-            "CREATE EXTENSION postgres_fdw",
-            "CREATE EXTENSION dblink",
-            "CREATE FOREIGN DATA WRAPPER w",
-            "CREATE SERVER s FOREIGN DATA WRAPPER postgres_fdw",
-            "CREATE USER MAPPING FOR amy SERVER s",
-            "CREATE PUBLICATION p FOR ALL TABLES",
-            "CREATE SUBSCRIPTION sub CONNECTION 'host=127.0.0.1' PUBLICATION p WITH (connect = false)",
-        ),
-        by_root=True,
-    ),
-    Trap(
-        "settings of the administrator",
-        (
-            "ALTER ROLE os_admin SET search_path = evil",
-            "ALTER ROLE os_admin SET session_preload_libraries = 'no_such_library'",
-            "ALTER ROLE os_admin IN DATABASE app SET default_transaction_read_only = on",
-            "ALTER ROLE os_admin SET role = amy",
-            "ALTER ROLE os_admin SET statement_timeout = 1",
-        ),
-        by_root=True,
-    ),
-    Trap(
-        "a database of root",
-        (
-            "CREATE DATABASE of_root",
-            "ALTER DATABASE of_root SET search_path = evil",
-        ),
-        by_root=True,
-    ),
-)
-
 HOLDS = (
     Hold("read", ("BEGIN", "SELECT * FROM t")),
     Hold("write", ("BEGIN", "INSERT INTO t VALUES (2)")),
@@ -361,9 +214,9 @@ class PostgreSQLDialect(Dialect):
 
     manager = "postgresql"
     forgetful = {"fsync": "off", "full_page_writes": "off"}
-    attempt = ATTEMPT
+    attempt = postgresql_left.ATTEMPT
     things = THINGS
-    traps = TRAPS
+    traps = postgresql_left.TRAPS
     holds = HOLDS
     root_holds = ROOT_HOLDS
     left = postgresql_left.LEFT

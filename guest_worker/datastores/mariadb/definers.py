@@ -6,6 +6,7 @@ what the user made in that database is handed over. Nothing is ever handed to th
 """
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ FOUND = {
     "PACKAGE": "SELECT db, name, DEFINER FROM mysql.proc",
     "PACKAGE BODY": "SELECT db, name, DEFINER FROM mysql.proc",
 }
+_QUOTED = r"""(?:`(?:[^`]|``)*`|"(?:[^"]|"")*")"""
+ACCOUNT = re.compile(f"{_QUOTED}(?:@{_QUOTED})?")
 ROUTINES = ("PROCEDURE", "FUNCTION", "PACKAGE", "PACKAGE BODY")
 
 
@@ -149,27 +152,43 @@ def _statements(connection: Connection, made: Made, definer: str) -> Iterator[st
     row = connection.records(f"SHOW CREATE {made.kind} {sql.name(made.name)}")[0]
     yield from settings_of(row)
     if made.kind == "EVENT":
-        comment = connection.rows(
-            f"SELECT EVENT_COMMENT FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {sql.text(made.database)}"
+        ((on_completion,),) = connection.rows(
+            f"SELECT ON_COMPLETION FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {sql.text(made.database)}"
             f" AND EVENT_NAME = {sql.text(made.name)}"
         )
-        yield f"ALTER DEFINER = {definer} EVENT {sql.name(made.name)} COMMENT {sql.text(comment[0][0])}"
+        # says nothing new, and no text that would have to be quoted in the SQL mode of the event
+        yield f"ALTER DEFINER = {definer} EVENT {sql.name(made.name)} ON COMPLETION {on_completion}"
         return
-    shown = next(str(value) for key, value in row.items() if key.startswith("Create "))
+    shown = _shown(row)
     before, _, rest = shown.partition(" DEFINER=")
-    yield f"{before.replace('CREATE', 'CREATE OR REPLACE', 1)} DEFINER={definer} {after_definer(rest)}"
+    yield f"{_replacing(before)} DEFINER={definer} {after_definer(rest)}"
+    if made.kind == "PACKAGE":
+        yield from _body_again(connection, made)
+
+
+def _body_again(connection: Connection, made: Made) -> Iterator[str]:
+    """A package that is replaced loses its body."""
+    of_body = f"db = {sql.text(made.database)} AND name = {sql.text(made.name)} AND type = 'PACKAGE BODY'"
+    if connection.rows(f"SELECT 1 FROM mysql.proc WHERE {of_body}"):
+        row = connection.records(f"SHOW CREATE PACKAGE BODY {sql.name(made.name)}")[0]
+        yield from settings_of(row)
+        yield _replacing(_shown(row))
+
+
+def _shown(row: dict[str, Any]) -> str:
+    return next(str(value) for key, value in row.items() if key.startswith("Create "))
+
+
+def _replacing(create: str) -> str:
+    return create.replace("CREATE", "CREATE OR REPLACE", 1)
 
 
 def after_definer(text: str) -> str:
-    """What follows `user`@`host`, both in backticks."""
-    quotes, at = 0, 0
-    while quotes < 4:
-        at = text.index("`", at) + 1
-        if quotes % 2 and text[at : at + 1] == "`":  # a doubled one within the name
-            at += 1
-        else:
-            quotes += 1
-    return text[at:].lstrip()
+    """What follows `user`@`host`; a role has no host, and what was made with ANSI_QUOTES is shown in double quotes."""
+    found = ACCOUNT.match(text)
+    if found is None:
+        raise EngineFailed("the database shows a definer in a form that is not known")
+    return text[found.end() :].lstrip()
 
 
 def settings_of(row: dict[str, Any]) -> Iterator[str]:

@@ -171,10 +171,9 @@ class PostgreSQLAccounts(Accounts):
             "SELECT s.subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = %s",
             (name,),
         )
-        if prepared or subscriptions:
-            with self._session.inside(name) as do:
-                for (gid,) in prepared:
-                    do(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
+        self._owners.roll_back(name, [str(gid) for (gid,) in prepared])
+        if subscriptions:
+            with self._owners.inside(name) as do:
                 for (subscription,) in subscriptions:
                     for form in ("ALTER SUBSCRIPTION {} DISABLE", "ALTER SUBSCRIPTION {} SET (slot_name = NONE)",
                                  "DROP SUBSCRIPTION {}"):  # fmt: skip
@@ -403,8 +402,7 @@ class PostgreSQLAccounts(Accounts):
 
     def _confine(self, do: Change) -> None:
         for gid, database in self._confinement.prepared():
-            with self._session.inside(database) as there:
-                there(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
+            self._owners.roll_back(database, [gid])
         with do.together():
             had_power = self._confinement.confine(do)
         self._end_sessions(do, "usesysid = ANY(%s)", (had_power,))

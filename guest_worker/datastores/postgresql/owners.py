@@ -7,7 +7,7 @@ somebody runs with its owner's rights.
 
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import psycopg
@@ -75,6 +75,13 @@ class Owners:
         finally:
             if closed:
                 self.allow(database, False)
+
+    def roll_back(self, database: str, prepared: Sequence[str]) -> None:
+        """End prepared transactions. No transaction can do that, so event triggers are not disabled; none fires for it."""
+        if prepared:
+            with self._session.inside(database) as do:
+                for gid in prepared:
+                    do(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
 
     def allow(self, database: str, allowed: bool) -> None:
         """Whether a database takes new connections."""

@@ -25,6 +25,7 @@ SAMPLED = {
     "contracts/test_administrator.py": 12,
     "contracts/test_adoption.py": 6,
     "contracts/test_after_root.py": 16,
+    "contracts/test_connections.py": 8,
     "contracts/test_half_done.py": 6,
     "contracts/test_locks.py": 16,
     "contracts/test_mariadb_grants.py": 20,

@@ -20,7 +20,9 @@ from guest_worker.datastores.engine_socket import EngineSocket
 from guest_worker.datastores.postgresql.connecting import HOME, UNLOGGED, Connection, connect
 from guest_worker.datastores.postgresql.watch import GRACE, Watch
 
-LOGIN_SECONDS = 3
+LOGIN_SECONDS = 3.0
+READ_LOGIN_SECONDS = 1.2  # of a list, which is answered within 2.5 s
+WATCH_SECONDS = 0.5  # for a login, and an answer, to whoever asks who holds a lock
 LOCK_SECONDS = 3.0  # how long a statement waits for a lock
 READ_LOCK_SECONDS = 1.0  # how long a list waits for catalogs that somebody has locked
 CALL_SECONDS = 7.0  # how long all statements of one change may take: less than its caller waits
@@ -52,6 +54,7 @@ REFUSALS = re.compile(
     r"password authentication failed|role .* does not exist|not permitted to log in|pg_hba\.conf|no password assigned"
     r"|expired password|authentication method requirement|permission denied for database|permission denied to set parameter"
 )
+CANCELLED = "canceling statement due to"  # by a limit of the session, at a login too
 TOO_MANY = "too many clients already"
 WAITED = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected,
           psycopg.errors.ObjectInUse)  # fmt: skip
@@ -115,15 +118,16 @@ def _held_up(blockers: str, error: psycopg.Error) -> str:
 class Line:
     """One connection to the home database, opened when needed, for one user at a time."""
 
-    def __init__(self, connect: Callable[[], Connection]) -> None:
+    def __init__(self, connect: Callable[[], Connection], patience: float = LOCK_SECONDS) -> None:
         self._connect = connect
+        self._patience = patience
         self._lock = threading.RLock()
         self._connection: Connection | None = None
 
     @contextmanager
-    def held(self, patience: float = LOCK_SECONDS) -> Iterator[Connection]:
+    def held(self) -> Iterator[Connection]:
         """The connection, alone. Busy when another holds it for too long."""
-        if not self._lock.acquire(timeout=patience):
+        if not self._lock.acquire(timeout=self._patience):
             raise Busy("Another request to the database is under way; please try again.")
         try:
             yield self._open()
@@ -161,10 +165,10 @@ class Session:
 
     def __init__(self, socket: EngineSocket) -> None:
         self._socket = socket
-        self._reading = Line(lambda: self._connect(HOME, lock_timeout=str(int(READ_LOCK_SECONDS * 1000))))
-        self._looking = Line(lambda: self._connect(HOME, lock_timeout=str(int(READ_LOCK_SECONDS * 1000))))
+        self._reading = Line(self._connect_reading, READ_LOCK_SECONDS)
+        self._looking = Line(self._connect_reading, READ_LOCK_SECONDS)
         self._changing = Line(lambda: self._connect(HOME))
-        self._watching = Line(lambda: self._connect(HOME, lock_timeout="300", statement_timeout="500"))
+        self._watching = Line(self._connect_watching, WATCH_SECONDS)
         self._until: float | None = None
         self.lock_seconds = LOCK_SECONDS
 
@@ -179,27 +183,39 @@ class Session:
         for line in (self._reading, self._looking, self._changing, self._watching):
             line.close()
 
-    def _connect(self, database: str, **settings: str) -> Connection:
+    def _connect_reading(self) -> Connection:
+        return self._connect(HOME, READ_LOGIN_SECONDS, lock_timeout=f"{READ_LOCK_SECONDS}s")
+
+    def _connect_watching(self) -> Connection:
+        return self._log_in(HOME, WATCH_SECONDS, {"lock_timeout": "300", "statement_timeout": f"{WATCH_SECONDS}s"})
+
+    def _connect(self, database: str, seconds: float = LOGIN_SECONDS, **settings: str) -> Connection:
         """Open a connection; every statement is its own transaction."""
-        options = " ".join(f"-c {key}={_escaped(value)}" for key, value in (PINNED | IN_TRANSACTION | settings).items())
         try:
-            return connect(
-                self._socket,
-                database,
-                seconds=LOGIN_SECONDS,
-                application_name="guest",
-                client_encoding=settings.get("client_encoding", "UTF8"),
-                options=options,
-            )
+            return self._log_in(database, seconds, settings)
         except psycopg.OperationalError as error:
             if REFUSALS.search(str(error)):
                 raise AdministratorRefused("the administrator's account is refused by the database") from error
             if TOO_MANY in str(error):
                 raise Busy(f"All connections of the database are in use; {UNCHANGED}.") from error
-            if isinstance(error, psycopg.errors.ConnectionTimeout):  # roles or databases are locked
+            if isinstance(error, psycopg.errors.ConnectionTimeout) or CANCELLED in str(error):  # catalogs are locked
                 holders = self.blockers(None)
-                raise Busy(f"The database is locked by {holders or 'somebody'}; {UNCHANGED}.") from error
+                why = (
+                    f"The database is locked by {holders}" if holders else "The database lets nobody in at this moment"
+                )
+                raise Busy(f"{why}; {UNCHANGED}.") from error
             raise
+
+    def _log_in(self, database: str, seconds: float, settings: dict[str, str]) -> Connection:
+        options = " ".join(f"-c {key}={_escaped(value)}" for key, value in (PINNED | IN_TRANSACTION | settings).items())
+        return connect(
+            self._socket,
+            database,
+            seconds=seconds,
+            application_name="guest",
+            client_encoding=settings.get("client_encoding", "UTF8"),
+            options=options,
+        )
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -228,7 +244,7 @@ class Session:
     def blockers(self, pid: int | None) -> str:
         """Who holds the locks that a session waits for; with None, who holds locks that nobody can read beside."""
         try:
-            with self._watching.held(0.5) as connection:
+            with self._watching.held() as connection:
                 rows = connection.execute(BLOCKERS, {"pid": pid}).fetchall()
         except (Busy, EngineFailed, psycopg.Error):
             return ""
@@ -276,12 +292,13 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace(" ", "\\ ")
 
 
-# without a pid: whoever holds an exclusive lock on a catalog
+# without a pid: whoever holds an exclusive lock on a catalog; it reads none itself but for names that are not known yet
 BLOCKERS = """
 SELECT DISTINCT CASE WHEN b.pid = 0 THEN 'a prepared transaction'
-                     ELSE concat('a session of user ''', a.usename, ''' (pid ', b.pid, ')') END
+                     WHEN a.usesysid IS NULL THEN concat('a process of the engine (pid ', b.pid, ')')
+                     ELSE concat('a session of user ''', pg_get_userbyid(a.usesysid), ''' (pid ', b.pid, ')') END
 FROM (SELECT unnest(pg_blocking_pids(%(pid)s::int)) AS pid
-      UNION SELECT l.pid FROM pg_locks l WHERE %(pid)s::int IS NULL AND l.granted AND l.mode = 'AccessExclusiveLock'
+      UNION SELECT l.pid FROM pg_lock_status() l WHERE %(pid)s::int IS NULL AND l.granted AND l.mode = 'AccessExclusiveLock'
       AND l.relation < 16384 AND l.pid <> pg_backend_pid()) b
-LEFT JOIN pg_stat_activity a ON a.pid = b.pid WHERE b.pid IS NOT NULL ORDER BY 1 LIMIT 3
+LEFT JOIN pg_stat_get_activity(NULL) a ON a.pid = b.pid WHERE b.pid IS NOT NULL ORDER BY 1 LIMIT 3
 """

@@ -18,6 +18,8 @@ from api.faults import Fault
 MARKED = "~"  # what the markers that we give begin with; no name that the API takes does
 Model = TypeVar("Model", bound=BaseModel)
 CONTROLS = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories: control, surrogate, line and paragraph separator
+# Unicode's classes of what turns the text around: it would be shown in another order than it is
+TURNS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
 def parse(body: bytes, lines: Container[str] = ()) -> Any:
@@ -53,11 +55,15 @@ def _number(word: str) -> float:
     return number
 
 
+def _controls(character: str) -> bool:
+    return unicodedata.category(character) in CONTROLS or unicodedata.bidirectional(character) in TURNS
+
+
 def _unprintable(found: Any, place: str, lines: Container[str] = ()) -> str | None:
-    """Where a text has a control character, a line separator or half a surrogate; None where none has one."""
+    """Where a text has a control character, half a surrogate, or what separates lines or turns text around; None: nowhere."""
     if isinstance(found, str):
         found = re.sub(r"[\r\n]", "", found) if place.rpartition(".")[2] in lines else found
-        return place if any(unicodedata.category(each) in CONTROLS for each in found) else None
+        return place if any(_controls(each) for each in found) else None
     inside: Iterable[tuple[str, Any]] = ()
     if isinstance(found, dict):
         if any(_unprintable(name, "") is not None for name in found):

@@ -18,6 +18,10 @@ class Client:
         self._http = httpx.Client(timeout=30, trust_env=False)
         self._base = ""
 
+    def close(self) -> None:
+        """End its connections."""
+        self._http.close()
+
     def _log_in(self) -> None:
         domain = {"id": self._settings.domain}
         user = {"name": self._account.user, "domain": domain, "password": self._secret}

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import httpx
 
@@ -159,9 +159,9 @@ class Stack:
 
         self._wait("api", lambda: _answers(f"{self.settings.api_url}/"))
         self._wait("codec-server", lambda: _answers(f"{self.settings.codec_url}/healthcheck"))
-        client = Client(self.settings)
-        # mirrored by a scheduled runbook: both workers have worked when flavors are there
-        self._wait("activity-worker", lambda: _quietly(lambda: client.require_flavors()))
+        with closing(Client(self.settings)) as client:
+            # mirrored by a scheduled runbook: both workers have worked when flavors are there
+            self._wait("activity-worker", lambda: _quietly(client.require_flavors))
 
     def _wait_for_gateway(self) -> None:
         def serves() -> bool:

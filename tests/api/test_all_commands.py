@@ -282,3 +282,6 @@ def test_the_page_names_the_releases_that_are_tested() -> None:
     go = (REPOSITORY / "tests/clients/gophercloud/go.mod").read_text()
     (release,) = re.findall(r"gophercloud/v2 v(\S+)", go)
     assert f"gophercloud {release}" in page
+    terraform = (REPOSITORY / "tests/clients/terraform/go.mod").read_text()
+    (release,) = re.findall(r"^\tgithub.com/terraform-provider-openstack/\S+ v(\S+)$", terraform, re.MULTILINE)
+    assert f"Terraform's provider for OpenStack {release}" in page

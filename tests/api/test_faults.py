@@ -11,7 +11,8 @@ from tests.contracts.engines import DIALECTS
 from tests.stack import RunningStack
 
 NAMES = {400: "badRequest", 401: "unauthorized", 403: "forbidden", 404: "itemNotFound", 413: "overLimit",
-         415: "badMediaType", 422: "unprocessableEntity", 501: "notImplemented"}  # fmt: skip
+         415: "badMediaType", 422: "unprocessableEntity", 501: "notImplemented",
+         503: "serviceUnavailable"}  # fmt: skip
 
 
 def is_fault(answer: httpx.Response, code: int) -> str:

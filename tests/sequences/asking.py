@@ -34,11 +34,11 @@ class Maker:
         return make(self, model)
 
     def power(self, model: Model) -> Asked:
-        """Restart, stop or reboot; what is stopped is started."""
-        verb = self.random.choice(("restart", "restart", "stop", "reboot"))
+        """Restart, stop, reboot or migrate; what is stopped is started, but by no migration."""
+        verb = self.random.choice(("restart", "restart", "stop", "reboot", "migrate"))
 
         def then() -> None:
-            model.stopped = verb == "stop"
+            model.stopped = verb == "stop"  # to migrate what is stopped is refused
 
         path = f"{'' if verb == 'restart' else '/mgmt'}{model.path}/action"
         return Asked("POST", path, {verb: {}}, _parts(model, "power"), then, ONE, verb != "restart")
@@ -80,6 +80,24 @@ class Maker:
 
         number = ONE if wanted else frozenset({0, 1})  # to detach none is no operation
         return Asked("PUT", model.path, {"instance": {"configuration": wanted}}, _parts(model, "group"), then, number)
+
+    def reimage(self, model: Model) -> Asked:
+        """Have an administrator rebuild it, or have its owner upgrade it to the newest image of its version."""
+        parts = _parts(model, "power")
+        if self.random.random() < 0.5:
+            body = {"rebuild": {"image_id": model.image}}
+            return Asked("POST", f"/mgmt{model.path}/action", body, parts, _nothing, ONE, by_administrator=True)
+        return Asked("PATCH", model.path, {"instance": {"datastore_version": model.version}}, parts, _nothing, ONE)
+
+    def change_tls(self, model: Model) -> Asked:
+        """A certificate that clients can check, or what the engine has by itself; without TLS one is let in all the same."""
+        mode = self.random.choice(("basic", None))
+
+        def then() -> None:
+            model.tls = mode
+
+        body = {"ssl": {"enable": True, "mode": mode} if mode else {"enable": False}}
+        return Asked("POST", f"{model.path}/ssl", body, _parts(model, "tls"), then, ONE)
 
     def rename(self, model: Model) -> Asked:
         """Done by the records alone."""
@@ -147,6 +165,8 @@ MAKERS: Mapping[Callable[[Maker, Model], Asked | None], float] = {
     Maker.resize_volume: 2,
     Maker.change_access: 2,
     Maker.reconfigure: 2,
+    Maker.reimage: 1,
+    Maker.change_tls: 1,
     Maker.rename: 1,
     Maker.create_database: 2,
     Maker.delete_database: 1,

@@ -27,7 +27,7 @@ HAVE = (
 )
 RECORD = (
     "SELECT status, flavor_id, (flavor->>'ram_mib')::int, volume_gib, access, configuration_id, wanted_configuration_id,"
-    " restart_required, unsettled FROM instances WHERE id = %s"
+    " restart_required, unsettled, tls ->> 'mode' FROM instances WHERE id = %s"
 )
 
 
@@ -44,10 +44,11 @@ def quota_equals_records(stack: RunningStack, since: datetime) -> None:
 def records_equal_model(stack: RunningStack, model: Model) -> None:
     """What was answered with a success is so."""
     (row,) = stack.sql(RECORD, model.id)
-    status, flavor, _, volume, access, group, wanted, restart, unsettled = row
+    status, flavor, _, volume, access, group, wanted, restart, unsettled, tls = row
     assert (wanted, restart, unsettled) == (None, False, None)
     assert status == ("SHUTDOWN" if model.stopped else "ACTIVE")
-    assert (flavor, volume, str(group) if group else None) == (model.flavor, model.volume, model.group)
+    had = (model.flavor, model.volume, model.group, model.tls)
+    assert (flavor, volume, str(group) if group else None, tls) == had
     assert (access["is_public"], access["allowed_cidrs"]) == (model.public, model.cidrs)
 
 

@@ -12,6 +12,8 @@ class Model:
     id: str
     datastore: str
     address: str
+    version: str
+    image: str  # its id in Glance
     groups: dict[str, int]  # configuration groups of its datastore, and which max_connections they set
     databases: set[str] = field(default_factory=lambda: {"app"})
     users: dict[str, set[str]] = field(default_factory=lambda: {"amy": {"app"}})  # and the databases of each
@@ -21,6 +23,7 @@ class Model:
     public: bool = False
     cidrs: list[str] = field(default_factory=list)
     group: str | None = None
+    tls: str | None = None
     stopped: bool = False
     deleted: bool = False
 

@@ -15,15 +15,21 @@ import pytest
 from guest_worker.datastores import client_of
 from tests.api.conftest import PATIENCE, order, wait_for
 from tests.api.test_faults import is_fault
+from tests.contracts.engines import DIALECTS
 from tests.sequences import invariants
 from tests.sequences.asking import Maker
 from tests.sequences.model import Asked, Model, password_of
 from tests.stack import RunningStack
 
-SEEDS = (2, 1, 3, 4, 5, 6)  # `make test` takes the first, which has most kinds of request
+SEEDS = (2, 33, 28, 25, 5, 4)  # `make test` takes the first, which has most kinds of request
 ROUNDS, CLIENTS, LONGEST_PAUSE = 6, 3, 1.0
-ENGINES = ("mariadb", "postgresql")
-VALUES = {"mariadb": ("max_connections", 61, 62), "postgresql": ("work_mem", 5000, 6000)}
+PAIRS = tuple(pair for pair in (("mariadb", "postgresql"), ("mysql", "mariadb"), ("postgresql", "mysql"))
+              if set(pair) <= set(DIALECTS))  # fmt: skip
+VALUES = {
+    "mariadb": ("max_connections", 61, 62),
+    "mysql": ("max_connections", 61, 62),
+    "postgresql": ("work_mem", 5000, 6000),
+}
 RUNNING = "SELECT count(*) FROM operations WHERE state = 'RUNNING'"
 ENDED_BADLY = "SELECT id, kind, state, reason FROM operations WHERE state IN ('FAILED', 'INTERRUPTED') AND created > %s"
 
@@ -40,17 +46,21 @@ class World:
     def __init__(self, stack: RunningStack, demo: httpx.Client, admin: httpx.Client) -> None:
         self.stack, self.demo, self.admin = stack, demo, admin
         self.since = stack.sql("SELECT now()")[0][0]  # other tests may have left something
-        self.groups = {each: self._groups(each) for each in ENGINES}
+        self.groups: dict[str, dict[str, int]] = {}
         self.models: list[Model] = []
         self.history: list[str] = []
 
     def order(self, *datastores: str) -> None:
         """One instance of each, at once."""
+        self.groups |= {each: self._groups(each) for each in datastores if each not in self.groups}
+        images = {each.name: each.id for each in self.stack.cloud("coffer").image.images()}
         users = [{"name": "amy", "password": password_of("amy"), "databases": [{"name": "app"}]}]
         made = {order(self.demo, "random", each, databases=[{"name": "app"}], users=users): each for each in datastores}
         for instance_id, datastore in made.items():
-            address = wait_for(self.demo, instance_id, "ACTIVE")["ip"][0]
-            self.models.append(Model(instance_id, datastore, address, self.groups[datastore]))
+            found = wait_for(self.demo, instance_id, "ACTIVE")
+            address, version = found["ip"][0], found["datastore"]["version"]
+            image = images[f"{datastore}-{version}"]
+            self.models.append(Model(instance_id, datastore, address, version, image, self.groups[datastore]))
             engine = client_of(datastore)
             with contextlib.closing(engine.connect(address, "amy", password_of("amy"), "app")) as connection:
                 engine.ask(connection, "CREATE TABLE written (number int PRIMARY KEY)")
@@ -105,11 +115,11 @@ class World:
 
 
 @pytest.fixture
-def world(stack: RunningStack) -> Iterator[World]:
+def world(stack: RunningStack, seed: int) -> Iterator[World]:
     """Two instances that serve; gone afterwards."""
     with stack.api("demo") as demo, stack.api("admin") as admin:
         world = World(stack, demo, admin)
-        world.order(*ENGINES)
+        world.order(*PAIRS[SEEDS.index(seed) % len(PAIRS)])
         yield world
         for each in world.models:
             demo.delete(each.path)

@@ -59,6 +59,9 @@ class EngineBackup(ABC):
 
     # -- the same for each --------------------------------------------------------------------------------------------
 
+    def tidy(self) -> None:  # noqa: B027 - not every tool needs room of its own
+        """Remove what a copy that was broken off has left on the data volume."""
+
     def size(self) -> int:
         """Bytes of the data directory."""
         return int(self.context.engine.run([host.find_program("du"), "-sk", "--", str(self.folder)]).split()[0]) * KIB

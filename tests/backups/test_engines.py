@@ -108,3 +108,15 @@ def test_the_tool_s_account_does_not_stay(instance: Instance, other: Instance) -
         with closing(DIALECTS[each.manager].administer(each.folder / "data", secret)) as connection:
             question = DIALECTS[each.manager].accounts_named.format("coffer%backup")
             assert int(DIALECTS[each.manager].ask(connection, question)[0][0]) == 0
+
+
+def test_a_table_that_mysql_s_plugin_leaves_out_is_told(instance: Instance) -> None:
+    if instance.manager != "mysql":
+        pytest.skip("of MySQL alone")
+    instance.ask("CREATE TABLE left_out (n int) ENGINE = MyISAM")
+    try:
+        with pytest.raises(ApplicationError, match=r"table app.left_out cannot be backed up"):
+            back_up(instance)
+    finally:
+        instance.ask("DROP TABLE left_out")
+    assert not (instance.folder / "data/mysql.copy").exists()

@@ -5,6 +5,7 @@ import pwd
 import signal
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import ClassVar
 
 from temporalio.exceptions import ApplicationError
@@ -17,6 +18,7 @@ from guest_worker.datastores.mariadb.connecting import ADMIN
 from guest_worker.datastores.mariadb.logs import UNLOGGED, QueryLogs
 from guest_worker.datastores.mariadb.variables import set_globals
 from guest_worker.datastores.mysql.accounts import MySQLAccounts
+from guest_worker.datastores.mysql.backup import MySQLBackup
 from guest_worker.datastores.mysql.probe import Prober
 from guest_worker.datastores.mysql.session import Session
 from guest_worker.datastores.mysql.template import FIXED, render, sized
@@ -44,6 +46,7 @@ class MySQL(ServerDatastore):
         self._accounts = MySQLAccounts(self.session, context.state)
         self._tls = MySQLTls(context, self.manager, self.session)
         self._accounts.required = self._tls.required
+        self._backup = MySQLBackup(context, self.manager, self._socket, self._alone)
 
     @property
     def accounts(self) -> MySQLAccounts:
@@ -59,6 +62,11 @@ class MySQL(ServerDatastore):
     def tls(self) -> MySQLTls:
         """MySQL has TLS."""
         return self._tls
+
+    @property
+    def backup(self) -> MySQLBackup:
+        """With the engine's own plugin."""
+        return self._backup
 
     def _program(self) -> str:
         prefix = self.context.prefix
@@ -113,6 +121,16 @@ class MySQL(ServerDatastore):
             f" WHERE User = '{ADMIN}' AND Host = 'localhost';\n"
             "FLUSH PRIVILEGES;\n"
         )
+
+    def _alone(self, folder: Path, statements: str) -> list[str]:
+        """The command that makes this guest's administrator in a data directory, and does some statements more."""
+        file = folder / "first.sql"
+        command = [host.find_program("install"), "-m", "0600", "--", "/dev/stdin", str(file)]
+        self.context.engine.run(command, given=f"{self._administrator()}{statements}SHUTDOWN;\n")
+        options = {**self._parts(), "datadir": str(folder), "socket": "mysql.sock", "pid_file": "mysqld.pid",
+                   "mysqlx": "OFF", "event_scheduler": "OFF", "init_file": str(file), "secure_file_priv": "NULL"}  # fmt: skip
+        return [self._program(), "--no-defaults", "--skip-networking", "--disable-log-bin",
+                *(f"--{key}={value}" for key, value in options.items())]  # fmt: skip
 
     def configure(self, memory_mib: int, settings: Mapping[str, str]) -> None:
         """Write my.cnf, and make the only folder that SQL may read files from and write them to."""

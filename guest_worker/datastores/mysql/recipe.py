@@ -13,7 +13,7 @@ def version(prefix: str = "") -> str:
 
 
 RECIPE = Recipe(
-    programs=("mysqld",),
+    programs=("mysqld", "tar"),
     version=version,
     store=Store(suite="sid", package="mysql-server-core", series="9.7", programs=("usr/sbin/mysqld",)),
 )

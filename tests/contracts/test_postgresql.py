@@ -38,6 +38,11 @@ GRANTS = {
         "DO $$BEGIN EXECUTE (SELECT format('GRANT %s TO amy WITH ADMIN OPTION', datdba::regrole) FROM pg_database"
         " WHERE datname = 'app'); END$$",
     ),
+    "the owning role by another user": (
+        "DO $$DECLARE owner text := (SELECT datdba::regrole FROM pg_database WHERE datname = 'app'); BEGIN"
+        " EXECUTE format('GRANT %s TO bob WITH ADMIN OPTION', owner); SET LOCAL ROLE bob;"
+        " EXECUTE format('GRANT %s TO amy', owner); END$$",
+    ),
     "tables, columns, schemas, functions, defaults": (
         "CREATE TABLE public.g (n int, m int)",
         "CREATE SCHEMA gs",

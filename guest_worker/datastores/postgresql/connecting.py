@@ -6,6 +6,7 @@ refused by libpq.
 
 import selectors
 import time
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -27,7 +28,14 @@ UNLOGGED = {  # none of our statements is written to a log that a tenant reads
     "debug_print_rewritten": "off",
     "debug_print_plan": "off",
 }
+FIRES_AT_LOGIN = 17  # the first version that has event triggers which fire at a login, and a setting against them
 Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def quiet(prefix: str) -> dict[str, str]:
+    """Settings of a session in which no event trigger fires. Of the programs below `prefix` the newest are run."""
+    versions = [int(each.parent.name) for each in Path(f"{prefix}/usr/lib/postgresql").glob("*/bin")]
+    return {"event_triggers": "off"} if max(versions, default=0) >= FIRES_AT_LOGIN else {}
 
 
 def connect(to: EngineSocket, database: str, *, seconds: float, **options: str) -> Connection:

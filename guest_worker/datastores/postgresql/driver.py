@@ -13,7 +13,7 @@ from guest_worker.datastores.base import AdministratorRefused, EngineContext
 from guest_worker.datastores.postgresql.accounts import PostgreSQLAccounts
 from guest_worker.datastores.postgresql.administrator import ALONE, DONE, restoring, scram_verifier
 from guest_worker.datastores.postgresql.backup import PostgreSQLBackup
-from guest_worker.datastores.postgresql.connecting import ADMIN, HOME
+from guest_worker.datastores.postgresql.connecting import ADMIN, HOME, quiet
 from guest_worker.datastores.postgresql.logs import OF_TENANTS, ServerLog
 from guest_worker.datastores.postgresql.probe import Prober
 from guest_worker.datastores.postgresql.reloading import reload
@@ -36,8 +36,9 @@ class PostgreSQL(ServerDatastore):
 
     def __init__(self, context: EngineContext) -> None:
         super().__init__(context)
-        self.session = Session(self._socket)
-        self._prober = Prober(self._socket)
+        more = quiet(context.prefix or "")
+        self.session = Session(self._socket, more)
+        self._prober = Prober(self._socket, more)
         self._accounts = PostgreSQLAccounts(self.session)
         self._logs = ServerLog(self.session, self._process.log)
         self._tls = PostgreSQLTls(context, self.manager, self.session)

@@ -218,7 +218,7 @@ def admit(do: Change, user: bytes, database: bytes, owner: str) -> None:
 def dismiss(do: Change, oid: int, database: bytes, owner: str) -> None:
     """Take a database away from a user, however it was granted; from PUBLIC, too."""
     user = objects.role(do, oid)
-    do(b"REVOKE %b FROM %b CASCADE" % (owner.encode(), user))
+    _leave(do, owner.encode(), user)
     do(b"ALTER ROLE %b IN DATABASE %b RESET role" % (user, database))
     do(b"REVOKE ALL ON DATABASE %b FROM %b, PUBLIC CASCADE" % (database, user))
     for (grantor,) in do(GRANTORS, (oid, owner)):
@@ -226,7 +226,14 @@ def dismiss(do: Change, oid: int, database: bytes, owner: str) -> None:
         do(b"REVOKE ALL ON DATABASE %b FROM %b CASCADE" % (database, user))
         do(b"SET ROLE NONE")
     for (other,) in do(WAYS, {"user": oid, "owner": owner}):
-        do(b"REVOKE %b FROM %b CASCADE" % (other, user))
+        _leave(do, other, user)
+
+
+def _leave(do: Change, role: bytes, user: bytes) -> None:
+    """End a membership, whoever gave it: from 16 on each who may give it gives one of its own."""
+    do(b"REVOKE %b FROM %b CASCADE" % (role, user))
+    for (grantor,) in do(GIVERS, (role, user)):
+        do(b"REVOKE %b FROM %b GRANTED BY %b CASCADE" % (role, user, grantor))
 
 
 # users who may connect by a grant of their own
@@ -249,6 +256,11 @@ GRANTORS = """
 SELECT DISTINCT convert_to(quote_ident(g.rolname), 'SQL_ASCII') FROM pg_database d, aclexplode(d.datacl) a
 JOIN pg_authid g ON g.oid = a.grantor
 WHERE a.grantee = %s AND d.datdba = (SELECT oid FROM pg_authid WHERE rolname = %s) AND a.grantor <> d.datdba
+"""
+GIVERS = """
+SELECT convert_to(quote_ident(g.rolname), 'SQL_ASCII') FROM pg_auth_members m JOIN pg_authid g ON g.oid = m.grantor
+JOIN pg_authid r ON r.oid = m.roleid JOIN pg_authid u ON u.oid = m.member
+WHERE convert_to(quote_ident(r.rolname), 'SQL_ASCII') = %s AND convert_to(quote_ident(u.rolname), 'SQL_ASCII') = %s
 """
 # roles that a user is a member of and through which it would still get in
 WAYS = """

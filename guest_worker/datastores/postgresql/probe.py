@@ -1,11 +1,13 @@
 """Asks PostgreSQL whether it serves, and whether the administrator's account is as it was made."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import psycopg
 
 from guest_worker.datastores import probing
 from guest_worker.datastores.base import EngineState, Probe
+from guest_worker.datastores.engine_socket import EngineSocket
 from guest_worker.datastores.postgresql.connecting import HOME, UNLOGGED, Connection, connect
 
 # What the tenant's root may have set for our role or database; what a client says when it connects counts for more.
@@ -38,9 +40,15 @@ class Prober(probing.Prober[Connection]):
 
     errors: ClassVar[type[Exception]] = psycopg.Error
 
+    def __init__(self, socket: EngineSocket, more: Mapping[str, str]) -> None:
+        super().__init__(socket)
+        self._options = " ".join((OPTIONS, *(f"-c {key}={value}" for key, value in more.items())))
+
     def log_in(self) -> Connection:
         """Log in."""
-        return connect(self._socket, HOME, seconds=probing.SECONDS, application_name="guest health", options=OPTIONS)
+        return connect(
+            self._socket, HOME, seconds=probing.SECONDS, application_name="guest health", options=self._options
+        )
 
     def look(self, new: Connection) -> None:
         """A superuser, without settings."""

@@ -163,8 +163,9 @@ class Line:
 class Session:
     """All that the administrator asks of the engine."""
 
-    def __init__(self, socket: EngineSocket) -> None:
+    def __init__(self, socket: EngineSocket, more: Mapping[str, str]) -> None:
         self._socket = socket
+        self._pinned = PINNED | IN_TRANSACTION | dict(more)
         self._reading = Line(self._connect_reading, READ_LOCK_SECONDS)
         self._looking = Line(self._connect_reading, READ_LOCK_SECONDS)
         self._changing = Line(lambda: self._connect(HOME))
@@ -207,7 +208,7 @@ class Session:
             raise
 
     def _log_in(self, database: str, seconds: float, settings: dict[str, str]) -> Connection:
-        options = " ".join(f"-c {key}={_escaped(value)}" for key, value in (PINNED | IN_TRANSACTION | settings).items())
+        options = " ".join(f"-c {key}={_escaped(value)}" for key, value in (self._pinned | settings).items())
         return connect(
             self._socket,
             database,

@@ -110,7 +110,7 @@ class EnrolmentClient:
         if known.credentials is not None:
             return
         if not self._boot.ticket:
-            raise EnrolmentRefused("this server was built before there was a gateway; order the instance again")
+            raise EnrolmentRefused("the boot file has no ticket; order the instance again")
         asked = Enrolment(
             instance_id=self._boot.instance_id, generation=self._boot.generation, ticket=self._boot.ticket
         )

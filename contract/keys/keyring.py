@@ -8,7 +8,6 @@
         └── t:<epoch>                 wrapped task tokens
 
 New things are sealed under the current epoch; what older epochs sealed stays readable while their keys are kept.
-`g:<instance>:1` is what guests' keys were before there was a gateway: histories of that time still open.
 """
 
 import hmac

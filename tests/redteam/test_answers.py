@@ -56,7 +56,7 @@ async def epoch_spelt_otherwise(attacker: Attacker, task: Task) -> RawRequest:
     return completed(task, many([_sealed(attacker, named=f"i:{attacker.instance_id}:01")]))
 
 
-async def key_of_before_the_gateway(attacker: Attacker, task: Task) -> RawRequest:
+async def key_of_no_kind(attacker: Attacker, task: Task) -> RawRequest:
     return completed(task, many([_sealed(attacker, named=f"g:{attacker.instance_id}:1")]))
 
 
@@ -133,7 +133,7 @@ REFUSED: dict[str, dict[str, Making]] = {
         "its own key downwards": own_key_downwards,
         "a key of an epoch that is not": unknown_epoch,
         "an epoch spelt otherwise": epoch_spelt_otherwise,
-        "a key of before the gateway": key_of_before_the_gateway,
+        "a key of a kind that is not": key_of_no_kind,
         "a name that is no key": named("i:" + "é" * 300),
     },
     "payloads": {

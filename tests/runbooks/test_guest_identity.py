@@ -165,13 +165,13 @@ async def test_a_gateway_of_another_ca_is_not_believed(world: World, tmp_path: P
         await do(guest, "keys")
 
 
-async def test_a_server_of_before_the_gateway_keeps_its_engine_and_says_what_to_do(
+async def test_a_server_without_a_ticket_keeps_its_engine_and_says_what_to_do(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = GuestSettings(root=tmp_path)
     boot = GuestBoot.model_validate(
         {"instance_id": "00000000-0000-4000-8000-000000000001", "gateway": "127.0.0.1:1", "namespace": "coffer",
-         "payload_key": "of old", "datastore": "mariadb", "version": "10.11"}
+         "datastore": "mariadb", "version": "10.11"}
     )  # fmt: skip
     write_private(settings.paths.boot_file, boot.model_dump_json())
     exchange = EnrolmentClient(settings.paths)

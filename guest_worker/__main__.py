@@ -6,7 +6,10 @@ import random
 import sys
 from contextlib import suppress
 
+from guest_worker import enrolling
+
 if __name__ == "__main__":
+    enrolling.begin()
     # Temporal's SDK loads gRPC where it finds it, for stubs that no worker uses: 10 MB. `identity` uses it, in another process
     sys.modules["grpc"] = None  # type: ignore[assignment]
 
@@ -19,7 +22,7 @@ from contract.process import run
 from guest_worker import __version__, identity
 from guest_worker.identity import EnrolmentRefused, GatewayAway
 from guest_worker.logs.files import keep_log
-from guest_worker.session import GuestSession
+from guest_worker.session import Exchange, GuestSession
 from guest_worker.settings import GuestSettings
 from guest_worker.worker import build_services, build_worker
 
@@ -83,7 +86,7 @@ async def main(stop: asyncio.Event) -> None:
     settings = GuestSettings()
     log_to_stderr(settings.guest_log_level)
     keep_log(settings.paths.guest_log)
-    session = GuestSession(settings, identity.read_boot(settings.paths))
+    session = GuestSession(settings, identity.read_boot(settings.paths), Exchange(enrolling.begun))
     log.info("the guest %s of instance %s begins", __version__, session.boot.instance_id)
     services = build_services(session)
     services.start()

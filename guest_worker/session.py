@@ -2,9 +2,9 @@
 
 import base64
 import logging
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 
 from temporalio.client import Client, TLSConfig
 from temporalio.service import RetryConfig
@@ -14,6 +14,7 @@ from contract.keys.keyring import OwnKeyring, Ring
 from contract.wire.client import quiet_runtime
 from contract.wire.codec import data_converter
 from guest_worker import host, identity
+from guest_worker.enrolling import ENROL, command
 from guest_worker.identity import AWAY, REFUSED, EnrolmentRefused, GatewayAway, StoredIdentity
 from guest_worker.settings import GuestSettings
 
@@ -30,14 +31,24 @@ AWHILE = RetryConfig(
 log = logging.getLogger(__name__)
 
 
-def exchange(verb: str) -> None:
-    """Have a process of its own talk to the gateway's identity service; EnrolmentRefused or GatewayAway."""
-    try:
-        host.run([sys.executable, "-m", "guest_worker.identity", verb])
-    except host.CommandFailed as error:
-        if error.code == REFUSED:
-            raise EnrolmentRefused(error.output) from None
-        raise GatewayAway(error.output if error.code == AWAY else str(error)) from None
+@dataclass
+class Exchange:
+    """Has a process of its own talk to the gateway's identity service; `begun`: one that enrols already."""
+
+    begun: "Future[str] | None" = None
+
+    def __call__(self, verb: str) -> None:
+        """Do one verb of it, after what was begun; EnrolmentRefused or GatewayAway."""
+        begun, self.begun = self.begun, None
+        try:
+            if begun is not None:
+                begun.result()
+            if begun is None or verb != ENROL:
+                host.run(command(verb))
+        except host.CommandFailed as error:
+            if error.code == REFUSED:
+                raise EnrolmentRefused(error.output) from None
+            raise GatewayAway(error.output if error.code == AWAY else str(error)) from None
 
 
 @dataclass
@@ -46,7 +57,7 @@ class GuestSession:
 
     settings: GuestSettings
     boot: GuestBoot
-    exchange: Callable[[str], None] = exchange
+    exchange: Callable[[str], None] = field(default_factory=Exchange)
     client: Client | None = None
     believed: str = ""
     """The CA certificates that the client was dialled with."""
@@ -58,7 +69,7 @@ class GuestSession:
 
     def join(self) -> StoredIdentity:
         """Return what we are known by, enrolling if we are not; EnrolmentRefused or GatewayAway."""
-        self.exchange("enrol")
+        self.exchange(ENROL)
         known = identity.require(self.settings.paths)
         self.keyring.take(ring_of(known.credentials))
         return known

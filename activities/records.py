@@ -14,7 +14,7 @@ from contract.domain.errors import BadRequest, NotFound
 from contract.domain.instance import DatastoreVersion, GuestState, HealthReport, InstanceFacts, InstanceSpec
 from contract.domain.operation import Admission, AdmissionRequest, CloseOperation, StepsNote
 from contract.ports.records import Administration, QuotaChange, Records, Rename, ResetStatus, RootNote
-from records import administration, admission, catalogue, datastores, operations, quotas, root
+from records import administration, admission, catalogue, datastores, facts, operations, quotas, root
 from records.engine import AsyncEngine, text
 
 SOON = timedelta(seconds=2)  # an admission's transaction waits for the answer
@@ -64,7 +64,7 @@ class PostgresRecords(Records, Administration):
     @activity.defn
     async def find_instance(self, instance_id: UUID) -> InstanceFacts:
         async with self.engine.connect() as conn:
-            return await admission.facts_of(conn, instance_id)
+            return await facts.facts_of(conn, instance_id)
 
     @activity.defn
     async def admit(self, request: AdmissionRequest) -> Admission:

@@ -8,24 +8,24 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Row, exists, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql import Executable
 
 from contract.domain.configurations import Attachment, ConfigurationGroup
-from contract.domain.errors import BadRequest, Busy, Expired, NotFound, Refused
+from contract.domain.errors import BadRequest, Busy, Expired, Refused
 from contract.domain.instance import DatastoreVersion, Flavor, InstanceFacts, InstanceStatus
 from contract.domain.kinds import KINDS, Kind, Needs, left_by
 from contract.domain.operation import (
     Admission,
     AdmissionRequest,
     AdmittedMember,
-    Caller,
     MemberRequest,
     OperationKind,
     OperationState,
 )
 from records import configurations, quotas, requests, resources
-from records.datastores import version_by_id
+from records.datastores import offered_version
+from records.facts import facts_for, facts_in, facts_of, missing
 from records.tables import (
-    datastore_versions,
     groups,
     instances,
     operation_members,
@@ -82,19 +82,21 @@ class Admitter:
 
     async def _lock_group(self) -> Row[Any]:
         group_id = self.request.group_id
+        lock: Executable = select(groups).where(groups.c.id == group_id).with_for_update()
         if self.kind.needs is Needs.NOTHING:
-            await self.conn.execute(upsert(groups).values(id=group_id).on_conflict_do_nothing())
-        row = (await self.conn.execute(select(groups).where(groups.c.id == group_id).with_for_update())).one_or_none()
+            made = upsert(groups).values(id=group_id)
+            lock = made.on_conflict_do_update(index_elements=["id"], set_={"id": group_id}).returning(groups)
+        row = (await self.conn.execute(lock)).one_or_none()
         if row is None:
-            raise _missing(self.request.members[0].instance_id)
+            raise missing(self.request.members[0].instance_id)
         return row
 
     async def _next_fence(self, group: Row[Any]) -> int:
         """A number above all that the group and its members have seen: a member may come from another group."""
-        of_members = select(func.max(instances.c.fence)).where(instances.c.id.in_(self._ids))
-        fence = max(int(group.fence), int((await self.conn.execute(of_members)).scalar() or 0)) + 1
-        await self.conn.execute(update(groups).where(groups.c.id == group.id).values(fence=fence))
-        return fence
+        of_members = select(func.max(instances.c.fence)).where(instances.c.id.in_(self._ids)).scalar_subquery()
+        next_one = func.greatest(groups.c.fence, of_members) + 1  # NULL, of no member, counts for nothing
+        changed = update(groups).where(groups.c.id == group.id).values(fence=next_one)
+        return int((await self.conn.execute(changed.returning(groups.c.fence))).scalar_one())
 
     @property
     def _ids(self) -> Sequence[UUID]:
@@ -131,11 +133,9 @@ class Admitter:
 
     async def _refuse_late(self) -> None:
         """Refuse where nobody waits for the answer any more, or the API has answered that this will not happen."""
-        expires = self.request.expires_at
-        late = expires is not None and (
-            await self.conn.execute(select(func.clock_timestamp() > expires))
-        ).scalar_one()  # fmt: skip
-        if late or await requests.is_withdrawn(self.conn, self.request.operation_id):
+        expires, withdrawn = self.request.expires_at, requests.withdrawn(self.request.operation_id)
+        late = withdrawn if expires is None else (func.clock_timestamp() > expires) | withdrawn
+        if (await self.conn.execute(select(late))).scalar_one():
             raise Expired("nobody waits for this operation any more; nothing was touched")
 
     async def _close_stale(self) -> None:
@@ -175,7 +175,7 @@ class Admitter:
         spec, offer = wanted.spec, wanted.offer
         if self.kind.needs is not Needs.NOTHING or spec is None or spec.version is None or offer is None:
             raise BadRequest("a creation, and nothing else, needs a spec and an offer")
-        await self._require_active(spec.version)
+        version = await self._require_active(spec.version)
         _refuse_unoffered(spec.version, offer.flavor, offer.volume_type)
         if (await self.conn.execute(select(instances.c.id).where(instances.c.id == wanted.instance_id))).first():
             raise Refused(f"instance {wanted.instance_id} exists already")
@@ -199,10 +199,8 @@ class Admitter:
             "availability_zone": spec.availability_zone,
             "locality": spec.locality,
         }
-        await self.conn.execute(insert(instances).values(values))
-        facts = await facts_of(self.conn, wanted.instance_id)
-        if facts.version != spec.version:
-            raise BadRequest(f"Datastore version '{spec.version.name}' is not what the catalogue says of it.")
+        row = (await self.conn.execute(insert(instances).values(values).returning(instances))).one()
+        facts = facts_in(row, version)
         if spec.configuration_id is not None:
             group = await self._hold(facts, "configuration_id", spec.configuration_id)
             read = update(instances).where(instances.c.id == facts.id).values(configured=group.updated)
@@ -210,12 +208,14 @@ class Admitter:
             facts = facts.model_copy(update={"configuration": group})
         return AdmittedMember(instance=facts)
 
-    async def _require_active(self, wanted: DatastoreVersion) -> None:
-        """Refuse a version that is not offered any more; whoever removes it meanwhile waits."""
-        v = datastore_versions.c
-        active = select(v.active).where(v.id == wanted.id, ~v.removed).with_for_update(read=True)
-        if not (await self.conn.execute(active)).scalar():
+    async def _require_active(self, wanted: DatastoreVersion) -> DatastoreVersion:
+        """Refuse a version that is not offered any more, or is another than the order says; who removes it waits."""
+        found = await offered_version(self.conn, wanted.id)
+        if found is None:
             raise BadRequest(f"Datastore version '{wanted.name}' is not active.")
+        if found != wanted:
+            raise BadRequest(f"Datastore version '{wanted.name}' is not what the catalogue says of it.")
+        return found
 
     async def _touch(self, wanted: MemberRequest) -> AdmittedMember:
         facts = await facts_for(self.conn, wanted.instance_id, self.request.caller, self.request.group_id)
@@ -351,50 +351,9 @@ async def end_operation(conn: AsyncConnection, operation_id: UUID, state: Operat
     await conn.execute(steps.values(finished=now, outcome=state.value))
 
 
-async def facts_for(conn: AsyncConnection, instance_id: UUID, caller: Caller, group_id: UUID) -> InstanceFacts:
-    """The facts of a member that the caller may touch: NotFound for another project's, Refused for another group's."""
-    facts = await facts_of(conn, instance_id)
-    if facts.project_id != caller.project_id and not caller.is_admin:
-        raise _missing(facts.id)
-    if facts.group_id != group_id:
-        raise Refused(f"instance {facts.id} belongs to group {facts.group_id}")
-    return facts
-
-
-async def facts_of(conn: AsyncConnection, instance_id: UUID) -> InstanceFacts:
-    """Return what runbooks know of an instance that is not deleted; NotFound otherwise."""
-    statement = select(instances).where(instances.c.id == instance_id, ~instances.c.deleted)
-    row = (await conn.execute(statement)).one_or_none()
-    if row is None:
-        raise _missing(instance_id)
-    return InstanceFacts(
-        id=row.id,
-        group_id=row.group_id,
-        project_id=row.project_id,
-        name=row.name,
-        version=await version_by_id(conn, row.datastore_version_id),
-        flavor=row.flavor,
-        volume_gib=row.volume_gib,
-        status=row.status,
-        access=row.access,
-        addresses=row.addresses,
-        locality=row.locality,
-        configuration=await configurations.group_of(conn, row.configuration_id) if row.configuration_id else None,
-        resources=await resources.of(conn, instance_id),
-        tls=row.tls,
-        tls_before=row.tls_before,
-        volume_used_bytes=row.volume_used_bytes,
-        volume_total_bytes=row.volume_total_bytes,
-    )
-
-
 def busy(instance_id: UUID, status: str) -> Busy:
     """Trove's sentence for an instance that is doing something else."""
     return Busy(
         f"Instance {instance_id} is not currently available for an action to be performed "
         f"(instance status was {status})."
     )
-
-
-def _missing(instance_id: UUID) -> NotFound:
-    return NotFound(f"Resource {instance_id} cannot be found.")

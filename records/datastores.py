@@ -5,7 +5,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import yaml
-from sqlalchemy import ColumnElement, Row, select, update
+from sqlalchemy import ColumnElement, Row, Select, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -120,10 +120,22 @@ async def find_version(conn: AsyncConnection, spec: InstanceSpec) -> DatastoreVe
 
 async def version_by_id(conn: AsyncConnection, version_id: UUID) -> DatastoreVersion:
     """The version that an instance has, active or not."""
+    row = (await conn.execute(_by_id(version_id))).one()
+    return version_of(row, row.datastore)
+
+
+async def offered_version(conn: AsyncConnection, version_id: UUID) -> DatastoreVersion | None:
+    """The version, while it may be ordered; who changes or removes it waits until the transaction has ended."""
+    v = datastore_versions.c
+    offered = _by_id(version_id).where(v.active, ~v.removed).with_for_update(read=True, of=datastore_versions)
+    row = (await conn.execute(offered)).one_or_none()
+    return version_of(row, row.datastore) if row is not None else None
+
+
+def _by_id(version_id: UUID) -> Select[Any]:
     joined = datastore_versions.join(datastores, datastores.c.id == datastore_versions.c.datastore_id)
     statement = select(datastore_versions, datastores.c.name.label("datastore")).select_from(joined)
-    row = (await conn.execute(statement.where(datastore_versions.c.id == version_id))).one()
-    return version_of(row, row.datastore)
+    return statement.where(datastore_versions.c.id == version_id)
 
 
 def _is(columns: Any, wanted: str) -> ColumnElement[bool]:

@@ -41,8 +41,8 @@ async def charge(
 async def _refuse_over(
     conn: AsyncConnection, project_id: str, amounts: Mapping[str, int], defaults: Mapping[str, int]
 ) -> None:
-    await conn.execute(upsert(projects).values(id=project_id).on_conflict_do_nothing())
-    await conn.execute(select(projects.c.id).where(projects.c.id == project_id).with_for_update())
+    locked = upsert(projects).values(id=project_id)
+    await conn.execute(locked.on_conflict_do_update(index_elements=["id"], set_={"id": project_id}))
     ceilings, used = await limits(conn, project_id, defaults), await usage(conn, project_id)
     over = sorted(
         resource

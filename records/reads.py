@@ -1,5 +1,6 @@
 """Reading the records: one query an answer, paged by the database."""
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -212,8 +213,9 @@ class Reader:
         statement = _VERSION.where(~_v.removed).order_by(_d.name, _v.number, _v.name)
         if not inactive:
             statement = statement.where(_v.active)
-        versions = [_view(VersionView, row) for row in await self._rows(statement)]
-        found = await self._rows(select(_d.id, _d.name, _d.default_version_id).where(~_d.removed).order_by(_d.name))
+        named = select(_d.id, _d.name, _d.default_version_id).where(~_d.removed).order_by(_d.name)
+        rows, found = await asyncio.gather(self._rows(statement), self._rows(named))
+        versions = [_view(VersionView, row) for row in rows]
         views = [
             _view(DatastoreView, (*row, tuple(each for each in versions if each.datastore_id == row.id)))
             for row in found

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, exists, func, select, text
+from sqlalchemy import ColumnElement, delete, exists, func, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -23,9 +23,9 @@ async def hold(conn: AsyncConnection, operation_id: UUID) -> None:
     await conn.execute(select(func.pg_advisory_xact_lock(number)))
 
 
-async def is_withdrawn(conn: AsyncConnection, operation_id: UUID) -> bool:
+def withdrawn(operation_id: UUID) -> ColumnElement[bool]:
     """Whether the API has answered that this operation will not happen."""
-    return bool((await conn.execute(select(exists().where(withdrawals.c.operation_id == operation_id)))).scalar())
+    return exists().where(withdrawals.c.operation_id == operation_id)
 
 
 async def is_admitted(conn: AsyncConnection, operation_id: UUID) -> bool:

@@ -8,8 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contract.domain.errors import NotFound
 from contract.ports.records import WaitingOrder
-from records.admission import OPEN, facts_for
-from records.requests import hold, is_admitted, is_withdrawn, never_admit
+from records.admission import OPEN
+from records.facts import facts_for
+from records.requests import hold, is_admitted, never_admit, withdrawn
 from records.tables import operations, waiting
 
 _w = waiting.c
@@ -23,7 +24,7 @@ async def keep(conn: AsyncConnection, order: WaitingOrder) -> bool:
     await hold(conn, order.operation_id)
     if await is_admitted(conn, order.operation_id):
         return False
-    if await is_withdrawn(conn, order.operation_id):
+    if (await conn.execute(select(withdrawn(order.operation_id)))).scalar_one():
         raise NotFound("The instance is being deleted.")
     for instance_id in order.members:
         facts = await facts_for(conn, instance_id, order.caller, order.group_id)

@@ -5,14 +5,14 @@ from uuid import UUID
 
 from temporalio import activity
 from temporalio.client import Client
-from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
+from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from contract.domain.errors import NotYet
 from contract.names import RUNBOOKS, watch_id
 from contract.ports.records import Watches
 from contract.wire.clear_text import ClearText
-from contract.wire.client import INSTANCE_ID, INSTANCE_NAME, PROJECT_ID
+from contract.wire.client import found_by
 from records import sweeps
 from records.engine import AsyncEngine
 from workflows.instance.watch import WatchInstance, WatchOrder
@@ -29,7 +29,7 @@ class TemporalWatches(Watches):
     async def start_watch(self, instance_id: UUID) -> None:
         async with self.engine.connect() as conn:
             name, project_id = await sweeps.name_and_project(conn, instance_id)
-        attributes = ((INSTANCE_ID, str(instance_id)), (INSTANCE_NAME, name), (PROJECT_ID, project_id))
+        attributes = {"InstanceId": str(instance_id), "InstanceName": name, "ProjectId": project_id}
         await self.client.start_workflow(
             WatchInstance.run,
             WatchOrder(instance_id=instance_id),
@@ -37,7 +37,7 @@ class TemporalWatches(Watches):
             task_queue=RUNBOOKS,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             static_summary=ClearText(f"watch {name}"),
-            search_attributes=TypedSearchAttributes([SearchAttributePair(*each) for each in attributes]),
+            search_attributes=found_by(attributes),
         )
 
     @activity.defn

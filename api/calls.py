@@ -13,8 +13,6 @@ from temporalio.common import (
     ActivityIDReusePolicy,
     RawValue,
     RetryPolicy,
-    SearchAttributeKey,
-    SearchAttributePair,
     TypedSearchAttributes,
     WorkflowIDReusePolicy,
 )
@@ -39,6 +37,7 @@ from contract.ports.logs import Logs
 from contract.ports.settings import Settings
 from contract.wire.answers import from_guest
 from contract.wire.clear_text import ClearText
+from contract.wire.client import found_by
 from records.views import InstanceView
 from workflows.configuration import ChangeConfiguration
 from workflows.instance.root import DisableRoot, EnableRoot, RootAnswer, RootRequest
@@ -325,8 +324,7 @@ def _attributes(context: RequestContext, instance: InstanceView) -> TypedSearchA
         "Datastore": instance.datastore,
         "RequestId": context.request_id,
     }
-    pairs = [SearchAttributePair(SearchAttributeKey.for_keyword(name), value) for name, value in values.items()]
-    return TypedSearchAttributes(pairs)
+    return found_by(values)
 
 
 async def insist(ask: Callable[[], Awaitable[Answer]]) -> Answer:

@@ -35,6 +35,7 @@ from contract.domain.servers import MigrateOrder, PowerOrder
 from contract.domain.tls import Tls
 from contract.names import RUNBOOKS, lock_id
 from contract.wire.clear_text import ClearText
+from contract.wire.client import found_by
 from records.engine import SQLAlchemyError
 from records.reads import Reader
 from records.requests import Requests
@@ -232,6 +233,7 @@ class Operations:
             task_queue=RUNBOOKS,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING if join else WorkflowIDConflictPolicy.FAIL,
             static_summary=ClearText(summary),
+            search_attributes=found_by(order.search_attributes(order.operation_id)) if order.operation_id else None,
         )
         # asyncio logs a failure that nobody looks at: the handle has that of the call
         heard = asyncio.ensure_future(start.workflow_handle())

@@ -18,7 +18,6 @@ from contract.domain.operation import (
     Admission,
     AdmissionRequest,
     CloseOperation,
-    CreateOrder,
     DeleteOrder,
     MemberEnd,
     MemberRequest,
@@ -208,14 +207,7 @@ class Runbook:
             self.refuse(Expired("nobody waits for this operation any more; nothing was touched"))
 
     def _tell(self, order: Order) -> None:
-        tell(
-            ProjectId=order.caller.project_id,
-            InstanceId=str(order.members[0]),
-            InstanceName=order.spec.name if isinstance(order, CreateOrder) else "",
-            OperationId=str(operation_id(order, self.kind)),
-            RequestId=order.caller.request_id,
-            Datastore=_datastore_of(order),
-        )
+        tell(**order.search_attributes(operation_id(order, self.kind)))
 
     async def admit(self, order: Order, *members: MemberRequest) -> None:
         """Have the records open the operation on its members, or end the run with their refusal."""
@@ -238,8 +230,7 @@ class Runbook:
             for each in admission.members
         ]
         first = admission.members[0].instance
-        if not _datastore_of(order):
-            tell(Datastore=first.version.datastore, InstanceName=first.name)
+        tell(Datastore=first.version.datastore, InstanceName=first.name)
         self._admission = admission
 
     async def open(self, order: Any) -> None:
@@ -303,16 +294,13 @@ class Runbook:
         self._failure = error if cancelled else ApplicationError(why, type=kind, non_retryable=True)
 
 
-def _datastore_of(order: Order) -> str:
-    """The datastore of an order that brings its version from the catalogue, as the API's do."""
-    version = order.spec.version if isinstance(order, CreateOrder) else None
-    return version.datastore if version else ""
-
-
 def tell(**attributes: str) -> None:
-    """Set search attributes of the run; empty ones are left out."""
-    pairs = [SearchAttributeKey.for_keyword(name).value_set(value) for name, value in attributes.items() if value]
-    workflow.upsert_search_attributes(pairs)
+    """Set search attributes of the run; empty ones are left out, and those that whoever started it has set."""
+    known = workflow.info().typed_search_attributes
+    keys = {SearchAttributeKey.for_keyword(name): value for name, value in attributes.items()}
+    pairs = [key.value_set(value) for key, value in keys.items() if value and known.get(key) != value]
+    if pairs:
+        workflow.upsert_search_attributes(pairs)
 
 
 def is_continued() -> bool:

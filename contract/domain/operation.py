@@ -77,6 +77,16 @@ class Order(Fact):
         """The group whose lock the operation takes: a standalone instance is its own."""
         return self.group_id or self.members[0]
 
+    def search_attributes(self, operation_id: UUID) -> dict[str, str]:
+        """What a run with this order is found by, as far as the order says it."""
+        caller = self.caller
+        return {
+            "ProjectId": caller.project_id,
+            "InstanceId": str(self.members[0]),
+            "OperationId": str(operation_id),
+            "RequestId": caller.request_id,
+        }
+
 
 class InstanceOrder(Order):
     """An order about one instance."""
@@ -104,6 +114,13 @@ class CreateOrder(InstanceOrder):
     """Build one database instance."""
 
     spec: InstanceSpec
+
+    def search_attributes(self, operation_id: UUID) -> dict[str, str]:
+        """With the name, and the datastore where the order brings its version from the catalogue, as the API's do."""
+        more = {"InstanceName": self.spec.name}
+        if self.spec.version is not None:
+            more["Datastore"] = self.spec.version.datastore
+        return {**super().search_attributes(operation_id), **more}
 
 
 class DeleteOrder(InstanceOrder):

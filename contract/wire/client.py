@@ -1,9 +1,10 @@
 """The Temporal side of every process: address, TLS, data converter."""
 
+from collections.abc import Mapping
 from functools import cache
 
 from temporalio.client import Client, TLSConfig
-from temporalio.common import SearchAttributeKey
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.converter import DataConverter
 from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 
@@ -19,6 +20,12 @@ DATASTORE = SearchAttributeKey.for_keyword("Datastore")
 REQUEST_ID = SearchAttributeKey.for_keyword("RequestId")
 INSTANCE_NAME = SearchAttributeKey.for_keyword("InstanceName")
 SEARCH_ATTRIBUTES = (PROJECT_ID, INSTANCE_ID, INSTANCE_NAME, CLUSTER_ID, OPERATION_ID, DATASTORE, REQUEST_ID)
+
+
+def found_by(values: Mapping[str, str]) -> TypedSearchAttributes:
+    """Search attributes by name; empty ones are left out."""
+    keys = {SearchAttributeKey.for_keyword(name): value for name, value in values.items() if value}
+    return TypedSearchAttributes([SearchAttributePair(key, value) for key, value in keys.items()])
 
 
 async def connect(settings: TemporalSettings, keyring: Keyring, *, lazy: bool = False) -> Client:

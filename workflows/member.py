@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from datetime import datetime
+from typing import Any, Concatenate, ParamSpec, TypedDict, TypeVar, Unpack, overload
 from uuid import UUID
 
 from temporalio.exceptions import ActivityError, FailureError
@@ -11,7 +12,7 @@ from temporalio.exceptions import TimeoutError as StepTimedOut
 
 from contract.domain.configurations import Attachment, ConfigurationGroup
 from contract.domain.errors import EngineFailed, innermost
-from contract.domain.instance import Address, Flavor, InstanceFacts
+from contract.domain.instance import Access, Address, Flavor, InstanceFacts
 from contract.domain.operation import OperationKind, OperationState, ResourceChanges
 from contract.domain.resources import Part, Resource, ResourceKind
 from contract.domain.tls import TlsChange
@@ -38,6 +39,20 @@ PATIENCE: Mapping[Wait, Patience] = {Wait.NONE: QUICK, Wait.LONG: POLL, Wait.LON
 Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")
 Told = TypeVar("Told", bound=Fenced)
+
+
+class Learnt(TypedDict, total=False):
+    """What a step may find out beside resources, see `ResourceChanges`."""
+
+    addresses: tuple[Address, ...]
+    flavor: Flavor
+    access: Access
+    attachment: Attachment | None
+    configured: datetime | None
+    restart_required: bool | None
+    volume_gib: int
+    version_id: UUID
+    tls: TlsChange
 
 
 @dataclass(frozen=True)
@@ -111,42 +126,18 @@ class Member:
         finally:
             self.log.end(number, outcome)
 
+    @property
+    def server_id(self) -> str:
+        """The server that the database runs on: the newest generation; the admission has required one."""
+        return self.instance.current(ResourceKind.SERVER)
+
     def part(self, kind: ResourceKind) -> Part:
         """The instance's resource of a kind, in the main role."""
         return Part(instance_id=self.id, kind=kind)
 
-    def learn(
-        self,
-        *resources: Resource,
-        addresses: tuple[Address, ...] | None = None,
-        flavor: Flavor | None = None,
-        attachment: Attachment | None = None,
-        restart_required: bool | None = None,
-        volume_gib: int | None = None,
-    ) -> None:
+    def learn(self, *resources: Resource, **new: Unpack[Learnt]) -> None:
         """Have the records keep what a step found out about the instance."""
-        changes = ResourceChanges(
-            instance_id=self.id,
-            resources=resources,
-            addresses=addresses,
-            flavor=flavor,
-            attachment=attachment,
-            restart_required=restart_required,
-            volume_gib=volume_gib,
-        )
-        self.log.learn(changes)
-
-    def learn_version(self, version_id: UUID) -> None:
-        """Have the records keep that the instance runs another version of the catalogue."""
-        self.log.learn(ResourceChanges(instance_id=self.id, version_id=version_id))
-
-    def learn_settings(self, group: ConfigurationGroup | None) -> None:
-        """Have the records keep as of when a configuration group's settings are those that the instance was given."""
-        self.log.learn(ResourceChanges(instance_id=self.id, configured=group.updated if group else None))
-
-    def learn_tls(self, change: TlsChange) -> None:
-        """Have the records keep the instance's TLS."""
-        self.log.learn(ResourceChanges(instance_id=self.id, tls=change))
+        self.log.learn(ResourceChanges(instance_id=self.id, resources=resources, **new))
 
     @property
     def _guest(self) -> GuestOf:

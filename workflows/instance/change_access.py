@@ -9,7 +9,7 @@ from contract.domain.access import AccessRules, ChangeAccessOrder
 from contract.domain.datastores import DATASTORES
 from contract.domain.errors import BadRequest
 from contract.domain.instance import Access
-from contract.domain.operation import OperationKind, ResourceChanges
+from contract.domain.operation import OperationKind
 from contract.domain.resources import ResourceKind
 from contract.ports.cloud import FloatingIpOrder, Networks
 from workflows.member import Member
@@ -74,4 +74,4 @@ async def apply(member: Member, access: Access) -> None:
     if access.is_public:
         port = FloatingIpOrder(instance_id=member.id, port_id=member.instance.current(ResourceKind.PORT))
         addresses = (*addresses, await member.cloud(Networks.create_floating_ip, port))
-    member.log.learn(ResourceChanges(instance_id=member.id, addresses=addresses, access=access))
+    member.learn(addresses=addresses, access=access)

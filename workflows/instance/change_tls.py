@@ -46,7 +46,7 @@ class ChangeTls(Runbook):
         await member.require_guest()
         self._guest_answered = True
         await member.guest(TlsSettings.change_tls, TlsOrder(tls=self._wanted))
-        member.learn_tls(TlsChange(now=self._wanted, before=member.instance.tls if self._keeps else None))
+        member.learn(tls=TlsChange(now=self._wanted, before=member.instance.tls if self._keeps else None))
         return End(None)
 
     async def give_up(self, error: BaseException) -> End:

@@ -6,7 +6,7 @@ from contract.domain.instance import InstanceStatus
 from contract.domain.operation import OperationKind
 from contract.domain.servers import MigrateOrder, Migration
 from contract.ports.cloud import Servers
-from workflows.instance.resize_flavor import ResizeFlavor, server_of, start_on, stop_engine
+from workflows.instance.resize_flavor import ResizeFlavor, start_on, stop_engine
 from workflows.member import Member
 from workflows.runbook import End, Runbook
 
@@ -34,7 +34,7 @@ class MigrateServer(Runbook):
 
     async def migrate(self) -> End:
         """Stop, move, start, confirm."""
-        member, server_id = self.member, server_of(self.member)
+        member, server_id = self.member, self.member.server_id
         await member.require_guest()
         self._guest_answered = True
         await stop_engine(member, REASON)

@@ -8,7 +8,7 @@ from contract.domain.operation import OperationKind
 from contract.domain.servers import PowerOrder
 from contract.ports.cloud import Servers
 from contract.ports.records import Watches
-from workflows.instance.resize_flavor import server_of, start_on, stop_engine
+from workflows.instance.resize_flavor import start_on, stop_engine
 from workflows.member import Member
 from workflows.runbook import End, Runbook
 from workflows.steps import lost_fence, sentence
@@ -36,7 +36,7 @@ class StopInstance(Runbook):
         await self.member.records(Watches.end_watch, self.member.id)
         await stop_if_there(self.member, STOPPING)
         self.steps.point_of_no_return()
-        await self.member.cloud(Servers.require_server_stopped, server_of(self.member))
+        await self.member.cloud(Servers.require_server_stopped, self.member.server_id)
         return End(InstanceStatus.SHUTDOWN)
 
     async def give_up(self, error: BaseException) -> End:
@@ -66,7 +66,7 @@ class StartInstance(Runbook):
     async def give_up(self, error: BaseException) -> End:
         """Stop the server again; one that does not is stopped all the same, as far as its owner can see."""
         try:
-            await self.member.cloud(Servers.require_server_stopped, server_of(self.member))
+            await self.member.cloud(Servers.require_server_stopped, self.member.server_id)
         except FailureError as left:
             if lost_fence(left):
                 raise
@@ -97,7 +97,7 @@ class RebootServer(Runbook):
         """Stop the engine, reboot, start the engine."""
         await stop_if_there(self.member, REBOOTING)
         self.steps.point_of_no_return()
-        await self.member.cloud(Servers.reboot_server, server_of(self.member))
+        await self.member.cloud(Servers.reboot_server, self.member.server_id)
         return await run_again(self.member)
 
     async def give_up(self, error: BaseException) -> End:
@@ -127,7 +127,7 @@ async def stop_if_there(member: Member, reason: str) -> None:
 
 async def run_again(member: Member) -> End:
     """Have the server run, the engine on it, and somebody watch."""
-    await member.cloud(Servers.require_server_running, server_of(member))
+    await member.cloud(Servers.require_server_running, member.server_id)
     await start_on(member, member.instance.flavor)
     await member.records(Watches.start_watch, member.id)
     return End(InstanceStatus.ACTIVE)

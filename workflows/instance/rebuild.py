@@ -6,7 +6,6 @@ from temporalio.exceptions import FailureError
 from contract.domain.changes import RebuildOrder
 from contract.domain.instance import DatastoreVersion, InstanceStatus
 from contract.domain.operation import OperationKind
-from contract.domain.resources import ResourceKind
 from contract.ports.images import Images
 from workflows.instance.reimage import and_then, furnish, image_for, known, put_on, start_again, stop
 from workflows.member import Member
@@ -30,13 +29,13 @@ class Reimaging(Runbook):
     async def rebuild(self) -> End:
         """Stop, rebuild, adopt, start."""
         member = self.member
-        self._before = await member.cloud(Images.get_image_of, member.instance.current(ResourceKind.SERVER))
+        self._before = await member.cloud(Images.get_image_of, member.server_id)
         if await answers(member):
             self._stopped = True
             await stop(member)
         self._rebuilds = True
         await put_on(member, self._image_id, self._version)
-        member.learn_version(self._version.id)
+        member.learn(version_id=self._version.id)
         return End(InstanceStatus.ACTIVE)
 
     async def give_up(self, error: BaseException) -> End:
@@ -77,7 +76,7 @@ class RebuildInstance(Reimaging):
     @staticmethod
     async def settle(member: Member) -> End:
         """Run the engine on the image that the server is on; where its guest is not heard, with a new one."""
-        image_id = await member.cloud(Images.get_image_of, member.instance.current(ResourceKind.SERVER))
+        image_id = await member.cloud(Images.get_image_of, member.server_id)
         if await answers(member):
             await furnish(member, member.instance.version)
             await start_again(member)

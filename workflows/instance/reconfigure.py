@@ -41,8 +41,12 @@ class ReconfigureInstance(Runbook):
         await member.require_guest()
         self._guest_answered = True
         report = await member.guest(Settings.change_settings, settings_of(member, wanted=True))
-        member.learn(attachment=self._attachment, restart_required=report.restart_required)
-        member.learn_settings(member.wanted)
+        group = member.wanted
+        member.learn(
+            attachment=self._attachment,
+            configured=group.updated if group else None,
+            restart_required=report.restart_required,
+        )
         return End(None)
 
     async def give_up(self, error: BaseException) -> End:

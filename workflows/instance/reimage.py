@@ -65,7 +65,7 @@ async def boot_on(member: Member, image_id: str, version: DatastoreVersion, atte
     )
     generation = await member.records(Identities.expect_guest, expectation)
     order = Reimage(
-        instance_id=member.id, server_id=member.instance.current(ResourceKind.SERVER), image_id=image_id,
+        instance_id=member.id, server_id=member.server_id, image_id=image_id,
         manager=version.manager, datastore_version=version.number, generation=generation,
     )  # fmt: skip
     await member.cloud(Images.rebuild_server, order)

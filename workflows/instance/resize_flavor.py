@@ -5,7 +5,6 @@ from temporalio.exceptions import FailureError
 
 from contract.domain.instance import Flavor, InstanceStatus
 from contract.domain.operation import MemberRequest, OperationKind, ResizeFlavorOrder
-from contract.domain.resources import ResourceKind
 from contract.names import CLOUD
 from contract.ports.cloud import FlavorChange, FlavorRequest, Offers, Servers
 from contract.ports.guest import CallGate, Fenced, GateOrder, Lifecycle
@@ -47,7 +46,7 @@ class ResizeFlavor(Runbook):
 
     async def resize(self) -> End:
         """Stop, resize, start, confirm."""
-        member, server_id = self.member, server_of(self.member)
+        member, server_id = self.member, self.member.server_id
         await member.require_guest()
         self._guest_answered = True
         await stop_engine(member, REASON)
@@ -66,16 +65,11 @@ class ResizeFlavor(Runbook):
     @staticmethod
     async def settle(member: Member) -> End:
         """Revert what was not confirmed, and run the engine on the flavor that the server has then."""
-        flavor = await member.cloud(Servers.require_resize_settled, server_of(member))
+        flavor = await member.cloud(Servers.require_resize_settled, member.server_id)
         await start_on(member, flavor)
         member.learn(flavor=flavor)
         await member.records(Watches.start_watch, member.id)
         return End(InstanceStatus.ACTIVE)
-
-
-def server_of(member: Member) -> str:
-    """The server that the database runs on: the newest generation; the admission has required one."""
-    return member.instance.current(ResourceKind.SERVER)
 
 
 async def stop_engine(member: Member, reason: str) -> None:

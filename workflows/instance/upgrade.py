@@ -6,7 +6,6 @@ from temporalio.exceptions import FailureError
 from contract.domain.changes import UpgradeOrder, check_upgrade
 from contract.domain.instance import InstanceStatus
 from contract.domain.operation import OperationKind
-from contract.domain.resources import ResourceKind
 from contract.ports.guest import Fenced, Lifecycle
 from contract.ports.images import ImageChoice, Images
 from contract.ports.records import Watches
@@ -57,7 +56,7 @@ class UpgradeInstance(Reimaging):
     async def change_series(self) -> End:
         """Stop, copy, rebuild, have the data taken over, note it, start."""
         member, version = self.member, self._version
-        self._before = await member.cloud(Images.get_image_of, member.instance.current(ResourceKind.SERVER))
+        self._before = await member.cloud(Images.get_image_of, member.server_id)
         await member.require_guest()  # an engine that was not stopped in order leaves what another series cannot read
         self._stopped = True
         await stop(member)
@@ -67,7 +66,7 @@ class UpgradeInstance(Reimaging):
         await adopt(member)
         require_version(await member.guest(Upgrading.upgrade_data, Fenced(), VOLUME), version)
         self.steps.point_of_no_return()
-        member.learn_version(version.id)
+        member.learn(version_id=version.id)
         await member.log.write()
         self._is_new = True
         await self.serve()
@@ -83,7 +82,7 @@ class UpgradeInstance(Reimaging):
     async def give_up(self, error: BaseException) -> End:
         """Go back; from the point of no return on, forward."""
         if not self._is_new:
-            self.member.learn_version(self.member.instance.version.id)
+            self.member.learn(version_id=self.member.instance.version.id)
             return await super().give_up(error)
         try:
             await self.serve()
@@ -111,7 +110,7 @@ class UpgradeInstance(Reimaging):
         """Run what the record says: the version before, unless the new one was known to run."""
         version = member.instance.version
         image_id = await member.cloud(Images.choose_image, ImageChoice(version=version))
-        on = await member.cloud(Images.get_image_of, member.instance.current(ResourceKind.SERVER))
+        on = await member.cloud(Images.get_image_of, member.server_id)
         if on == image_id and await answers(member):
             await furnish(member, version)
             await start_again(member)

@@ -268,7 +268,7 @@ def demoted(stage: Stage) -> dict[str, Refusals]:
         stage.project, stage.user, identity.find_role("admin", ignore_missing=False)
     )
     stage.own = openstack.connect(region_name=stage.admin.config.region_name, **stage.auth)
-    neutron, glance, keystone = stage.own.network, stage.own.image, stage.own.identity
+    neutron, glance = stage.own.network, stage.own.image
     return {
         "Nova": {"policy": lambda: stage.act(**{"os-resetState": {"state": "error"}})},
         "Cinder": {"policy": lambda: stage.change_volume(**{"os-reset_status": {"status": "error"}})},
@@ -277,7 +277,6 @@ def demoted(stage: Stage) -> dict[str, Refusals]:
             "what others have": lambda: neutron.delete(f"/networks/{stage.external}"),
         },
         "Glance": {"policy": lambda: glance.delete(f"/images/{stage.image}")},
-        "Keystone": {"policy": lambda: keystone.post("/projects", json={"project": {"name": "x"}})},
     }  # fmt: skip
 
 

@@ -25,8 +25,8 @@ class EngineUser(ABC):
         """
 
     @abstractmethod
-    def start(self, command: Sequence[str], log: Path) -> int:
-        """Start a process that outlives this one; return its id."""
+    def start(self, command: Sequence[str], log: Path, *, given: str = "") -> int:
+        """Start a process that outlives this one, with this as its standard input; return its id."""
 
     @abstractmethod
     def pipe(self, command: Sequence[str], ends: tuple[int, int], said: int) -> int:
@@ -56,9 +56,10 @@ class SameUser(EngineUser):
         """Run it here."""
         return host.run(command, given=given)
 
-    def start(self, command: Sequence[str], log: Path) -> int:
+    def start(self, command: Sequence[str], log: Path, *, given: str = "") -> int:
         """Start it here."""
-        return host.start(command, log)
+        with _in_memory("input", given.encode()) as source:
+            return host.start(command, log, source=source.fileno())
 
     def pipe(self, command: Sequence[str], ends: tuple[int, int], said: int) -> int:
         """Start it here."""
@@ -90,9 +91,9 @@ class OwnUser(EngineUser):
             raise host.CommandFailed(command[0], code, said.strip()[-500:])
         return said
 
-    def start(self, command: Sequence[str], log: Path) -> int:
+    def start(self, command: Sequence[str], log: Path, *, given: str = "") -> int:
         """Start it there; it writes to our log, and cannot open it."""
-        with log.open("ab") as output, Path(os.devnull).open("rb") as source:
+        with log.open("ab") as output, _in_memory("input", given.encode()) as source:
             files = (source.fileno(), output.fileno(), output.fileno())
             return self._ask({"verb": "start", "command": list(command)}, files)["start"]
 

@@ -43,12 +43,14 @@ def run(
     return done.stdout
 
 
-def start(command: Sequence[str], log: Path, *, environment: Mapping[str, str] | None = None) -> int:
-    """Start a process that outlives this one; return its id."""
+def start(
+    command: Sequence[str], log: Path, *, environment: Mapping[str, str] | None = None, source: int = subprocess.DEVNULL
+) -> int:
+    """Start a process that outlives this one, with its input from a descriptor; return its id."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             list(command),
-            stdin=subprocess.DEVNULL,
+            stdin=source,
             stdout=output,
             stderr=output,
             start_new_session=True,

@@ -3,7 +3,7 @@
 import re
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -54,13 +54,10 @@ class EngineContext:
         """Where a file of the engine's configuration lies."""
         return (self.config or self.state) / name
 
-    def install(self, command: Callable[[str, Path], Sequence[str]], folder: Path) -> None:
-        """Make a data directory in a folder that is not there: copy the image's, or do what it was made with."""
-        if self.template is None:
-            self.engine.run(command(self.prefix, folder))
-            return
+    def copy_template(self, template: Path, folder: Path) -> None:
+        """Make a data directory in a folder that is not there, as a copy of the image's."""
         self.engine.run([host.find_program("mkdir"), "-m", "0700", "--", str(folder)])
-        self.engine.run([host.find_program("cp"), "-R", *WHOLE, "--", f"{self.template}/.", str(folder)])
+        self.engine.run([host.find_program("cp"), "-R", *WHOLE, "--", f"{template}/.", str(folder)])
 
     def write_config(self, name: str, text: str) -> None:
         """Write a file that the engine's user reads and cannot write."""

@@ -61,20 +61,23 @@ class EngineProcess:
                 raise NotYet(f"{self._name} does not answer yet: {seen.words or self.last_words()}")
             time.sleep(0.05)
 
-    def run(self, command: Sequence[str]) -> None:
-        """Do what takes long to its end; EngineFailed where it fails. What an earlier attempt has left is ended first."""
+    def run(self, command: Sequence[str], *, given: str = "") -> None:
+        """Do what takes long to its end; EngineFailed where it fails. What an earlier attempt has left is ended first.
+
+        `given` goes to its standard input: the way for secrets, which must not be seen in `ps`.
+        """
         self.stop(signal.SIGKILL)
-        number = self._begin(command)
+        number = self._begin(command, given)
         while (code := self._engine.ended(number)) is None:
             time.sleep(0.1)
         self._pid_file.unlink(missing_ok=True)
         if code != 0:
             raise EngineFailed(f"{Path(command[0]).name} ended with {code}: {self.last_words()}")
 
-    def _begin(self, command: Sequence[str]) -> int:
+    def _begin(self, command: Sequence[str], given: str = "") -> int:
         self.rotate_log()
         self._log_start = self._log.size
-        number = self._engine.start(command, self.log)
+        number = self._engine.start(command, self.log, given=given)
         self._pid_file.write_text(f"{number} {host.started_at(number)}")
         return number
 

@@ -33,6 +33,9 @@ class ServerDatastore(Datastore):
         super().__init__(context)
         self._folder = context.data / self.manager
         self._process = EngineProcess(context.state, self.manager, context.engine, self.foreign)
+        self._making = EngineProcess(
+            context.state, "initialise", context.engine
+        )  # a data directory, however long it takes
         self._kept = KeptData(self._folder, context.state, context.engine)
         self._socket = EngineSocket(context.sockets or self._folder, context.admin_password, self._process.pid)
 

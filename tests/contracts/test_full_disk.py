@@ -255,7 +255,7 @@ def test_a_copied_data_directory_has_all_room_that_its_files_take(tmp_path: Path
     template.mkdir()
     with (template / "ibdata1").open("wb") as file:
         file.truncate(3 * MIB)
-    EngineContext(tmp_path, tmp_path, template=template).install(lambda _prefix, _folder: [], tmp_path / "data")
+    EngineContext(tmp_path, tmp_path).copy_template(template, tmp_path / "data")
     copied = (tmp_path / "data/ibdata1").stat()
     assert copied.st_blocks * 512 >= copied.st_size == 3 * MIB
 

@@ -27,7 +27,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CALLER = Caller(project_id=PROJECT, request_id="req-reconfigure")
 STEPS = ("get_health", "change_settings")
-LIVE, AT_START = {"work_mem": 12345}, {"max_connections": 77}
+LIVE = {"work_mem": 12345}
+AT_START = {"max_connections": 77, "max_locks_per_transaction": 96}  # the second is not in the file without the group
 
 
 def group(world: World, values: dict[str, Any], project: str = PROJECT) -> UUID:

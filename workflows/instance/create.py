@@ -123,7 +123,7 @@ class CreateInstance(Runbook):
         """What happens inside the server."""
         member, engine = self.member, settings_of(self.member)
         await member.guest(Lifecycle.prepare_volume, VolumeOrder(volume_id=volume_id), VOLUME)
-        await member.guest(Lifecycle.initialise_datastore, engine)
+        await member.guest(Lifecycle.initialise_datastore, engine, VOLUME)
         started = await member.guest(Lifecycle.start_datastore, Fenced())
         if started.refused:
             raise EngineFailed(started.refused)

@@ -15,7 +15,7 @@ from contract.ports.records import Records, Watches
 from workflows.instance.reconfigure import settings_of
 from workflows.instance.resize_flavor import stop_engine
 from workflows.member import Member
-from workflows.steps import BOOT, PROMPT, VOLUME, Steps, sentence
+from workflows.steps import PROMPT, VOLUME, Steps, sentence
 
 REASON = "the server of the instance is being rebuilt; please try again when that has ended"
 
@@ -84,7 +84,7 @@ async def adopt(member: Member) -> None:
     volume_id = member.instance.current(ResourceKind.VOLUME)
     await member.guest(Lifecycle.prepare_volume, VolumeOrder(volume_id=volume_id), VOLUME)
     engine = settings_of(member).model_copy(update={"adopts": True})
-    await member.guest(Lifecycle.initialise_datastore, engine, BOOT)
+    await member.guest(Lifecycle.initialise_datastore, engine, VOLUME)
 
 
 def require_version(runs: str, version: DatastoreVersion) -> None:

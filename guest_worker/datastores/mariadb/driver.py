@@ -86,13 +86,17 @@ class MariaDB(ServerDatastore):
         if self.has_data():
             return
         half = self._folder.with_name("mariadb.half")
+        self._making.stop(signal.SIGKILL)
         self.context.engine.remove(half)
         try:
-            self.context.install(install, half)
+            if template := self.context.template:
+                self.context.copy_template(template, half)
+            else:
+                self._making.run(install(self.context.prefix, half))
             self._bootstrap(half, NO_OTHERS)
             self.context.engine.move(half, self._folder)
-        except host.CommandFailed as error:
-            raise EngineFailed(f"mariadb could not be initialised: {error.output}") from error
+        except (host.CommandFailed, EngineFailed) as error:
+            raise EngineFailed(f"mariadb could not be initialised: {error}") from error
 
     def _bootstrap(self, folder: Path, statements: str) -> None:
         """Give a data directory its administrator, and do some statements more."""

@@ -93,17 +93,18 @@ class MySQL(ServerDatastore):
         if self.has_data():
             return
         half = self._folder.with_name("mysql.half")
+        self._making.stop(signal.SIGKILL)
         self.context.engine.remove(half)
         options = {**self._parts(), "datadir": str(half), "secure_file_priv": "NULL", "innodb_redo_log_capacity": "16M"}
         try:
-            self.context.engine.run(
+            self._making.run(
                 [self._program(), "--no-defaults", *(f"--{key}={value}" for key, value in options.items()),
                  "--disable-log-bin", "--initialize-insecure", "--init-file=/dev/stdin"],
                 given=self._administrator() + "DROP USER 'root'@'localhost';\n",
             )  # fmt: skip
             self.context.engine.move(half, self._folder)
-        except host.CommandFailed as error:
-            raise EngineFailed(f"mysql could not be initialised: {error.output}") from error
+        except (host.CommandFailed, EngineFailed) as error:
+            raise EngineFailed(f"mysql could not be initialised: {error}") from error
 
     def _administrator(self) -> str:
         """One administrator, whatever was there of it; the engine knows it by the OS user at the other end of the socket.

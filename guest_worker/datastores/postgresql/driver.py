@@ -78,16 +78,17 @@ class PostgreSQL(ServerDatastore):
         if self.has_data():
             return
         half = self._folder.with_name("postgresql.half")
+        self._making.stop(signal.SIGKILL)
         self.context.engine.remove(half)
         try:
-            self.context.engine.run(
+            self._making.run(
                 [self._program("initdb"), f"--pgdata={half}", f"--username={ADMIN}", "--pwfile=/dev/stdin",
                  "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums"],
                 given=scram_verifier(self.context.admin_password()) + "\n",
             )  # fmt: skip
             self.context.engine.move(half, self._folder)
-        except host.CommandFailed as error:
-            raise EngineFailed(f"postgresql could not be initialised: {error.output}") from error
+        except (host.CommandFailed, EngineFailed) as error:
+            raise EngineFailed(f"postgresql could not be initialised: {error}") from error
 
     def configure(self, memory_mib: int, settings: Mapping[str, str]) -> None:
         """Write postgresql.conf and pg_hba.conf, which a superuser of the database cannot write."""

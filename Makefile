@@ -8,7 +8,7 @@ PYTEST := pytest -n 4 --no-loadscope-reorder --max-worker-restart 0
 COVERAGE := $(DEV)/coverage
 
 .DEFAULT_GOAL := help
-.PHONY: help demo mysql newer up down status logs clean test test-all redteam openstack lint bench bench-gateway lock setup-demo setup-test setup-lint
+.PHONY: help demo mysql newer up down status logs clean test test-all test-newer redteam openstack lint bench bench-gateway lock setup-demo setup-test setup-lint
 
 help:
 	@echo "make demo    set up, start Coffer, order a MariaDB and a PostgreSQL, leave it running"
@@ -16,6 +16,7 @@ help:
 	@echo "make newer   offer newer series of the engines, too, to upgrade to, and bring the stack up"
 	@echo "make test    set up, run the tests, leave nothing running"
 	@echo "make test-all   the same with every case of the long tables"
+	@echo "make test-newer   the engines' own tests, on their newer series"
 	@echo "make up      start Coffer           make down    stop it; databases and state stay"
 	@echo "make status  what runs              make logs    follow all logs"
 	@echo "make clean   stop and forget all    make lint    formatting, types, arrows"
@@ -57,6 +58,9 @@ test: setup-test lint
 
 test-all: setup-test lint
 	@$(DEV)/python -m $(PYTEST) --every-case
+
+test-newer: setup-test
+	@TEST_NEWER_SERIES=1 $(DEV)/python -m $(PYTEST) tests/contracts tests/tls tests/logs tests/backups
 
 redteam: setup-test
 	@$(DEV)/python -m pytest -q -W ignore tests/redteam

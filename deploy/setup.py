@@ -202,7 +202,7 @@ def take_engines(purpose: str, said: list[str]) -> bool:
     images = open_home() / "images"
     images.mkdir(parents=True, exist_ok=True)
     wanted = [
-        (f"{engine} {store.series.rpartition(':')[2]}", store)
+        (f"{engine} {store.number}", store)
         for engine, recipe in engines().items()
         for store in (*((recipe.store,) if purpose != "newer" else ()), *(recipe.newer if purpose != "mysql" else ()))
         if store is not None and store.prefix(images) is None

@@ -238,7 +238,7 @@ def serve(disk: Disk, paths: GuestPaths, manager: str, prefix: str) -> None:
         volume_id = disk.remembered()
         if volume_id is not None:
             preparing.begin(volume_id)
-        programs = Programs(disk.engine.pw_uid, disk.engine.pw_gid, recipe_of(manager).programs, prefix)
+        programs = Programs(disk.engine, recipe_of(manager).programs, paths.engine_sockets, prefix)
         while True:
             client, _ = listener.accept()
             with client:

@@ -26,7 +26,10 @@ class EngineUser(ABC):
 
     @abstractmethod
     def start(self, command: Sequence[str], log: Path, *, given: str = "") -> int:
-        """Start a process that outlives this one, with this as its standard input; return its id."""
+        """Start a process that outlives this one, in a folder that it may write to; return its id.
+
+        `given` is its standard input.
+        """
 
     @abstractmethod
     def pipe(self, command: Sequence[str], ends: tuple[int, int], said: int) -> int:
@@ -57,9 +60,9 @@ class SameUser(EngineUser):
         return host.run(command, given=given)
 
     def start(self, command: Sequence[str], log: Path, *, given: str = "") -> int:
-        """Start it here."""
+        """Start it here, in the folder of its log."""
         with _in_memory("input", given.encode()) as source:
-            return host.start(command, log, source=source.fileno())
+            return host.start(command, log, source=source.fileno(), cwd=log.parent)
 
     def pipe(self, command: Sequence[str], ends: tuple[int, int], said: int) -> int:
         """Start it here."""

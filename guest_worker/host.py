@@ -44,7 +44,12 @@ def run(
 
 
 def start(
-    command: Sequence[str], log: Path, *, environment: Mapping[str, str] | None = None, source: int = subprocess.DEVNULL
+    command: Sequence[str],
+    log: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    source: int = subprocess.DEVNULL,
+    cwd: Path | None = None,
 ) -> int:
     """Start a process that outlives this one, with its input from a descriptor; return its id."""
     with log.open("ab") as output:
@@ -54,6 +59,7 @@ def start(
             stdout=output,
             stderr=output,
             start_new_session=True,
+            cwd=cwd,
             env={**os.environ, **(environment or {})},
         )
     _children[process.pid] = process

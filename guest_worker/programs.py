@@ -5,6 +5,7 @@ or a process is signalled, and descriptors for input and output come from whoeve
 """
 
 import os
+import pwd
 import signal
 import stat
 import subprocess
@@ -23,11 +24,15 @@ class NotAllowed(Exception):
 
 
 class Programs:
-    """Runs an engine's programs as one user; `prefix` is where they are installed, if not in the system's folders."""
+    """Runs an engine's programs as one user, in a folder of that user's.
 
-    def __init__(self, uid: int, gid: int, names: Sequence[str], prefix: str = "") -> None:
-        self._uid = uid
-        self._gid = gid
+    `prefix` is where they are installed, if not in the system's folders.
+    """
+
+    def __init__(self, user: pwd.struct_passwd, names: Sequence[str], folder: Path, prefix: str = "") -> None:
+        self._uid = user.pw_uid
+        self._gid = user.pw_gid
+        self._folder = folder
         self._names = (*names, *TOOLS)
         self._folders = (*FOLDERS, prefix) if prefix else FOLDERS
         self._started: dict[int, subprocess.Popen[bytes]] = {}
@@ -82,7 +87,7 @@ class Programs:
             stdin=files[0],
             stdout=files[1],
             stderr=files[2],
-            cwd="/",
+            cwd=self._folder,
             env=ENVIRONMENT,
             user=self._uid,
             group=self._gid,

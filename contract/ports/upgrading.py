@@ -7,12 +7,23 @@ from temporalio import activity
 from contract.ports.guest import Fenced
 
 
+class UpgradeCheck(Fenced):
+    """To which series the data is to be taken."""
+
+    version: str
+
+
 class Upgrading(ABC):
     """The engine's own upgrade, and the copy of the data before it; asked by runbooks alone, while the engine is stopped.
 
     A copy is of the series that its guest was made for. A guest of that series that adopts the data volume puts it back;
     the start of an engine that others are let in to removes copies of every series first.
     """
+
+    @abstractmethod
+    @activity.defn
+    def check_upgrade(self, order: UpgradeCheck) -> None:
+        """Look, while the engine serves, for what hinders it; EngineFailed with all that there is. Changes nothing."""
 
     @abstractmethod
     @activity.defn

@@ -3,7 +3,7 @@
 import re
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -292,6 +292,10 @@ class Datastore(ABC):
     @abstractmethod
     def version(self) -> str:
         """The engine's own version."""
+
+    def check_upgrade(self, version: str) -> Sequence[str]:
+        """What hinders the data from being taken to a series, in a sentence each; asks the running engine."""
+        return ()
 
     @abstractmethod
     def keep_data(self, version: str) -> None:

@@ -40,7 +40,7 @@ class KeptData:
         if kept.exists():
             return
         self.forget()
-        self._require_room()
+        self.require_room()
         try:
             self._copying.run([host.find_program("cp"), "-a", *WHOLE, "--", str(self._folder), str(self._half)])
         except EngineFailed:
@@ -49,7 +49,8 @@ class KeptData:
         os.sync()
         self._engine.move(self._half, kept)
 
-    def _require_room(self) -> None:
+    def require_room(self) -> None:
+        """EngineFailed where the volume has no room for a copy."""
         size = int(self._engine.run([host.find_program("du"), "-sk", "--", str(self._folder)]).split()[0]) * KIB
         found = os.statvfs(self._folder.parent)
         free = found.f_bavail * found.f_frsize

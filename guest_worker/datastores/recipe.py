@@ -14,7 +14,8 @@ class Recipe:
     `packages`: of the distribution, by name, each with the question whether it is there; `programs`: which the
     privileged process of a guest starts; `version`: as the catalogue names it, of what is installed below a prefix
     (empty: the system's), FileNotFoundError where the engine is not installed; `store`: where else than from the
-    distribution's own packages it comes from; `newer`: other series, which instances are upgraded to; `needless`: what its
+    distribution's own packages it comes from; `newer`: other series, which instances are upgraded to; `needs_older`:
+    whether these take data over with the programs of the first, which then are in their images, too; `needless`: what its
     packages bring and an image for Nova leaves out, as patterns below the root; `install`: the command, of what is installed
     below a prefix, that makes a data directory with nothing in it that is an instance's own, so that an image may carry one
     to be copied.
@@ -25,6 +26,7 @@ class Recipe:
     packages: Mapping[str, Callable[[], bool]] = field(default_factory=dict)
     store: Store | None = None
     newer: tuple[Store, ...] = ()
+    needs_older: bool = False
     needless: tuple[str, ...] = ()
     install: Callable[[str, Path], Sequence[str]] | None = None
 

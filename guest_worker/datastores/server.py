@@ -3,8 +3,12 @@
 import re
 import signal
 from abc import abstractmethod
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, ClassVar, Protocol
 
+from contract.domain.errors import EngineFailed
+from guest_worker import host
 from guest_worker.datastores.base import Datastore, EngineContext, EngineState, Probe
 from guest_worker.datastores.engine_socket import EngineSocket
 from guest_worker.datastores.kept import KeptData
@@ -67,6 +71,15 @@ class ServerDatastore(Datastore):
                 LogFile(path).rotate()
 
     # -- another series ----------------------------------------------------------------------------------------------
+
+    def check_upgrade(self, version: str) -> Sequence[str]:
+        """A volume without room for a copy."""
+        with suppress(host.CommandFailed):  # a file went away while it was counted: looked at again when it is copied
+            try:
+                self._kept.require_room()
+            except EngineFailed as error:
+                return (error.message,)
+        return ()
 
     def keep_data(self, version: str) -> None:
         """Copy the data directory beside itself; the engine is ended first, if it runs."""

@@ -38,6 +38,7 @@ class NotToBeHad(OSError):
 class Store:
     """A package of a suite, of one series (`9.7`), with others that it does not ask for, and its programs, by their path.
 
+    `needless`: what its packages bring and is not kept, as patterns below the folder.
     The mirror keeps a suite's newest version alone, so none is pinned: what was taken is written down, apt has checked
     its digests against the suite's signature, and it stays until the folder is removed.
     """
@@ -47,6 +48,7 @@ class Store:
     series: str
     programs: tuple[str, ...]
     beside: tuple[str, ...] = ()
+    needless: tuple[str, ...] = ()
 
     @property
     def number(self) -> str:
@@ -56,7 +58,9 @@ class Store:
     def prefix(self, images: Path) -> Path | None:
         """Where the newest is that was taken with all of these programs, if any."""
         found = (images / FOLDER).glob(f"{self.package}-*/{COMPLETE}")
-        whole = (each for each in found if all((each.parent / name).exists() for name in self.programs))
+        whole = (
+            each for each in found if all((each.parent / "bin" / Path(name).name).exists() for name in self.programs)
+        )
         newest = max(whole, key=lambda each: each.stat().st_mtime, default=None)
         return newest.parent if newest else None
 
@@ -91,6 +95,9 @@ class Store:
         for name in NEEDLESS:
             if not any(each.startswith(f"{name}/") for each in self.programs):
                 shutil.rmtree(new / name, ignore_errors=True)
+        for pattern in self.needless:
+            for each in new.glob(pattern):
+                shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
         loader = next((new / "usr").glob("lib*/ld-linux*.so.*"))
         libraries = next((new / "usr/lib").glob("*/libc.so.6")).parent
         (new / "bin").mkdir()

@@ -72,7 +72,7 @@ class NovaImage:
         self.to.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".image-", dir=self.to) as work:
             root, raw = Path(work) / "root", Path(work) / "disk.raw"
-            self._install(root)
+            self._install(root)  # says first whether there is such a series
             version = self._fill(root)
             software = list(installed(root))
             _strip(root, self.engine)
@@ -103,18 +103,23 @@ class NovaImage:
             raise CannotBuild(f"there is no series {self.series} of {self.engine} beside its first{more}")
         return newer[self.series] if self.series else recipe.store
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Of the release; for an engine that comes from elsewhere those alone that its upgrade needs."""
+        recipe = recipe_of(self.engine)
+        return (*PACKAGES, *(recipe.packages if self._edition is None or recipe.needs_older else ()))
+
     def _run(self, *command: str, **environment: str) -> None:
         with self.log.open("a") as log:
             subprocess.run(command, check=True, stdout=log, stderr=log, env={**os.environ, **environment})
 
     def _install(self, root: Path) -> None:
-        packages = [*PACKAGES, *(() if self._edition else recipe_of(self.engine).packages)]
         no_cluster = (
             'mkdir -p "$1/etc/postgresql-common" &&'
             ' echo "create_main_cluster = false" > "$1/etc/postgresql-common/createcluster.conf"'
         )
         mirror = self.mirror or debian_mirror()
-        self._run("mmdebstrap", "--variant=minbase", f"--include={','.join(packages)}", "--format=directory",
+        self._run("mmdebstrap", "--variant=minbase", f"--include={','.join(self.packages)}", "--format=directory",
                   f"--essential-hook={no_cluster}", SUITE, str(root), *mirror.splitlines(),
                   SOURCE_DATE_EPOCH=str(EPOCH))  # fmt: skip
 

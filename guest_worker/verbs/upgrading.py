@@ -4,7 +4,7 @@ from temporalio import activity
 
 from contract.domain.errors import EngineFailed
 from contract.ports.guest import Fenced
-from contract.ports.upgrading import Upgrading
+from contract.ports.upgrading import UpgradeCheck, Upgrading
 from guest_worker.services import Services
 
 
@@ -13,6 +13,13 @@ class EngineUpgrade(Upgrading):
 
     def __init__(self, services: Services) -> None:
         self._services = services
+
+    @activity.defn
+    def check_upgrade(self, order: UpgradeCheck) -> None:
+        with self._services.changing_engine(order):
+            found = self._services.datastore.check_upgrade(order.version)
+        if found:
+            raise EngineFailed(f"the data cannot be taken to {order.version}: {'; '.join(found)}; nothing was stopped")
 
     @activity.defn
     def keep_data(self, order: Fenced) -> None:

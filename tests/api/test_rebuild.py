@@ -1,6 +1,5 @@
 """An instance on its image again through the API, with a real guest of a new generation that adopts the data."""
 
-import hashlib
 import json
 import os
 import signal
@@ -17,14 +16,18 @@ import pytest
 from benchmarks.writer import Writer
 from contract.domain.datastores import DATASTORES
 from tests.api.conftest import PATIENCE, order, wait_for, wait_until_gone
+from tests.api.test_ssl import enable
 from tests.contracts.engines import DIALECTS
+from tests.series.rows import digest_of_rows, make_rows
 from tests.series.test_drivers import UPGRADED
 from tests.stack import RunningStack
+from tests.tls.certificates import Authority
+from tests.tls.client import TlsClient
 
 NOBODYS = "00000000-0000-4000-8000-000000000000"  # the same in each of xdist's processes
 
+UPGRADERS = (b"/upgrade.cnf", b"bin/pg_upgrade")  # of MariaDB, of PostgreSQL
 ACTION = "/mgmt/instances/{}/action"
-ROWS = "CREATE TABLE kept AS SELECT seq, md5(seq) AS hash FROM seq_1_to_5000"
 
 
 @pytest.fixture(params=DIALECTS)
@@ -46,11 +49,23 @@ def generation_of(stack: RunningStack, instance_id: str) -> int:
     return int(found[0][0])
 
 
+def encrypted(demo: httpx.Client, found: dict[str, Any], folder: Path) -> Callable[[], bool]:
+    """Give an instance a certificate; return what asks whether it shows that one."""
+    client = TlsClient(found["datastore"]["type"], found["ip"][0], "amy", "secret")
+    authority = Authority()
+    sent, ca = authority.server(client.address), authority.file(folder)
+    path = f"/instances/{found['id']}/ssl"
+    enable(demo, path, mode="basic", certificate=sent.chain, key=sent.key, ca=sent.ca)
+    assert client.is_let_in(ca)
+    return lambda: client.is_let_in(ca)
+
+
 def test_the_data_is_kept_and_no_acknowledged_write_lost(
-    stack: RunningStack, demo: httpx.Client, admin: httpx.Client, written: tuple[dict[str, Any], Writer]
+    stack: RunningStack, demo: httpx.Client, admin: httpx.Client, written: tuple[dict[str, Any], Writer], tmp_path: Path
 ) -> None:
     found, writer = written
     instance_id, version = found["id"], found["datastore"]
+    shows_its_certificate = encrypted(demo, found, tmp_path)
     images = {each.name: each.id for each in stack.cloud("coffer").image.images()}
     log = f"/instances/{instance_id}/log"
     assert demo.post(log, json={"name": "general", "enable": 1}).status_code == 200
@@ -63,6 +78,7 @@ def test_the_data_is_kept_and_no_acknowledged_write_lost(
     assert (done["kind"], done["state"]) == ("rebuild", "DONE"), done
     assert (after["ip"], after["datastore"]) == (found["ip"], version)
     assert generation_of(stack, instance_id) == 2
+    assert shows_its_certificate()
     writer.wait_for(20)
     acknowledged = set(writer.acknowledged)
     assert acknowledged - set(writer.stored()) == set()
@@ -144,7 +160,7 @@ def older(request: pytest.FixtureRequest, demo: httpx.Client) -> Iterator[tuple[
     instance_id = answer.json()["instance"]["id"]
     found = wait_for(demo, instance_id, "ACTIVE")
     with DIALECTS[manager].connect(found["ip"][0], "amy", "secret", "app") as connection:
-        DIALECTS[manager].ask(connection, ROWS)
+        make_rows(manager, connection)
     with Writer(manager, found["ip"][0], "amy", "secret", "app") as writer:
         yield found, writer
     demo.delete(f"/instances/{instance_id}")
@@ -155,9 +171,7 @@ def digest(found: dict[str, Any]) -> str:
     """Of all rows, as the tenant reads them."""
     manager = found["datastore"]["type"]
     with DIALECTS[manager].connect(found["ip"][0], "amy", "secret", "app") as connection:
-        rows = DIALECTS[manager].ask(connection, "SELECT seq, hash FROM kept ORDER BY seq")
-    assert len(rows) == 5000
-    return hashlib.sha256(repr(rows).encode()).hexdigest()
+        return digest_of_rows(manager, connection)
 
 
 def last_operation(demo: httpx.Client, instance_id: str) -> dict[str, Any]:
@@ -177,7 +191,7 @@ def kill_upgrade(instance_id: str) -> None:
 def is_upgrade(process: Path, instance_id: str) -> bool:
     """Whether a process is that program."""
     try:
-        if b"/upgrade.cnf" not in (process / "cmdline").read_bytes():
+        if not any(each in (process / "cmdline").read_bytes() for each in UPGRADERS):
             return False
         return bool(json.loads((process / "root/etc/coffer/guest.json").read_text())["instance_id"] == instance_id)
     except OSError:
@@ -193,9 +207,10 @@ def killed(process: Path) -> bool:
 
 
 def test_the_data_is_taken_along_or_all_is_as_it_was(
-    demo: httpx.Client, older: tuple[dict[str, Any], Writer], openstack: Callable[..., Any]
+    demo: httpx.Client, older: tuple[dict[str, Any], Writer], openstack: Callable[..., Any], tmp_path: Path
 ) -> None:
     before, writer = older
+    shows_its_certificate = encrypted(demo, before, tmp_path)
     instance_id, manager = before["id"], before["datastore"]["type"]
     (wanted,) = DATASTORES[manager].upgrades[before["datastore"]["version"]]
     writer.wait_for(20)
@@ -207,12 +222,14 @@ def test_the_data_is_taken_along_or_all_is_as_it_was(
     failed = last_operation(demo, instance_id)
     assert (failed["state"], "could not be upgraded" in failed["reason"]) == ("FAILED", True), failed["reason"]
     assert (after["datastore"], digest(after)) == (before["datastore"], rows)
+    assert shows_its_certificate()
 
     openstack("database", "instance", "upgrade", instance_id, wanted)
     after = wait_for(demo, instance_id, "ACTIVE")
     done = last_operation(demo, instance_id)
     assert (done["kind"], done["state"]) == ("upgrade", "DONE"), done["reason"]
     assert (after["datastore"]["version"], after["ip"], digest(after)) == (wanted, before["ip"], rows)
+    assert shows_its_certificate()
     writer.wait_for(20)
     assert set(writer.acknowledged) - set(writer.stored()) == set()
     made = demo.post(f"/instances/{instance_id}/databases", json={"databases": [{"name": "after"}]})

@@ -96,6 +96,24 @@ def test_each_series_of_a_recipe_has_its_packages(engine: str, tmp_path: Path) -
     assert [nova.NovaImage(engine, tmp_path, tmp_path, "uv")._edition, *chosen] == list(recipe.editions)
 
 
+@pytest.mark.parametrize(
+    ("engine", "series", "own"),
+    [
+        ("mariadb", "", True),
+        ("mariadb", "11.8", False),
+        ("postgresql", "", True),
+        ("postgresql", "17", True),
+        ("mysql", "", False),
+    ],
+)
+def test_an_image_has_the_release_s_packages_where_it_or_its_upgrade_needs_them(
+    engine: str, series: str, own: bool, tmp_path: Path
+) -> None:
+    """PostgreSQL takes data over with the programs of both series."""
+    packages = nova.NovaImage(engine, tmp_path, tmp_path, "uv", series=series).packages
+    assert set(packages) - set(nova.PACKAGES) == (set(recipe_of(engine).packages) if own else set())
+
+
 @pytest.mark.parametrize("engine", managers())
 def test_glance_is_told_tags_and_what_a_flavor_must_have(engine: str) -> None:
     told = nova.described(engine, "1.2", "abc", 2500)

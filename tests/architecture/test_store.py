@@ -43,7 +43,7 @@ def test_what_was_taken_is_taken_once(store: Store, tmp_path: Path, monkeypatch:
     assert store.prefix(tmp_path) is None  # it was broken off
     (there / COMPLETE).write_text("")
     assert store.prefix(tmp_path) is None  # by a release that needed less of it
+    (there / "bin").mkdir()
     for program in store.programs:
-        (there / program).parent.mkdir(parents=True, exist_ok=True)
-        (there / program).touch()
+        (there / "bin" / Path(program).name).touch()
     assert store.take(tmp_path) == there

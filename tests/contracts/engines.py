@@ -1,9 +1,11 @@
 """The engines that the suites are asked of, each with its dialect in the module of its name.
 
-One that is not on this machine, and cannot be had by the distribution's packages, is skipped.
+One that is not on this machine, and cannot be had by the distribution's packages, is skipped. With `TEST_NEWER_SERIES` in
+the environment (`make test-newer`) engines that have a newer series are of that.
 """
 
 import atexit
+import os
 import shutil
 import subprocess
 import tempfile
@@ -20,10 +22,13 @@ from guest_worker.datastores.base import WHOLE, EngineContext
 from tests.contracts.tables import Dialect
 from tests.driver_process import DriverProcess, open_folder
 
+NEWER = "TEST_NEWER_SERIES"
+
 
 def prefix_of(manager: str) -> Path | None:
     """Where an engine's programs are: an empty path stands for the system's folders, None for nowhere."""
-    store = recipe_of(manager).store
+    recipe = recipe_of(manager)
+    store = recipe.newer[0] if recipe.newer and NEWER in os.environ else recipe.store
     return store.prefix(setup.open_home() / "images") if store else Path()
 
 

@@ -72,10 +72,10 @@ from contract.ports.guest import (
 )
 from contract.ports.identities import EnrolmentNote, GuestExpectation, Identities, TokenChange, TokenUse
 from contract.ports.records import Records, RootNote, SweepOrder, Sweeps, Watches
-from contract.ports.upgrading import Upgrading
 from tests.replay.facts import FLAVOR, VERSION, facts_of
 from tests.replay.power import PlainPower
 from tests.replay.script import Script
+from tests.replay.upgrading import PlainUpgrading
 from tests.replay.volumes import PlainVolumes
 
 LARGER = Flavor(id="2", name="m1.small", ram_mib=1024, vcpus=1)
@@ -278,7 +278,7 @@ class PlainRecords(Records, Identities, Watches, Sweeps):
         self._script.play()
 
 
-class PlainGuest(Lifecycle, Watching, Accounts, CallGate, Upgrading):
+class PlainGuest(Lifecycle, Watching, Accounts, CallGate, PlainUpgrading):
     """A guest whose engine does as it is told."""
 
     def __init__(self, script: Script, box: SecretBox) -> None:
@@ -302,15 +302,6 @@ class PlainGuest(Lifecycle, Watching, Accounts, CallGate, Upgrading):
     def start_datastore(self, order: Fenced) -> GuestInfo:
         self._script.play()
         return GuestInfo(guest_version="0", engine_version=self._script.runs)
-
-    @activity.defn
-    def keep_data(self, order: Fenced) -> None:
-        self._script.play()
-
-    @activity.defn
-    def upgrade_data(self, order: Fenced) -> str:
-        self._script.play()
-        return self._script.runs
 
     @activity.defn
     def close_gate(self, order: GateOrder) -> None:

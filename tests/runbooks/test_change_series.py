@@ -12,17 +12,20 @@ from temporalio.client import WorkflowFailureError
 
 from contract.domain.datastores.postgresql import POSTGRESQL
 from contract.names import lock_id
+from guest_worker.reserve import Space
 from tests.runbooks.test_create import nothing_is_left
-from tests.runbooks.test_delete_and_restart import answers
+from tests.runbooks.test_delete_and_restart import answers, with_a_row
 from tests.runbooks.test_rebuild import NEW, OLD, unwatched
 from tests.runbooks.test_upgrade import runs, version_of
+from tests.runbooks.test_watch import so
 from tests.runbooks.world import World
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 BEFORE, AFTER = ("15", OLD), ("16", NEW)
-THERE_AND_BACK = ("get_image_of", "get_health", "close_gate", "stop_datastore", "keep_data", "expect_guest", "rebuild_server",
-                  "require_server_rebuilt", "prepare_volume", "initialise_datastore", "upgrade_data")  # fmt: skip
+THERE_AND_BACK = ("get_image_of", "get_health", "check_upgrade", "close_gate", "stop_datastore", "keep_data", "expect_guest",
+                  "rebuild_server", "require_server_rebuilt", "prepare_volume", "initialise_datastore",
+                  "upgrade_data")  # fmt: skip
 FORWARD = ("start_datastore", "start_watch")
 STEPS = (*THERE_AND_BACK, *FORWARD)
 
@@ -142,10 +145,14 @@ async def test_delete_it_at_a_step_and_nothing_is_left(world: World, step: str) 
     await nothing_is_left(world, instance_id)
 
 
-async def test_without_room_for_a_copy_it_is_refused(world: World) -> None:
-    instance_id = await unwatched(world)
-    full = "UPDATE instances SET volume_used_bytes = %s, volume_total_bytes = %s WHERE id = %s"
-    world.stack.sql(full, 700 * 2**20, 2**30, instance_id, database=world.database)
+async def test_without_room_for_a_copy_it_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guest says so in each report, so that one which is under way when its watch ends says nothing else."""
+    space = Space(total=2**30, used=700 * 2**20, free=324 * 2**20, files_free=None, read_only=False)
+    monkeypatch.setattr("guest_worker.verbs.health.space_of", lambda folder: space)
+    instance_id = await with_a_row(world)
+    used = "SELECT volume_used_bytes FROM instances WHERE id = %s"
+    await so(lambda: world.stack.sql(used, instance_id, database=world.database)[0][0] == space.used)
+    await world.end_watch(instance_id)
     end = await (await world.upgrade(instance_id, "16")).result()
     assert end is not None
     assert "The data volume has no room for a copy of the data" in end

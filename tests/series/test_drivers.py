@@ -22,9 +22,10 @@ from guest_worker.engine_user import SameUser
 from tests.contracts.engines import DIALECTS, ENGINES, copy_template, engine_context
 from tests.driver_process import DriverProcess, open_folder
 from tests.machine import kill_below, loopback
+from tests.series.rows import digest_of_rows, make_rows
 
 SERIES = {each: recipe_of(each).newer for each in managers() if recipe_of(each).newer}
-OLD, ROWS = "old", 20_000
+OLD = "old"
 
 
 def newer(manager: str) -> Path | None:
@@ -61,7 +62,7 @@ class Volume:
     def read(self) -> Any:
         """The table, as its user reads it."""
         with DIALECTS[self.manager].connect(self.address, "amy", "secret", "app") as connection:
-            return DIALECTS[self.manager].ask(connection, "CHECKSUM TABLE t")
+            return digest_of_rows(self.manager, connection)
 
     def copies(self) -> list[str]:
         """That are on the volume."""
@@ -82,7 +83,7 @@ def volume(request: pytest.FixtureRequest) -> Iterator[Volume]:
         engine.accounts.create_database(NewDatabase(name="app"))
         engine.accounts.create_user(PlainUser(UserName(name="amy"), "secret", ("app",)))
         with DIALECTS[manager].connect(made.address, "amy", "secret", "app") as connection:
-            DIALECTS[manager].ask(connection, f"CREATE TABLE t AS SELECT seq, md5(seq) FROM seq_1_to_{ROWS}")
+            make_rows(manager, connection)
         made.checksum = made.read()
         engine.stop()
         engine.keep_data(OLD)
@@ -160,7 +161,7 @@ def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     folder.mkdir()
     kept = KeptData(folder, tmp_path / "state", SameUser())
     (tmp_path / "data.kept.half").mkdir()
-    monkeypatch.setattr(KeptData, "_require_room", lambda self: folder.rmdir())
+    monkeypatch.setattr(KeptData, "require_room", lambda self: folder.rmdir())
     with pytest.raises(EngineFailed, match="cp ended with 1"):
         kept.keep(OLD)
     assert [each.name for each in tmp_path.iterdir()] == ["state"]
@@ -169,7 +170,7 @@ def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("manager", ENGINES)
 def test_an_engine_that_is_taken_to_no_other_series_says_so(manager: str, tmp_path: Path) -> None:
     if DATASTORES[manager].upgrades:
-        assert {each.series.rpartition(":")[2] for each in recipe_of(manager).newer} == {
+        assert {each.number for each in recipe_of(manager).newer} == {
             name for names in DATASTORES[manager].upgrades.values() for name in names
         }
         return

@@ -9,7 +9,7 @@ from contract.domain.operation import OperationKind
 from contract.ports.guest import Fenced, Lifecycle
 from contract.ports.images import ImageChoice, Images
 from contract.ports.records import Watches
-from contract.ports.upgrading import Upgrading
+from contract.ports.upgrading import UpgradeCheck, Upgrading
 from workflows.instance.rebuild import Reimaging, answers
 from workflows.instance.reimage import (
     adopt,
@@ -54,10 +54,11 @@ class UpgradeInstance(Reimaging):
         return await self.change_series()
 
     async def change_series(self) -> End:
-        """Stop, copy, rebuild, have the data taken over, note it, start."""
+        """Look, stop, copy, rebuild, have the data taken over, note it, start."""
         member, version = self.member, self._version
         self._before = await member.cloud(Images.get_image_of, member.server_id)
         await member.require_guest()  # an engine that was not stopped in order leaves what another series cannot read
+        await member.guest(Upgrading.check_upgrade, UpgradeCheck(version=version.number))
         self._stopped = True
         await stop(member)
         await member.guest(Upgrading.keep_data, Fenced(), VOLUME)

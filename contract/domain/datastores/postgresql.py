@@ -4,7 +4,7 @@
 """
 
 import json
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +65,10 @@ def is_reserved_user(name: str) -> bool:
     return name in RESERVED_USERS or name.startswith(RESERVED_PREFIXES)
 
 
-def _check_database(database: NewDatabase) -> None:
+def _check_database(version: str, database: NewDatabase) -> None:
     check_name("database name", database.name, NAME_MAX)
     check_reserved("database name", database.name, RESERVED_DATABASES)
-    encoding_of(database)
+    encoding_of(database, version)
 
 
 def _check_user(name: str, host: str) -> None:
@@ -79,13 +79,24 @@ def _check_user(name: str, host: str) -> None:
         raise ValueError(f"host '{host}' is not supported by this datastore: only '%'")
 
 
-POSTGRESQL = Datastore(
-    manager="postgresql",
-    ports=(EnginePort(number=5432),),
-    engine_logs={"general": LogKind.USER},
-    reserved_users=RESERVED_USERS,
-    reserved_databases=RESERVED_DATABASES,
-    check_database=_check_database,
-    check_user=_check_user,
-    check_password=check_secret,
-)
+def series() -> list[str]:
+    """The versions that there are data of."""
+    return sorted(path.stem.removeprefix("postgresql-") for path in DATA.glob("postgresql-*.json"))
+
+
+def _facts(version: str, **more: object) -> Datastore:
+    return Datastore(
+        manager="postgresql",
+        ports=(EnginePort(number=5432),),
+        engine_logs={"general": LogKind.USER},
+        reserved_users=RESERVED_USERS,
+        reserved_databases=RESERVED_DATABASES,
+        check_database=partial(_check_database, version),
+        check_user=_check_user,
+        check_password=check_secret,
+        upgrades={"15": ("17",)},
+        **more,
+    )
+
+
+POSTGRESQL = _facts(DEFAULT_SERIES, series={each: _facts(each) for each in series()})

@@ -1,13 +1,22 @@
-"""Statements that make the administrator's account what it was, whatever a superuser of the tenant's did to it.
+"""How the administrator's account is made; and made what it was, whatever a superuser of the tenant's did to it.
 
-They are for single-user mode, where the session is the bootstrap superuser's (its OID is always 10), no right is looked
-at, and settings of roles and databases do not count. `ALTER ROLE` would not do: it cannot rename the session's own role.
+The statements are for single-user mode, where the session is the bootstrap superuser's (its OID is always 10), no right is
+looked at, and settings of roles and databases do not count. `ALTER ROLE` would not do: it cannot rename the session's role.
 """
 
 import base64
 import hashlib
 import hmac
 import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from contract.domain.errors import EngineFailed
+from guest_worker import host
+from guest_worker.datastores.base import EngineContext
+from guest_worker.datastores.postgresql.connecting import ADMIN, HOME
+from guest_worker.datastores.postgresql.recipe import program
+from guest_worker.datastores.process import EngineProcess
 
 ROUNDS = 4096
 DONE = '"administrator restored"'
@@ -51,3 +60,25 @@ def scram_verifier(password: str) -> str:
     server = hmac.digest(salted, b"Server Key", "sha256")
     salt_text, stored_text, server_text = (base64.b64encode(each).decode() for each in (salt, stored, server))
     return f"SCRAM-SHA-256${ROUNDS}:{salt_text}${stored_text}:{server_text}"
+
+
+def initdb(context: EngineContext, process: EngineProcess, folder: Path) -> None:
+    """Make a data directory, with the administrator's account alone in it, however long that takes; EngineFailed."""
+    process.run(
+        [program("initdb", context.prefix), f"--pgdata={folder}", f"--username={ADMIN}", "--pwfile=/dev/stdin",
+         "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums"],
+        given=scram_verifier(context.admin_password()) + "\n",
+    )  # fmt: skip
+
+
+def restore(context: EngineContext, postgres: str, options: Sequence[str]) -> None:
+    """Make the account what it was, with this program and its options, which name the data directory; EngineFailed."""
+    given, said = restoring(context.admin_password()), ""
+    for database in (HOME, "template1", "template0"):  # the tenant's root may have dropped the first ones
+        try:
+            said = context.engine.run([postgres, "--single", *options, database], given=given)
+        except host.CommandFailed as error:
+            said = error.output
+        if DONE in said:
+            return
+    raise EngineFailed(f"postgresql's administrator could not be restored: {said[-300:]}")

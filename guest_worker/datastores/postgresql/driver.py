@@ -2,8 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from contract.domain.datastores.postgresql import POSTGRESQL
@@ -11,19 +10,25 @@ from contract.domain.errors import EngineFailed
 from guest_worker import host
 from guest_worker.datastores.base import AdministratorRefused, EngineContext
 from guest_worker.datastores.postgresql.accounts import PostgreSQLAccounts
-from guest_worker.datastores.postgresql.administrator import ALONE, DONE, restoring, scram_verifier
+from guest_worker.datastores.postgresql.administrator import ALONE, initdb, restore
 from guest_worker.datastores.postgresql.backup import PostgreSQLBackup
-from guest_worker.datastores.postgresql.connecting import ADMIN, HOME, quiet
+from guest_worker.datastores.postgresql.connecting import quiet
 from guest_worker.datastores.postgresql.logs import OF_TENANTS, ServerLog
 from guest_worker.datastores.postgresql.probe import Prober
+from guest_worker.datastores.postgresql.recipe import program
 from guest_worker.datastores.postgresql.reloading import reload
+from guest_worker.datastores.postgresql.renewing import renew
 from guest_worker.datastores.postgresql.session import Session
 from guest_worker.datastores.postgresql.template import FIRM, FIXED, render, sized
 from guest_worker.datastores.postgresql.tls import PostgreSQLTls
+from guest_worker.datastores.postgresql.upgradable import hindrances
+from guest_worker.datastores.postgresql.upgrading import SeriesUpgrade
 from guest_worker.datastores.server import ServerDatastore
 
 MIB = 1024 * 1024
 CONFIG, ACCESS_FILE = "postgresql.conf", "pg_hba.conf"
+UNHEARD = {"listen_addresses": "", "event_triggers": "off"}  # from 17 on
+UPGRADE_SECONDS = 600.0  # that the first start of another series may take
 
 
 class PostgreSQL(ServerDatastore):
@@ -43,6 +48,7 @@ class PostgreSQL(ServerDatastore):
         self._logs = ServerLog(self.session, self._process.log)
         self._tls = PostgreSQLTls(context, self.manager, self.session)
         self._backup = PostgreSQLBackup(context, self.manager, self._socket, self._program)
+        self._upgrade = SeriesUpgrade(context, self._folder)
 
     @property
     def accounts(self) -> PostgreSQLAccounts:
@@ -65,9 +71,7 @@ class PostgreSQL(ServerDatastore):
         return self._backup
 
     def _program(self, name: str) -> str:
-        prefix = self.context.prefix or ""
-        installed = sorted(Path(f"{prefix}/usr/lib/postgresql").glob("*/bin"), key=lambda each: int(each.parent.name))
-        return host.find_program(name, *(str(each) for each in reversed(installed)))
+        return program(name, self.context.prefix)
 
     def has_data(self) -> bool:
         """The directory is moved into place when it is whole."""
@@ -81,11 +85,7 @@ class PostgreSQL(ServerDatastore):
         self._making.stop(signal.SIGKILL)
         self.context.engine.remove(half)
         try:
-            self._making.run(
-                [self._program("initdb"), f"--pgdata={half}", f"--username={ADMIN}", "--pwfile=/dev/stdin",
-                 "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums"],
-                given=scram_verifier(self.context.admin_password()) + "\n",
-            )  # fmt: skip
+            initdb(self.context, self._making, half)
             self.context.engine.move(half, self._folder)
         except (host.CommandFailed, EngineFailed) as error:
             raise EngineFailed(f"postgresql could not be initialised: {error}") from error
@@ -146,17 +146,29 @@ class PostgreSQL(ServerDatastore):
         self._with_good_settings(self._restore_administrator)
 
     def _restore_administrator(self) -> None:
-        given = restoring(self.context.admin_password())
-        said = ""
-        for database in (HOME, "template1", "template0"):  # the tenant's root may have dropped the first ones
-            command = [self._program("postgres"), "--single", *self._options({**FIRM, **ALONE}), database]
-            try:
-                said = self.context.engine.run(command, given=given)
-            except host.CommandFailed as error:
-                said = error.output
-            if DONE in said:
-                return
-        raise EngineFailed(f"postgresql's administrator could not be restored: {said[-300:]}")
+        restore(self.context, self._program("postgres"), self._options({**FIRM, **ALONE}))
+
+    def check_upgrade(self, version: str) -> Sequence[str]:
+        """What `pg_upgrade` would refuse, too."""
+        return (*super().check_upgrade(version), *hindrances(self.session, version))
+
+    def upgrade_data(self) -> str:
+        """Have `pg_upgrade` make a new data directory, and build and count what it does not take along."""
+        self.stop()
+        try:
+            self._upgrade.run()
+            self._with_good_settings(self._start_alone)
+            renew(self._socket)
+            return self.version()
+        except EngineFailed as error:
+            raise EngineFailed(f"postgresql's data could not be upgraded: {error.message}") from error
+        finally:
+            self.stop()
+
+    def _start_alone(self) -> None:
+        self._restore_administrator()  # the guest before had another password
+        command = [self._program("postgres"), *self._options({**FIRM, **UNHEARD})]
+        self._process.start(command, self.probe, patience=UPGRADE_SECONDS)
 
     def _with_good_settings(self, work: Callable[[], None]) -> None:
         """Do it; where the engine refuses, once more without what was set by ALTER SYSTEM."""

@@ -1,10 +1,12 @@
 """Writes what one version of PostgreSQL takes into the file that the control plane reads.
 
-`python -m guest_worker.datastores.postgresql.facts` makes a database server of its own in a temporary folder and tries every
-encoding with every locale: to be run where that version is installed, on the system of the guests' image, and not as root.
+`python -m guest_worker.datastores.postgresql.facts [PREFIX]` makes a database server of its own in a temporary folder and tries
+every encoding with every locale: to be run where that version is installed, in the folder `PREFIX` if not in the system's, on
+the system of the guests' image, and not as root.
 """
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -58,12 +60,12 @@ def takes(session: Session, encoding: str, locale: str) -> bool:
     return True
 
 
-def main() -> None:
+def main(prefix: str = "") -> None:
     """Write the file of the version that is installed."""
     with tempfile.TemporaryDirectory(prefix="coffer-facts-") as folder:
         data = Path(folder) / "data"
         data.mkdir(mode=0o700)
-        context = EngineContext(data, Path(folder) / "state", bind_address="127.0.0.1")
+        context = EngineContext(data, Path(folder) / "state", bind_address="127.0.0.1", prefix=prefix)
         engine = PostgreSQL(context)
         engine.initialise()
         engine.configure(256, {"listen_addresses": "", "fsync": "off"})
@@ -86,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1] if sys.argv[1:] else "")

@@ -1,8 +1,9 @@
-"""What tenants may set of PostgreSQL. `python -m guest_worker.datastores.postgresql.parameters` writes the version's data.
+"""What tenants may set of PostgreSQL. `python -m guest_worker.datastores.postgresql.parameters [PREFIX]` writes its data.
 
 To be run where that version is installed, and not as root.
 """
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -96,4 +97,7 @@ def _number(kind: str, text: str | None) -> int | float | None:
 
 
 if __name__ == "__main__":
-    write(Engine(PostgreSQL, OFFERED, ask, {"listen_addresses": "", "fsync": "off"}, parts=1))
+    write(
+        Engine(PostgreSQL, OFFERED, ask, {"listen_addresses": "", "fsync": "off"}, parts=1),
+        sys.argv[1] if sys.argv[1:] else "",
+    )

@@ -13,8 +13,7 @@ from guest_worker.changes import Changes
 from guest_worker.datastores.base import Accounts, Datastore
 from guest_worker.datastores.configuration import EngineConfiguration
 from guest_worker.datastores.tls_configuration import TlsConfiguration
-from guest_worker.fences import Fences
-from guest_worker.gate import Gate
+from guest_worker.gate import Fences, Gate
 from guest_worker.jobs import Jobs
 from guest_worker.journal import Journal
 from guest_worker.logs.book import LogBook

@@ -37,6 +37,8 @@ class ActivitySettings(TemporalSettings):
     """The bucket of S3; in Swift each instance has a container, called this, a hyphen and the instance's id."""
     objects_endpoint: str = ""
     """URL of the object store as guests reach it; empty: Swift's account as Keystone's catalogue tells it."""
+    objects_for_guests: str = ""
+    """Scheme, host and port at which guests reach the Swift of tenants' projects; empty: those of Keystone's catalogue."""
     objects_ca: Path | None = None
     """CA certificate (PEM) of the object store, which tickets take along; none: the system's."""
     s3_sts_endpoint: str = ""

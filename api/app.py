@@ -25,6 +25,8 @@ from api.rate_limits import RateLimits
 from api.routes import (
     accounts,
     actions,
+    backup_strategies,
+    backups,
     catalogue,
     changes,
     configurations,
@@ -43,14 +45,38 @@ from api.routes import (
 )
 from api.routes.common import counted
 from api.settings import ApiSettings
+from api.swift.backups import BackupContainers
 from api.swift.containers import LogContainers
 from contract.keys.keyring import MasterKeyring
 from contract.wire.client import connect
+from records.backup_reads import BackupReader
 from records.engine import connect as connect_records
 from records.reads import Reader
 from records.requests import Requests
 from records.settings import RecordsSettings
 
+# the first match counts: what is implemented stands before what is not
+ROUTES = (
+    operations,
+    instances,
+    actions,
+    changes,
+    ssl,
+    accounts,
+    logs,
+    backups,
+    backup_strategies,
+    configurations,
+    parameters,
+    catalogue,
+    mgmt,
+    mgmt_actions,
+    mgmt_catalogue,
+    mgmt_guest,
+    mgmt_parameters,
+    modules,
+    missing,
+)
 DESCRIPTION = "OpenStack Trove's API v1.0, and what Coffer adds: operations, with their steps."
 
 
@@ -67,26 +93,7 @@ def application(settings: ApiSettings) -> FastAPI:
         docs_url=None, redoc_url=None,
     )  # fmt: skip
     add_docs_page(app)
-    # the first match counts: what is implemented stands before what is not
-    for each in (
-        operations,
-        instances,
-        actions,
-        changes,
-        ssl,
-        accounts,
-        logs,
-        configurations,
-        parameters,
-        catalogue,
-        mgmt,
-        mgmt_actions,
-        mgmt_catalogue,
-        mgmt_guest,
-        mgmt_parameters,
-        modules,
-        missing,
-    ):
+    for each in ROUTES:
         app.include_router(each.router, dependencies=[Depends(counted)])
     app.include_router(configurations.of_instances, dependencies=[Depends(counted)])
     _add_front_page(app)
@@ -114,6 +121,7 @@ def _lifespan(settings: ApiSettings) -> Any:
         async with (
             httpx.AsyncClient(timeout=10, verify=verify, trust_env=False) as http,
             LogContainers.opened(settings, keyring) as logs,
+            BackupContainers.opened(settings, keyring) as containers,
         ):
             app.state.keystone = Keystone(http, settings.keystone_url, settings.token_cache_seconds)
             # each answer is one query: a transaction around it would be two more round trips
@@ -128,7 +136,9 @@ def _lifespan(settings: ApiSettings) -> Any:
                 keyring=keyring,
                 policy=Policy(settings.policy_file),
                 rates=RateLimits(settings.rates()),
+                backups=BackupReader(reader),
                 logs=logs,
+                containers=containers,
                 barbican=Barbican(http, settings.barbican_url),
             )
             yield

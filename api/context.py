@@ -10,6 +10,7 @@ from api.keystone import Identity
 from api.settings import ApiSettings
 from contract.domain.operation import Caller
 from contract.keys.keyring import Keyring
+from records.backup_reads import BackupReader
 from records.reads import Reader, Scope
 from records.requests import Requests
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from api.openstack.barbican import Barbican
     from api.policy import Policy
     from api.rate_limits import RateLimits
+    from api.swift.backups import BackupContainers
     from api.swift.containers import LogContainers
 
 
@@ -57,5 +59,7 @@ class Services:
     keyring: Keyring
     policy: "Policy" = field(repr=False)
     rates: "RateLimits" = field(repr=False)
+    backups: BackupReader
     logs: "LogContainers" = field(repr=False)
+    containers: "BackupContainers" = field(repr=False)
     barbican: "Barbican" = field(repr=False)

@@ -18,7 +18,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from api.context import RequestContext, Services
 from api.faults import Fault, of_refusal, unavailable
 from contract.domain.access import AccessChange, ChangeAccessOrder
-from contract.domain.changes import ChangeTlsOrder, RebuildOrder, ResizeVolumeOrder, UpgradeOrder
+from contract.domain.backups import NewBackup
+from contract.domain.changes import BackUpOrder, ChangeTlsOrder, RebuildOrder, ResizeVolumeOrder, UpgradeOrder
 from contract.domain.errors import innermost
 from contract.domain.instance import InstanceSpec
 from contract.domain.operation import (
@@ -34,12 +35,15 @@ from contract.domain.reconfiguring import ReconfigureOrder
 from contract.domain.servers import MigrateOrder, PowerOrder
 from contract.domain.tls import Tls
 from contract.names import RUNBOOKS, lock_id
+from contract.ports.backup_records import DeleteBackupOrder, backup_lock_id
 from contract.wire.clear_text import ClearText
 from contract.wire.client import found_by
 from records.engine import SQLAlchemyError
 from records.reads import Reader
 from records.requests import Requests
 from records.views import InstanceView
+from workflows.backup import DeleteBackup
+from workflows.instance.back_up import BackUpInstance
 from workflows.instance.change_access import ChangeAccess
 from workflows.instance.change_tls import ChangeTls
 from workflows.instance.create import CreateInstance
@@ -59,6 +63,7 @@ log = logging.getLogger(__name__)
 # the SDK's types do not fit updates of a base class
 DELETE: Any = Runbook.delete
 ADMITTED: Any = Runbook.admitted
+BEGUN: Any = DeleteBackup.begun
 GAP_LOOKS, GAP_PAUSE = 40, 0.05  # two seconds
 END_PAUSE = 0.1
 MARGIN = 0.5  # seconds that we wait beyond the expiry: whoever was admitted in time is answered
@@ -155,6 +160,37 @@ class Operations:
         """Order another version of the datastore, by name or id."""
         order = UpgradeOrder(version=version, **self._frame_of(instance, operation_id))
         await self._open(UpgradeInstance, order, f"upgrade {instance.name} to version {version}")
+
+    async def back_up(self, instance: InstanceView, new: NewBackup) -> None:
+        """Order a backup."""
+        order = BackUpOrder(backup=new, **self._frame_of(instance))
+        await self._open(BackUpInstance, order, f"back up {instance.name}")
+
+    async def delete_backup(self, backup_id: UUID, *, objects_gone: bool) -> None:
+        """Order the deletion of a backup; return when nobody can restore from it any more."""
+        expires = datetime.now(UTC) + timedelta(seconds=self.seconds)
+        order = DeleteBackupOrder(
+            id=backup_id, caller=self.context.caller(), expires_at=expires, objects_gone=objects_gone
+        )
+        start = WithStartWorkflowOperation(
+            DeleteBackup.run,
+            order,
+            id=backup_lock_id(backup_id),
+            task_queue=RUNBOOKS,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            static_summary=ClearText("delete a backup"),
+        )
+        heard = asyncio.ensure_future(start.workflow_handle())
+        heard.add_done_callback(_ignore)
+        asking = self.temporal.execute_update_with_start_workflow(BEGUN, start_workflow_operation=start)
+        try:
+            await asyncio.wait_for(asking, self.seconds + MARGIN)
+        except (WorkflowUpdateFailedError, WorkflowFailureError) as error:
+            raise _fault_of(error) from None
+        except (TemporalError, TimeoutError):
+            raise unavailable() from None
+        finally:
+            heard.cancel()
 
     async def delete(self, instance: InstanceView) -> None:
         """Order a deletion; whatever runs makes way for it."""

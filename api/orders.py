@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+from uuid import UUID
 
 from api.context import RequestContext, Services
 from api.faults import Fault
@@ -17,10 +18,12 @@ from api.models.instances import (
 )
 from contract.domain.access import AccessChange, canonical_cidr
 from contract.domain.accounts import NewDatabase, NewUser, Sealed
+from contract.domain.backups import BackupStatus
 from contract.domain.datastores import DATASTORES
 from contract.domain.datastores.base import Datastore, Facet
 from contract.domain.fact import is_uuid
 from contract.domain.instance import Access, DatastoreVersion, InstanceSpec, Locality, Nic
+from records.backup_reads import BackupView
 from records.reads import Scope
 from records.views import ConfigurationView, DatastoreView, VersionView
 
@@ -37,7 +40,8 @@ async def spec_of(
     if wanted.volume is None:
         raise Fault(400, "volume: is needed for this datastore")
     locality = _locality(wanted.locality)
-    version = await version_named(services, wanted.datastore)
+    backup = await _backup_named(services, context, wanted)
+    version = await _version_of(services, wanted, backup)
     facts = DATASTORES[version.manager].of(version.number)
     group = await configuration_named(services, context, wanted.configuration)
     if group is not None and group.datastore_version_id != version.id:
@@ -47,6 +51,7 @@ async def spec_of(
     if wanted.region_name not in (None, region):
         raise Fault(400, f"region_name: '{wanted.region_name}' is unknown; there is only '{region}'")
     check_volume_size(services, wanted.volume.size)
+    _check_restore(wanted, backup, version)
     return InstanceSpec(
         name=wanted.name,
         datastore=version.datastore,
@@ -61,6 +66,7 @@ async def spec_of(
         availability_zone=wanted.availability_zone,
         region=region,
         configuration_id=group.id if group else None,
+        backup_id=backup.id if backup else None,
         databases=databases,
         users=users,
     )
@@ -81,10 +87,41 @@ async def configuration_named(
 def _refuse_what_is_not_there(wanted: InstanceBody) -> None:
     if wanted.replica_of or wanted.slave_of:
         raise Fault(501, "Replicas are not implemented yet.")
-    if wanted.restore_point:
-        raise Fault(404, f"Backup {wanted.restore_point.backup_ref} cannot be found.")
     if wanted.modules:
         raise Fault(404, f"Module {wanted.modules[0].id} cannot be found.")
+
+
+async def _backup_named(services: Services, context: RequestContext, wanted: InstanceBody) -> BackupView | None:
+    """The project's backup that is to be restored, if there is one of this id; whether it can be is checked later."""
+    if wanted.restore_point is None or not is_uuid(wanted.restore_point.backup_ref):
+        return None
+    return await services.backups.get_backup(UUID(wanted.restore_point.backup_ref), Scope(context.project_id))
+
+
+async def _version_of(services: Services, wanted: InstanceBody, backup: BackupView | None) -> VersionView:
+    """What the order names; where it names nothing, that of the backup."""
+    if backup is not None and wanted.datastore is None:
+        return await version_named(
+            services, DatastoreBody(version=str(backup.datastore_version_id), type=backup.datastore)
+        )
+    return await version_named(services, wanted.datastore)
+
+
+def _check_restore(wanted: InstanceBody, backup: BackupView | None, version: VersionView) -> None:
+    """404, 409, 403, 400: the backup is not there, not complete, too large, or of something else."""
+    if wanted.restore_point is None:
+        return
+    name = wanted.restore_point.backup_ref
+    if backup is None or backup.deleting:
+        raise Fault(404, f"Backup {name} cannot be found.")
+    if backup.status != BackupStatus.COMPLETED:
+        raise Fault(409, f"Backup {name} is not complete: its status is {backup.status}.")
+    if wanted.volume is not None and (backup.size_bytes or 0) > wanted.volume.size * 2**30:
+        raise Fault(403, f"Backup {name} is too large for a volume of {wanted.volume.size} GB.")
+    if backup.datastore != version.datastore:
+        raise Fault(400, f"Backup {name} is of datastore '{backup.datastore}', not of '{version.datastore}'.")
+    if (backup.manager, backup.number) != (version.manager, version.number):
+        raise Fault(400, f"Backup {name} is of version {backup.number}; it cannot be restored to {version.number}.")
 
 
 def _locality(said: str | None) -> Locality | None:

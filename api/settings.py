@@ -73,6 +73,8 @@ class ApiSettings(CallerSettings):
     """Seconds after which an operation that is not admitted yet never will be; the answer takes 3.5 seconds longer."""
     log_container: str = "database_logs"
     """Container of the caller's project that logs are published to."""
+    backup_container: str = "database_backups"
+    """Container of the caller's project that backups go to where nothing names another one."""
     log_expiry: int = 2_592_000
     """Seconds that a published part of a log is kept by Swift."""
     objects_for_guests: str = ""

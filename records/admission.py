@@ -22,9 +22,9 @@ from contract.domain.operation import (
     OperationKind,
     OperationState,
 )
-from records import configurations, quotas, requests, resources
+from records import backups, configurations, quotas, requests, resources
 from records.datastores import offered_version
-from records.facts import facts_for, facts_in, facts_of, missing
+from records.facts import facts_for, facts_in, facts_of, missing, with_backups
 from records.tables import (
     groups,
     instances,
@@ -122,7 +122,7 @@ class Admitter:
         if wanted is not None:
             named = wanted.configuration_id
             group = await configurations.group_of(self.conn, named) if named else None
-        return AdmittedMember(instance=facts, interrupted=interrupted, wanted=group)
+        return await with_backups(self.conn, AdmittedMember(instance=facts, interrupted=interrupted, wanted=group))
 
     def _is_ours(self, row: Row[Any], members: Mapping[UUID, Row[Any]]) -> bool:
         """Whether a record is of this very operation: the id alone proves nothing, for whoever asks has chosen it."""
@@ -206,7 +206,9 @@ class Admitter:
             read = update(instances).where(instances.c.id == facts.id).values(configured=group.updated)
             await self.conn.execute(read)
             facts = facts.model_copy(update={"configuration": group})
-        return AdmittedMember(instance=facts)
+        if spec.backup_id is not None:
+            await backups.hold_for_restore(self.conn, facts, spec.backup_id)
+        return await with_backups(self.conn, AdmittedMember(instance=facts))
 
     async def _require_active(self, wanted: DatastoreVersion) -> DatastoreVersion:
         """Refuse a version that is not offered any more, or is another than the order says; who removes it waits."""
@@ -225,7 +227,9 @@ class Admitter:
         interrupted = self._interrupted(facts.id, state.unsettled)
         await self._charge(facts, wanted)
         group = await self._attach(facts, wanted.attachment) if wanted.attachment else facts.configuration
-        return AdmittedMember(instance=facts, interrupted=interrupted, wanted=group)
+        if wanted.backup is not None:
+            await backups.make(self.conn, facts, wanted.backup, self.default_quotas)
+        return await with_backups(self.conn, AdmittedMember(instance=facts, interrupted=interrupted, wanted=group))
 
     async def _attach(self, facts: InstanceFacts, attachment: Attachment) -> ConfigurationGroup | None:
         """The group that an instance is to be given, which stays until it has it; refuse a second one."""

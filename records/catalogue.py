@@ -11,7 +11,7 @@ from contract.domain.catalogue import CatalogueEntry, NewVersion, VersionChange
 from contract.domain.datastores import DATASTORES
 from contract.domain.errors import AlreadyExists, BadRequest, NotFound
 from records.datastores import datastore_named
-from records.tables import configurations, datastore_versions, datastores, instances
+from records.tables import backups, configurations, datastore_versions, datastores, instances
 
 _v = datastore_versions.c
 LOCK = select(func.pg_advisory_xact_lock(func.hashtextextended("catalogue", 0)))  # one change at a time
@@ -107,6 +107,7 @@ async def _refuse_used(conn: AsyncConnection, row: Row[Any]) -> None:
     users = {
         "instance(s)": select(func.count()).where(i.datastore_version_id == row.id, ~i.deleted),
         "configuration group(s)": select(func.count()).where(c.datastore_version_id == row.id),
+        "backup(s)": select(func.count()).where(backups.c.datastore_version_id == row.id),
     }
     counted = [((await conn.execute(count)).scalar_one(), noun) for noun, count in users.items()]
     if used := [f"{number} {noun}" for number, noun in counted if number]:

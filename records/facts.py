@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from contract.domain.configurations import ConfigurationGroup
 from contract.domain.errors import NotFound, Refused
 from contract.domain.instance import DatastoreVersion, InstanceFacts
-from contract.domain.operation import Caller
+from contract.domain.operation import AdmittedMember, Caller
 from contract.domain.resources import Resource
-from records import configurations, resources
+from records import backups, configurations, resources
 from records.datastores import version_by_id
 from records.tables import instances
 
@@ -63,6 +63,13 @@ def facts_in(
         volume_used_bytes=row.volume_used_bytes,
         volume_total_bytes=row.volume_total_bytes,
     )
+
+
+async def with_backups(conn: AsyncConnection, member: AdmittedMember) -> AdmittedMember:
+    """A member with the backup that it is made from, and the one of it that is not complete."""
+    restores = await backups.restored_by(conn, member.instance.id)
+    unfinished = await backups.unfinished(conn, member.instance.id)
+    return member.model_copy(update={"restores": restores, "backup": unfinished})
 
 
 def missing(instance_id: UUID) -> NotFound:

@@ -12,7 +12,7 @@ from contract.domain.errors import FenceLost, Refused
 from contract.domain.instance import GuestState, HealthReport, InstanceStatus, OperatingStatus
 from contract.domain.operation import CloseOperation, MemberEnd, OperationState, ResourceChanges, StepsNote
 from contract.domain.resources import ResourceKind
-from records import quotas, resources
+from records import backups, quotas, resources
 from records.admission import OPEN, adjust_charge, end_operation, is_worked_on, members_of
 from records.tables import instances, operation_steps, operations
 
@@ -43,6 +43,8 @@ async def _keep(conn: AsyncConnection, members: dict[UUID, Row[Any]], note: Step
 
 async def _learn(conn: AsyncConnection, learnt: ResourceChanges) -> None:
     await resources.learn(conn, learnt)
+    if learnt.backup is not None:
+        await backups.learn(conn, learnt.instance_id, learnt.backup)
     kept = {"addresses", "flavor", "access", "restart_required", "volume_gib"}
     values: dict[str, Any] = learnt.model_dump(mode="json", include=kept, exclude_none=True)
     if learnt.flavor is not None:
@@ -106,7 +108,8 @@ async def _leave(conn: AsyncConnection, member: Row[Any], word: CloseOperation, 
 
 
 def _final(word: CloseOperation, end: MemberEnd, *, nothing_left: bool) -> dict[str, object]:
-    values: dict[str, object] = {"updated": NOW, "wanted_configuration_id": None, **_fault(word, end)}
+    values: dict[str, object] = {"updated": NOW, "wanted_configuration_id": None, "restores_backup_id": None}
+    values |= _fault(word, end)
     if end.status is not None:
         values |= {"status": end.status.value}
     if word.state is OperationState.DONE and end.status is InstanceStatus.ACTIVE:

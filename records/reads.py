@@ -96,7 +96,8 @@ class Reader:
     default_quotas: Mapping[str, int]
 
     @bounded(SECONDS)
-    async def _rows(self, statement: Select[Any]) -> list[Row[Any]]:
+    async def ask(self, statement: Select[Any]) -> list[Row[Any]]:
+        """Return the rows of one query."""
         async with self.engine.connect() as conn:
             rows = list((await conn.execute(statement)).all())
             await conn.rollback()
@@ -104,7 +105,7 @@ class Reader:
 
     async def check(self) -> None:
         """Raise unless the records answer."""
-        await self._rows(select(func.now()))
+        await self.ask(select(func.now()))
 
     async def list_instances(self, scope: Scope, limit: int, marker: UUID | None = None) -> Page:
         """Return a page cut by id; inside it the youngest comes first, as Trove has it."""
@@ -115,7 +116,7 @@ class Reader:
             statement = statement.where(_i.project_id == scope.project_id)
         if marker is not None:
             statement = statement.where(_i.id > marker)
-        found = [_view(InstanceView, row) for row in await self._rows(statement)]
+        found = [_view(InstanceView, row) for row in await self.ask(statement)]
         page = found[:limit]
         more = str(page[-1].id) if page and len(found) > limit else None
         return Page(sorted(page, key=lambda each: each.created, reverse=True), more)
@@ -129,7 +130,7 @@ class Reader:
             statement = statement.where(_i.deleted == scope.deleted)
         if scope.project_id is not None:
             statement = statement.where(_i.project_id == scope.project_id)
-        rows = await self._rows(statement)
+        rows = await self.ask(statement)
         return _view(InstanceView, rows[0]) if len(rows) == 1 else None
 
     async def list_configurations(
@@ -139,7 +140,7 @@ class Reader:
         statement = _CONFIGURATION.where(_c.project_id == project_id).order_by(_c.id).limit(limit + 1)
         if marker is not None:
             statement = statement.where(_c.id > marker)
-        return _page([_view(ConfigurationView, row) for row in await self._rows(statement)], limit)
+        return _page([_view(ConfigurationView, row) for row in await self.ask(statement)], limit)
 
     async def get_configuration(self, wanted: str, scope: Scope) -> ConfigurationView | None:
         """Return the group of this id, or of this name where the name is unique in the scope."""
@@ -147,7 +148,7 @@ class Reader:
         statement = _CONFIGURATION.where(_c.id == by_id if by_id else _c.name == wanted).limit(2)
         if scope.project_id is not None:
             statement = statement.where(_c.project_id == scope.project_id)
-        rows = await self._rows(statement)
+        rows = await self.ask(statement)
         return _view(ConfigurationView, rows[0]) if len(rows) == 1 else None
 
     async def list_instances_with(
@@ -157,26 +158,26 @@ class Reader:
         statement = _INSTANCE.where(_i.configuration_id == configuration_id, ~_i.deleted).order_by(_i.id)
         if marker is not None:
             statement = statement.where(_i.id > marker)
-        return _page([_view(InstanceView, row) for row in await self._rows(statement.limit(limit + 1))], limit)
+        return _page([_view(InstanceView, row) for row in await self.ask(statement.limit(limit + 1))], limit)
 
     async def offered(self, version: VersionView) -> Parameters:
         """Return what tenants may set of a version, by name."""
-        return narrowed(parameters_of(version.manager, version.number), await self._rows(rules_of(version.id)))
+        return narrowed(parameters_of(version.manager, version.number), await self.ask(rules_of(version.id)))
 
     async def running_kind(self, group_id: UUID) -> str | None:
         """Return the kind of the operation that runs on a group."""
-        rows = await self._rows(select(_o.kind).where(_o.group_id == group_id, _o.state == "RUNNING"))
+        rows = await self.ask(select(_o.kind).where(_o.group_id == group_id, _o.state == "RUNNING"))
         return str(rows[0].kind) if rows else None
 
     async def list_ends(self, operation_ids: Collection[UUID]) -> list[tuple[str, str | None]]:
         """Return how those of the operations ended that have ended: state and reason."""
         statement = select(_o.state, _o.reason).where(_o.id.in_(operation_ids), _o.state != "RUNNING")
-        return [(row.state, row.reason) for row in await self._rows(statement)]
+        return [(row.state, row.reason) for row in await self.ask(statement)]
 
     async def list_operations(self, instance_id: UUID, limit: int = 100) -> list[OperationView]:
         """Return an instance's operations with its steps and those of its group, the newest first; before them who waits."""
         statement = _OPERATION.where(_m.instance_id == instance_id).order_by(_o.created.desc()).limit(limit)
-        begun = await self._with_steps([_view(OperationView, row) for row in await self._rows(statement)])
+        begun = await self._with_steps([_view(OperationView, row) for row in await self.ask(statement)])
         return [*await self._waiting(instance_id), *begun]
 
     async def _waiting(self, instance_id: UUID) -> list[OperationView]:
@@ -185,12 +186,12 @@ class Reader:
         columns = (w.operation_id, w.kind, literal(instance_id), w.project_id, w.user_id, w.request_id,
                    literal("WAITING"), w.reason, w.workflow_id, w.run_id, w.run_id, w.noted, null())  # fmt: skip
         mine = (w.instance_ids.contains([instance_id]), w.until > func.now())
-        rows = await self._rows(select(*columns).where(*mine).order_by(w.noted.desc()))
+        rows = await self.ask(select(*columns).where(*mine).order_by(w.noted.desc()))
         return [_view(OperationView, row) for row in rows]
 
     async def get_operation(self, operation_id: UUID, instance_id: UUID) -> OperationView | None:
         """Return one of the instance's operations with its steps."""
-        rows = await self._rows(_OPERATION.where(_o.id == operation_id, _m.instance_id == instance_id))
+        rows = await self.ask(_OPERATION.where(_o.id == operation_id, _m.instance_id == instance_id))
         if rows:
             return (await self._with_steps([_view(OperationView, row) for row in rows]))[0]
         return next((each for each in await self._waiting(instance_id) if each.id == operation_id), None)
@@ -204,7 +205,7 @@ class Reader:
             s.instance_id.is_(None) | (s.instance_id == found[0].instance_id),
         )
         steps: dict[UUID, list[StepView]] = {each.id: [] for each in found}
-        for row in await self._rows(statement.order_by(s.operation_id, s.number)):
+        for row in await self.ask(statement.order_by(s.operation_id, s.number)):
             steps[row[0]].append(_view(StepView, row[1:]))
         return [replace(each, steps=tuple(steps[each.id])) for each in found]
 
@@ -214,7 +215,7 @@ class Reader:
         if not inactive:
             statement = statement.where(_v.active)
         named = select(_d.id, _d.name, _d.default_version_id).where(~_d.removed).order_by(_d.name)
-        rows, found = await asyncio.gather(self._rows(statement), self._rows(named))
+        rows, found = await asyncio.gather(self.ask(statement), self.ask(named))
         versions = [_view(VersionView, row) for row in rows]
         views = [
             _view(DatastoreView, (*row, tuple(each for each in versions if each.datastore_id == row.id)))
@@ -231,13 +232,13 @@ class Reader:
         """Return the mirrored flavors, the smallest first."""
         f = flavors.c
         statement = select(f.id, f.name, f.ram_mib, f.vcpus, f.disk_gib, f.ephemeral_gib).order_by(f.ram_mib, f.id)
-        return [_view(FlavorView, row) for row in await self._rows(statement)]
+        return [_view(FlavorView, row) for row in await self.ask(statement)]
 
     async def list_volume_types(self) -> list[VolumeTypeView]:
         """Return the mirrored volume types."""
         t = volume_types.c
         statement = select(t.id, t.name, t.is_public, t.description).order_by(t.name)
-        return [_view(VolumeTypeView, row) for row in await self._rows(statement)]
+        return [_view(VolumeTypeView, row) for row in await self.ask(statement)]
 
     @bounded(SECONDS)
     async def list_quotas(self, project_id: str) -> list[QuotaView]:
@@ -252,12 +253,12 @@ class Reader:
         """Return what the instance's guest is known by; None before its server was ordered."""
         g = guest_identities.c
         columns = (g.generation, g.enrolled, g.revoked, g.doubles, g.last_double, g.last_double_from)
-        rows = await self._rows(select(*columns).where(g.instance_id == instance_id))
+        rows = await self.ask(select(*columns).where(g.instance_id == instance_id))
         return _view(GuestView, rows[0]) if rows else None
 
     async def get_tls(self, instance_id: UUID) -> TlsChange:
         """Return what TLS an instance has, and what a rollback goes back to."""
-        rows = await self._rows(select(_i.tls, _i.tls_before).where(_i.id == instance_id))
+        rows = await self.ask(select(_i.tls, _i.tls_before).where(_i.id == instance_id))
         now, before = rows[0] if rows else ({}, None)
         return TlsChange(now=now, before=before)
 
@@ -267,7 +268,7 @@ class Reader:
         statement = select(r.user_id, r.wanted, r.done, r.noted).where(
             and_(r.instance_id == instance_id, func.coalesce(r.done, r.wanted))
         )
-        changes = await self._rows(statement.order_by(r.noted))
+        changes = await self.ask(statement.order_by(r.noted))
         given = [each for each in changes if each.wanted]
         enabled = bool(changes) and bool(changes[-1].wanted)
         first = given[0] if given else None

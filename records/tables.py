@@ -141,6 +141,7 @@ instances = Table(
     ),  # for settings that it has not yet
     Column("tls", JSONB, nullable=False, server_default="{}"),  # mode and certificate, its key sealed for the guest
     Column("tls_before", JSONB),  # what a rollback goes back to; null: to nothing
+    Column("restores_backup_id", Uuid),  # while an operation makes it from this one
     Column("unsettled", Text),  # kind of an operation that was ended from outside, and that nobody has put right yet
     Index("ix_instances_project", "project_id", "id", postgresql_where=text("NOT deleted")),
     Index("ix_instances_group", "group_id"),
@@ -320,4 +321,39 @@ idempotency_keys = Table(
     Column("thing_id", Uuid, nullable=False),
     Column("noted", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Index("ix_idempotency_keys_noted", "noted"),
+)
+
+# Backups outlive their instances.
+backups = Table(
+    "backups",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("instance_id", Uuid, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text),
+    Column("status", Text, nullable=False),
+    Column("reason", Text),  # why it is no good one
+    Column("datastore_version_id", ForeignKey("datastore_versions.id"), nullable=False),
+    Column("place", JSONB, nullable=False),
+    Column("key_id", Text, nullable=False, server_default=""),
+    Column("checksum", Text, nullable=False, server_default=""),  # SHA-256 of the manifest
+    Column("size_bytes", BigInteger),
+    Column("stored_bytes", BigInteger),
+    Column("engine_version", Text),
+    Column("position", Text, nullable=False, server_default=""),
+    Column("deleting", Boolean, nullable=False, server_default=text("false")),
+    _time("created", now=True),
+    _time("updated", now=True),
+    Index("ix_backups_project", "project_id", "updated"),
+    Index("ix_backups_instance", "instance_id"),
+)
+
+# Into which container backups go that name none; without an instance: of all of the project.
+backup_strategies = Table(
+    "backup_strategies",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("instance_id", Text, primary_key=True, server_default=""),
+    Column("container", Text, nullable=False),
 )

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+from workflows.backup import DeleteBackup
 from workflows.configuration import ChangeConfiguration
+from workflows.instance.back_up import BackUpInstance
 from workflows.instance.change_access import ChangeAccess
 from workflows.instance.change_tls import ChangeTls
 from workflows.instance.create import CreateInstance
@@ -35,10 +37,12 @@ RUNBOOKS: Sequence[type] = (
     ResizeVolume,
     RebuildInstance,
     UpgradeInstance,
+    BackUpInstance,
     SettleInstance,
     WatchInstance,
     EnableRoot,
     DisableRoot,
     ChangeConfiguration,
+    DeleteBackup,
     Sweep,
 )

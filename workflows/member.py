@@ -10,6 +10,7 @@ from uuid import UUID
 from temporalio.exceptions import ActivityError, FailureError
 from temporalio.exceptions import TimeoutError as StepTimedOut
 
+from contract.domain.backups import BackupChange, BackupFacts
 from contract.domain.configurations import Attachment, ConfigurationGroup
 from contract.domain.errors import EngineFailed, innermost
 from contract.domain.instance import Access, Address, Flavor, InstanceFacts
@@ -69,6 +70,10 @@ class Member:
     log: StepLog
     wanted: ConfigurationGroup | None = None
     """The configuration group that the operation is to give it."""
+    restores: BackupFacts | None = None
+    """The backup whose data it is to have."""
+    backup: BackupFacts | None = None
+    """One of it that is not complete."""
 
     @property
     def id(self) -> UUID:
@@ -138,6 +143,10 @@ class Member:
     def learn(self, *resources: Resource, **new: Unpack[Learnt]) -> None:
         """Have the records keep what a step found out about the instance."""
         self.log.learn(ResourceChanges(instance_id=self.id, resources=resources, **new))
+
+    def learn_backup(self, change: BackupChange) -> None:
+        """Have the records keep what has become of a backup."""
+        self.log.learn(ResourceChanges(instance_id=self.id, backup=change))
 
     @property
     def _guest(self) -> GuestOf:

@@ -226,6 +226,8 @@ class Runbook:
                 self.steps,
                 self._log,
                 each.wanted,
+                each.restores,
+                each.backup,
             )
             for each in admission.members
         ]

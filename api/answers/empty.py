@@ -7,18 +7,6 @@ from pydantic import Field
 from api.answers.base import Answer
 
 
-class Backups(Answer):
-    """None yet."""
-
-    backups: list[Any] = Field(max_length=0)
-
-
-class BackupStrategies(Answer):
-    """None yet."""
-
-    backup_strategies: list[Any] = Field(max_length=0)
-
-
 class Clusters(Answer):
     """None yet."""
 

@@ -155,8 +155,6 @@ async def list_limits(
 
 # Collections that are empty until their issue is built; listing them is no error for Trove's clients.
 EMPTY: dict[str, tuple[str, type[base.Answer]]] = {
-    "backups": ("backup:index", empty.Backups),
-    "backup_strategies": ("backup_strategy:index", empty.BackupStrategies),
     "clusters": ("cluster:index", empty.Clusters),
     "modules": ("module:index", empty.Modules),
 }

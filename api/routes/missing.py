@@ -2,7 +2,6 @@
 
 from fastapi import APIRouter, Request, Response
 
-from api.answers import empty as said
 from api.documented import WRITE, answers
 from api.faults import Fault, missing
 from api.requests import administrator, may, services_of
@@ -10,13 +9,9 @@ from api.routes.common import PREFIX, instance_named
 
 router = APIRouter(prefix=PREFIX, tags=["not implemented yet"])
 ADMIN = "mgmt"  # instead of a policy's rule
-I = "/instances/{instance_id}"  # noqa: E741 - a prefix, to keep the table readable
 
 # method, path, rule. Collections that are always empty answer 404 for their items instead.
 ROUTES = (
-    ("POST", "/backups", "backup:create"),
-    ("POST", "/backup_strategies", "backup_strategy:create"),
-    ("DELETE", "/backup_strategies", "backup_strategy:delete"),
     ("POST", "/modules", "module:create"),
     ("POST", "/clusters", "cluster:create"),
     ("GET", "/mgmt/clusters", ADMIN),
@@ -25,8 +20,6 @@ ROUTES = (
 )
 # items of collections that are empty: whoever asks for one asks for what is not there
 ITEMS = (
-    ("GET", "/backups/{backup}", "backup:show"),
-    ("DELETE", "/backups/{backup}", "backup:delete"),
     ("GET", "/modules/{module}", "module:show"),
     ("PUT", "/modules/{module}", "module:update"),
     ("DELETE", "/modules/{module}", "module:delete"),
@@ -73,15 +66,3 @@ for _method, _path, _rule in ROUTES:
     _add(_method, _path, _rule)
 for _method, _path, _rule in ITEMS:
     _add_item(_method, _path, _rule)
-
-
-async def _nothing(request: Request, instance_id: str, rule: str, key: str) -> dict[str, list[object]]:
-    context = may(rule)(request)
-    await instance_named(services_of(request), context, instance_id)
-    return {key: []}
-
-
-@router.get(f"{I}/backups", **answers(200, said.Backups))
-async def list_backups_of_instance(request: Request, instance_id: str) -> dict[str, list[object]]:
-    """No backups yet."""
-    return await _nothing(request, instance_id, "instance:backups", "backups")

@@ -1,4 +1,4 @@
-"""The container of logs in the caller's project: made and emptied with the caller's own token, which no guest ever has.
+"""Containers in the caller's project: made and emptied with the caller's own token, which no guest ever has.
 
 A guest gets a ticket instead (docs/adr/0014): a temporary URL of Swift's to write below its instance's prefix.
 """
@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar, Self
 from urllib.parse import quote, urlsplit
 from uuid import UUID
 
@@ -26,7 +26,6 @@ TICKET_SECONDS = 120  # a publication is a short call
 AT_ONCE = 8  # deletions
 META = "X-Container-Meta-"
 KEY = f"{META}Temp-URL-Key"
-NOT_AVAILABLE = "Logs cannot be published: this cloud's catalogue has no object store (Swift)."
 
 
 @dataclass(frozen=True)
@@ -42,18 +41,20 @@ class Account:
         return urlsplit(self.url).path.rpartition("/")[2]
 
 
-class LogContainers:
-    """Containers of one name, in whoever's project."""
+class Containers:
+    """Swift, asked for callers."""
+
+    cannot: ClassVar[str]
+    """What is not possible without Swift."""
 
     def __init__(self, settings: ApiSettings, keyring: Keyring, http: httpx.AsyncClient) -> None:
         self._settings = settings
         self._keyring = keyring
         self._http = http
-        self.name = settings.log_container
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, settings: ApiSettings, keyring: Keyring) -> "AsyncIterator[LogContainers]":
+    async def opened(cls, settings: ApiSettings, keyring: Keyring) -> AsyncIterator[Self]:
         """With a client of its own, for Swift may have another CA than Keystone."""
         verify = str(settings.objects_ca) if settings.objects_ca else True
         async with httpx.AsyncClient(timeout=SECONDS, verify=verify, trust_env=False) as http:
@@ -62,11 +63,45 @@ class LogContainers:
     def account(self, url: str | None, token: str) -> Account:
         """The account that the catalogue tells; 501 where it tells none."""
         if url is None:
-            raise Fault(501, NOT_AVAILABLE)
+            raise Fault(501, f"{self.cannot}: this cloud's catalogue has no object store (Swift).")
         account = Account(url, token)
         if not account.name or account.name == "v1":
-            raise Fault(501, "Logs cannot be published: the object store's URL in the catalogue names no account.")
+            raise Fault(501, f"{self.cannot}: the object store's URL in the catalogue names no account.")
         return account
+
+    async def _answered(self, work: Any) -> Any:
+        try:
+            return await work
+        except httpx.HTTPError:
+            raise Fault(503, "The object store does not answer; please try again.") from None
+
+    async def _ask(
+        self, account: Account, method: str, path: str, allowed: tuple[int, ...] = (), **more: Any
+    ) -> httpx.Response:
+        """Ask for a container or an object; `allowed` are failures that tell something."""
+        headers = {"X-Auth-Token": account.token, **more.pop("headers", {})}
+        answer = await self._http.request(method, f"{account.url}/{path}", headers=headers, **more)
+        if answer.status_code < 300 or answer.status_code in allowed:
+            return answer
+        if answer.status_code == 401:
+            raise Fault(401, "The object store refuses the token.")
+        if answer.status_code == 403:
+            container = path.partition("/")[0]
+            raise Fault(403, f"The object store does not let you write to the container {container} of your project.")
+        if answer.status_code in (413, 507):
+            raise Fault(413, "The object store's quota of your project is used up.")
+        raise unavailable()
+
+
+class LogContainers(Containers):
+    """Containers of one name, in whoever's project."""
+
+    cannot = "Logs cannot be published"
+
+    @property
+    def name(self) -> str:
+        """The containers' name."""
+        return self._settings.log_container
 
     async def ticket(self, account: Account, instance_id: UUID) -> Ticket:
         """Make the container where it is missing; what the instance's guest writes there with."""
@@ -117,24 +152,3 @@ class LogContainers:
 
     async def _delete(self, account: Account, name: str) -> None:
         await self._ask(account, "DELETE", f"{self.name}/{quote(name)}", allowed=(404,))
-
-    async def _answered(self, work: Any) -> Any:
-        try:
-            return await work
-        except httpx.HTTPError:
-            raise Fault(503, "The object store does not answer; please try again.") from None
-
-    async def _ask(
-        self, account: Account, method: str, path: str, allowed: tuple[int, ...] = (), **more: Any
-    ) -> httpx.Response:
-        headers = {"X-Auth-Token": account.token, **more.pop("headers", {})}
-        answer = await self._http.request(method, f"{account.url}/{path}", headers=headers, **more)
-        if answer.status_code < 300 or answer.status_code in allowed:
-            return answer
-        if answer.status_code == 401:
-            raise Fault(401, "The object store refuses the token.")
-        if answer.status_code == 403:
-            raise Fault(403, f"The object store does not let you write to the container {self.name} of your project.")
-        if answer.status_code in (413, 507):
-            raise Fault(413, "The object store's quota of your project is used up.")
-        raise unavailable()

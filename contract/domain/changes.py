@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from contract.domain.backups import NewBackup
 from contract.domain.datastores import DATASTORES
 from contract.domain.errors import BadRequest, Unsupported
 from contract.domain.instance import DatastoreVersion, InstanceFacts
@@ -35,6 +36,12 @@ class ChangeTlsOrder(InstanceOrder):
 
     tls: Tls = Tls()
     rollback: bool = False
+
+
+class BackUpOrder(InstanceOrder):
+    """Back one instance up."""
+
+    backup: NewBackup
 
 
 def tls_wanted(instance: InstanceFacts, order: ChangeTlsOrder) -> Tls:

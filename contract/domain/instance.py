@@ -122,6 +122,7 @@ class InstanceSpec(Fact):
     availability_zone: str | None = None
     region: str = "RegionOne"
     configuration_id: UUID | None = None
+    backup_id: UUID | None = None  # whose data it is to have
     databases: tuple[NewDatabase, ...] = ()
     users: tuple[NewUser, ...] = ()
 

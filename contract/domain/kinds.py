@@ -104,6 +104,12 @@ KINDS: Mapping[OperationKind, Kind] = {
     OperationKind.CHANGE_TLS: Kind(
         Needs.SERVER, repairs=frozenset({OperationKind.CHANGE_TLS}), cancellable=True, rule="instance:ssl"
     ),
+    OperationKind.BACKUP: Kind(
+        Needs.SERVER,
+        InstanceStatus.BACKUP,
+        cancellable=True,
+        rule="backup:create",
+    ),
     OperationKind.SETTLE: Kind(Needs.INSTANCE, repairs=ALL, only_repairs=True),
 }
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from contract.domain.backups import BackupChange, BackupFacts, NewBackup
 from contract.domain.configurations import Attachment, ConfigurationGroup
 from contract.domain.fact import Fact
 from contract.domain.instance import Access, Address, CloudOffer, Flavor, InstanceFacts, InstanceSpec, InstanceStatus
@@ -30,6 +31,7 @@ class OperationKind(StrEnum):
     REBUILD = "rebuild"
     UPGRADE = "upgrade"
     CHANGE_TLS = "change_tls"
+    BACKUP = "backup"
     SETTLE = "settle"  # put right what an interrupted operation left behind
 
 
@@ -155,6 +157,7 @@ class MemberRequest(Fact):
     flavor: Flavor | None = None  # of a resize: what the instance is to have, and to be charged for
     attachment: Attachment | None = None  # the configuration group that it is to have, or none
     volume_gib: int | None = None  # the same
+    backup: NewBackup | None = None  # that is to be made of it
 
 
 class AdmissionRequest(Fact):
@@ -175,12 +178,16 @@ class AdmittedMember(Fact):
     """A member as it is when the operation begins.
 
     `interrupted` names the kind of an operation that was ended from outside and has left the member half-way: this
-    operation has to put that right. `wanted` is the configuration group whose settings it is to be given.
+    operation has to put that right. `wanted` is the configuration group whose settings it is to be given. `restores` is the
+    backup whose data a new one gets; `backup` one of the member that is not complete: this operation's, or one that was
+    interrupted.
     """
 
     instance: InstanceFacts
     wanted: ConfigurationGroup | None = None
     interrupted: OperationKind | None = None
+    restores: BackupFacts | None = None
+    backup: BackupFacts | None = None
 
 
 class Admission(Fact):
@@ -206,6 +213,7 @@ class ResourceChanges(Fact):
     volume_gib: int | None = None
     version_id: UUID | None = None  # of the catalogue
     tls: TlsChange | None = None
+    backup: BackupChange | None = None
 
 
 class Step(Fact):

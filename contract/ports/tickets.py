@@ -83,6 +83,11 @@ def temp_url_signature(key: str, method: str, expires: int, path: str) -> str:
     return hmac.new(key.encode(), f"{method}\n{expires}\nprefix:{path}".encode(), hashlib.sha256).hexdigest()
 
 
+def container_key_name(account_url: str, container: str, epoch: int) -> str:
+    """What the key for temporary URLs of a container in a tenant's project is derived by."""
+    return f"c:container:{account_url.rpartition('/')[2]}/{container}:{epoch}"
+
+
 class S3Access(Fact):
     """Temporary credentials of S3, which reach nothing but the prefix."""
 

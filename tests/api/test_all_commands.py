@@ -75,17 +75,17 @@ BESIDE = (
     Typed("database cluster delete", "NOBODY"),
     Typed("database cluster force delete", "NOBODY", cloud="admin"),
     Typed("database backup list"),
-    Typed("database backup show", "NOBODY"),
-    Typed("database backup delete", "NOBODY"),
     Typed("database backup execution delete", "NOBODY"),
-    Typed("database backup strategy list"),
-    Typed("database backup strategy create", "--instance-id ID --swift-container backups"),
+    Typed("database backup strategy create", f"--instance-id ID --swift-container {OWN}-container", shows=f"{OWN}-container"),
+    Typed("database backup strategy list", shows=f"{OWN}-container"),
     Typed("database backup strategy delete", "--instance-id ID"),
 )  # fmt: skip
 ON = (
     Typed("database instance show", "NAME", shows="HEALTHY"),
-    Typed("database backup create", f"{OWN} --instance NAME"),
-    Typed("database backup list instance", "NAME"),
+    Typed("database backup create", f"{OWN} --instance NAME --swift-container {OWN}-container", shows="NEW"),
+    Typed("database backup list instance", "NAME", shows="COMPLETED"),
+    Typed("database backup show", "BACKUP", shows=f"{OWN}-container"),
+    Typed("database backup delete", "BACKUP"),
     Typed("database configuration attach", f"NAME {OWN}-group"),
     Typed("database configuration instances", f"{OWN}-group", shows="NAME"),
     Typed("database configuration default", "NAME", shows="max_connections"),
@@ -184,6 +184,9 @@ class Facts:
 
     def _second(self) -> str:
         return self._version("two", "second")
+
+    def _backup(self) -> str:
+        return self._named(self.demo, "/backups", "backups", OWN)
 
     def _backups(self) -> str:
         """The ceiling that there is."""

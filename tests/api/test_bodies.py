@@ -16,7 +16,7 @@ from pydantic import ValidationError
 import api.app  # noqa: F401 - its routes fill BODIES
 from api.documented import BODIES
 from api.faults import Fault
-from api.models import accounts, actions, configurations, instances, logs, mgmt, ssl
+from api.models import accounts, actions, backups, configurations, instances, logs, mgmt, ssl
 from api.orders import _access
 from api.requests import parse
 from tests.api.conftest import body, wait_until_gone
@@ -67,6 +67,18 @@ FULL: dict[type, Any] = {
     configurations.EditConfigurationBody: {
         "configuration": {"name": "c", "description": "d", "values": {"a": 1}, "datastore": {"type": "mariadb"}}
     },
+    backups.CreateBackupBody: {
+        "backup": {
+            "name": "b",
+            "description": "d",
+            "instance": "i",
+            "parent_id": "p",
+            "incremental": 1,
+            "swift_container": "c",
+            "storage_driver": "swift",
+        }
+    },
+    backups.CreateStrategyBody: {"backup_strategy": {"instance_id": "i", "swift_container": "c"}},
     mgmt.ManageParameterBody: {
         "configuration-parameter": {
             "name": "a",

@@ -18,6 +18,7 @@ from contract.keys.sealing import SecretBox
 from contract.ports.backups import BackupOrder, BackupParent, BackupReport, BackupSource, RestoreOrder
 from contract.ports.tickets import Right
 from guest_worker.datastores.base import PlainUser
+from tests.api.conftest import admin, demo
 from tests.backups.work import Server
 from tests.contracts.engines import DIALECTS, ENGINES, copy_template, engine_context
 from tests.contracts_objects.conftest import s3, server, store, swift
@@ -25,7 +26,7 @@ from tests.contracts_objects.stores import S3Store, Store
 from tests.driver_process import DriverProcess, open_folder
 from tests.machine import kill_below, loopback
 
-__all__ = ["s3", "server", "store", "swift"]
+__all__ = ["admin", "demo", "s3", "server", "store", "swift"]
 PASSWORD = "secret"
 TABLE = "CREATE TABLE written (n int PRIMARY KEY, text varchar(200))"
 

@@ -72,6 +72,7 @@ from contract.ports.guest import (
 )
 from contract.ports.identities import EnrolmentNote, GuestExpectation, Identities, TokenChange, TokenUse
 from contract.ports.records import Records, RootNote, SweepOrder, Sweeps, Watches
+from tests.replay.backups import backups_of
 from tests.replay.facts import FLAVOR, VERSION, facts_of
 from tests.replay.power import PlainPower
 from tests.replay.script import Script
@@ -209,7 +210,7 @@ class PlainRecords(Records, Identities, Watches, Sweeps):
         return Admission(
             operation_id=request.operation_id,
             fence=self._fences[instance_id],
-            members=(AdmittedMember(instance=facts, interrupted=interrupted),),
+            members=(AdmittedMember(instance=facts, interrupted=interrupted, **backups_of(request, interrupted)),),
         )
 
     def _require_open(self, operation_id: UUID) -> None:

@@ -40,7 +40,8 @@ from contract.ports.registration import verbs
 from contract.ports.volumes import Volumes
 from contract.process import leave
 from contract.wire.codec import data_converter
-from tests.replay import changing
+from tests.replay import backups, changing
+from tests.replay.backups import PlainBackupRecords, PlainObjects
 from tests.replay.clients import connect
 from tests.replay.images import PlainImages
 from tests.replay.kept import HISTORIES, KEYRING
@@ -251,6 +252,7 @@ SCENES = (
     reconfigurations,
     change_of_a_group,
     changes_of_tls,
+    *backups.SCENES,
     restart_that_makes_way,
     settle,
     root,
@@ -270,8 +272,9 @@ async def record(server: TemporalServer, folder: Path) -> None:
     threads = ThreadPoolExecutor(8)
     asked = [*verbs(Records, records), *verbs(Identities, records), *verbs(Watches, records), *verbs(Sweeps, records),
              *verbs(Configurations, PlainConfigurations(script))]  # fmt: skip
+    asked += verbs(PlainBackupRecords, PlainBackupRecords(script))
     asked_of_cloud = [each for port in (Offers, Networks, Volumes, Servers) for each in verbs(port, cloud)]
-    asked_of_cloud += verbs(Images, images)
+    asked_of_cloud += [*verbs(Images, images), *verbs(PlainObjects, PlainObjects(script))]
     async with AsyncExitStack() as stack:
         for worker in (
             Worker(client, task_queue=RUNBOOKS_QUEUE, workflows=list(RUNBOOKS), workflow_runner=runner()),

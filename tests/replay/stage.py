@@ -28,6 +28,7 @@ from contract.names import RUNBOOKS as RUNBOOKS_QUEUE
 from contract.names import guest_queue, lock_id
 from contract.ports.registration import verbs
 from contract.wire.codec import data_converter
+from tests.replay.backups import PlainBackups
 from tests.replay.clients import connect
 from tests.replay.kept import KEYRING
 from tests.replay.ports import PlainGuest, PlainRecords
@@ -62,7 +63,7 @@ class Stage:
         client = await connect(self.server, data_converter(own))
         guest = PlainGuest(self.script, SecretBox(own, instance_id))
         asked = [*verbs(PlainGuest, guest), *verbs(PlainSettings, PlainSettings(self.script)),
-                 *verbs(PlainTls, PlainTls(self.script))]  # fmt: skip
+                 *verbs(PlainTls, PlainTls(self.script)), *verbs(PlainBackups, PlainBackups(self.script))]  # fmt: skip
         async with Worker(
             client, task_queue=guest_queue(instance_id), activities=asked, activity_executor=self.threads,
         ):  # fmt: skip

@@ -5,6 +5,7 @@ import asyncio
 from temporalio import workflow
 from temporalio.exceptions import FailureError
 
+from contract.domain.backups import BackupFacts
 from contract.domain.datastores import DATASTORES
 from contract.domain.datastores.orders import check_spec
 from contract.domain.errors import BadRequest, EngineFailed
@@ -12,6 +13,8 @@ from contract.domain.instance import CloudOffer, InstanceSpec, InstanceStatus
 from contract.domain.operation import CreateOrder, MemberRequest, OperationKind
 from contract.domain.resources import ResourceKind
 from contract.names import CLOUD, RECORDS
+from contract.ports.backup_objects import BackupAccessOrder, BackupObjects
+from contract.ports.backups import Backups, BackupSource, RestoreOrder
 from contract.ports.cloud import (
     FloatingIpOrder,
     Networks,
@@ -25,12 +28,13 @@ from contract.ports.cloud import (
 from contract.ports.guest import Fenced, FirstAccounts, Lifecycle, VolumeOrder
 from contract.ports.identities import GuestExpectation, Identities
 from contract.ports.records import Records, Watches
+from contract.ports.tickets import Right
 from contract.ports.volumes import NewVolume, Volumes
 from workflows.instance.reconfigure import settings_of
 from workflows.instance.teardown import tear_down
 from workflows.member import Member
 from workflows.runbook import End, Runbook
-from workflows.steps import PROMPT, VOLUME, Steps, lost_fence, sentence
+from workflows.steps import JOB, PROMPT, VOLUME, Steps, lost_fence, sentence
 
 
 @workflow.defn
@@ -123,6 +127,9 @@ class CreateInstance(Runbook):
         """What happens inside the server."""
         member, engine = self.member, settings_of(self.member)
         await member.guest(Lifecycle.prepare_volume, VolumeOrder(volume_id=volume_id), VOLUME)
+        if member.restores is not None:
+            await self.restore(member, member.restores)
+            engine = engine.model_copy(update={"adopts": True})
         await member.guest(Lifecycle.initialise_datastore, engine, VOLUME)
         started = await member.guest(Lifecycle.start_datastore, Fenced())
         if started.refused:
@@ -130,6 +137,14 @@ class CreateInstance(Runbook):
         if spec.databases or spec.users:
             first = FirstAccounts(databases=spec.databases, users=spec.users)
             await member.guest(Lifecycle.create_first_accounts, first)
+
+    async def restore(self, member: Member, backup: BackupFacts) -> None:
+        """Give it the data of a backup, as its project may."""
+        order = BackupAccessOrder(backup=backup, reader_id=member.id, right=Right.READ)
+        access = await member.cloud(BackupObjects.open_backup, order)
+        source = BackupSource(instance_id=backup.instance_id, backup_id=backup.id, ticket=access.ticket, key=access.key,
+                              checksum=backup.checksum)  # fmt: skip
+        await member.guest(Backups.restore_data, RestoreOrder(chain=(source,)), JOB)
 
     async def give_up(self, error: BaseException) -> End:
         """Leave nothing behind and say why, or say what is left."""

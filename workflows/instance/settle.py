@@ -11,6 +11,7 @@ from contract.domain.errors import Refused
 from contract.domain.instance import InstanceStatus
 from contract.domain.kinds import KINDS, Needs
 from contract.domain.operation import OperationKind, SettleOrder
+from workflows.instance.back_up import BackUpInstance
 from workflows.instance.change_access import ChangeAccess
 from workflows.instance.change_tls import ChangeTls
 from workflows.instance.create import CreateInstance
@@ -108,6 +109,8 @@ def settling_of(kind: OperationKind) -> Callable[[Member], Awaitable[End]]:  # n
             return UpgradeInstance.settle
         case OperationKind.CHANGE_TLS:
             return ChangeTls.settle
+        case OperationKind.BACKUP:
+            return BackUpInstance.settle
         case OperationKind.SETTLE:
             raise Refused("a settling that was interrupted passes on what it was to settle")
         case _:

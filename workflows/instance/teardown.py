@@ -1,13 +1,16 @@
 """Runbook part: delete whatever carries an instance's tag."""
 
 from temporalio import workflow
+from temporalio.exceptions import FailureError
 
+from contract.domain.backups import BackupChange, BackupStatus
+from contract.ports.backup_objects import BackupObjects
 from contract.ports.cloud import Networks, Servers
 from contract.ports.identities import Identities
 from contract.ports.records import Watches
 from contract.ports.volumes import Volumes
 from workflows.member import Member
-from workflows.steps import all_of, until
+from workflows.steps import all_of, lost_fence, sentence, until
 
 
 async def tear_down(member: Member) -> None:
@@ -19,6 +22,21 @@ async def tear_down(member: Member) -> None:
     await _delete_resources(member)
     if await _is_late(member):
         await _delete_resources(member)
+    await drop_backup(member, "the instance was deleted before the backup was complete")
+
+
+async def drop_backup(member: Member, why: str) -> None:
+    """Delete what is stored of a backup that will not be complete; its record says why, and where something is left."""
+    backup = member.backup
+    if backup is None:
+        return
+    try:
+        await member.cloud(BackupObjects.delete_backup, backup)
+    except FailureError as left:
+        if lost_fence(left):
+            raise
+        why = f"{why}; what was stored of it is left ({sentence(left)})"
+    member.learn_backup(BackupChange(id=backup.id, status=BackupStatus.FAILED, reason=why))
 
 
 async def _is_late(member: Member) -> bool:

@@ -124,7 +124,7 @@ def machine() -> Iterator[Machine]:
     attach = ["losetup", "--find", "--show", str(image)]
     device = subprocess.run(attach, check=True, capture_output=True, text=True).stdout.strip()
     found = Machine(folder, device)
-    for each in ("root/dev/disk/by-id", "root/run", "root/etc/coffer", "bin"):
+    for each in ("root/dev/disk/by-id", "root/run/engine", "root/etc/coffer", "bin"):
         (folder / each).mkdir(parents=True)
     (folder / "root/dev/disk/by-id/virtio-v1").symlink_to(device)
     try:

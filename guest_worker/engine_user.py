@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from guest_worker import disk, host
 from guest_worker.paths import GuestPaths
 
+KIB = 1024
 LONGEST_OUTPUT = 1_000_000  # bytes of what a program prints
 
 
@@ -46,6 +47,14 @@ class EngineUser(ABC):
     def remove(self, folder: Path) -> None:
         """Remove a folder of this user's; no error if it is gone."""
         self.run([host.find_program("rm"), "-rf", "--", str(folder)])
+
+    def size(self, folder: Path) -> int:
+        """Bytes of a folder of this user's."""
+        return int(self.run([host.find_program("du"), "-sk", "--", str(folder)]).split()[0]) * KIB
+
+    def write(self, path: Path, text: str) -> None:
+        """Write a file that this user alone reads."""
+        self.run([host.find_program("install"), "-m", "0600", "--", "/dev/stdin", str(path)], given=text)
 
     def move(self, old: Path, new: Path) -> None:
         """Rename a folder of this user's."""
@@ -97,8 +106,7 @@ class OwnUser(EngineUser):
     def start(self, command: Sequence[str], log: Path, *, given: str = "") -> int:
         """Start it there; it writes to our log, and cannot open it."""
         with log.open("ab") as output, _in_memory("input", given.encode()) as source:
-            files = (source.fileno(), output.fileno(), output.fileno())
-            return self._ask({"verb": "start", "command": list(command)}, files)["start"]
+            return self.pipe(command, (source.fileno(), output.fileno()), output.fileno())
 
     def pipe(self, command: Sequence[str], ends: tuple[int, int], said: int) -> int:
         """Start it there, with our descriptors."""

@@ -53,22 +53,27 @@ def start(
 ) -> int:
     """Start a process that outlives this one, with its input from a descriptor; return its id."""
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            list(command),
-            stdin=source,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            cwd=cwd,
-            env={**os.environ, **(environment or {})},
-        )
-    _children[process.pid] = process
-    return process.pid
+        return pipe(command, (source, output.fileno()), output.fileno(), environment=environment, cwd=cwd)
 
 
-def pipe(command: Sequence[str], ends: tuple[int, int], said: int) -> int:
-    """Start a process between two descriptors, its messages to a third; return its id."""
-    process = subprocess.Popen(list(command), stdin=ends[0], stdout=ends[1], stderr=said, start_new_session=True)
+def pipe(
+    command: Sequence[str],
+    ends: tuple[int, int],
+    said: int,
+    *,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> int:
+    """Start a process that reads one descriptor and writes another, its messages to a third; return its id."""
+    process = subprocess.Popen(
+        list(command),
+        stdin=ends[0],
+        stdout=ends[1],
+        stderr=said,
+        start_new_session=True,
+        cwd=cwd,
+        env={**os.environ, **(environment or {})},
+    )
     _children[process.pid] = process
     return process.pid
 

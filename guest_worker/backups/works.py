@@ -67,7 +67,7 @@ class BackupWork:
         if order.parent is not None:
             engine.require_increments()
         store.begin()
-        began, attempt, log = datetime.now(UTC), new_attempt(), ToolLog(self.folder / "tools.log")
+        began, attempt, log = datetime.now(UTC), new_attempt(), self._log()
         size, version = engine.size(), self.datastore.version()
         with engine.copying(order.parent.position if order.parent else "") as tool:
             with packed(self.datastore.context.engine, tool, log) as stream:

@@ -11,9 +11,7 @@ from contract.domain.errors import EngineFailed, Unsupported
 from guest_worker import host
 from guest_worker.datastores.base import EngineContext
 from guest_worker.datastores.process import EngineProcess
-
-KIB, MIB = 1024, 1024 * 1024
-MARGIN = 64 * MIB  # that an engine has to start in
+from guest_worker.datastores.room import require_room
 
 
 @dataclass(frozen=True)
@@ -22,6 +20,11 @@ class Tool:
 
     command: Sequence[str]
     success: str = ""
+
+
+def extracting(folder: Path) -> Tool:
+    """Takes an archive of tar's."""
+    return Tool([host.find_program("tar"), "--extract", f"--directory={folder}", "--file=-"])
 
 
 class EngineBackup(ABC):
@@ -64,7 +67,7 @@ class EngineBackup(ABC):
 
     def size(self) -> int:
         """Bytes of the data directory."""
-        return int(self.context.engine.run([host.find_program("du"), "-sk", "--", str(self.folder)]).split()[0]) * KIB
+        return self.context.engine.size(self.folder)
 
     def require_increments(self) -> None:
         """Unsupported where the engine has none."""
@@ -76,13 +79,7 @@ class EngineBackup(ABC):
         if self.folder.exists():
             raise EngineFailed("there is a database on the data volume already: nothing was restored")
         self.forget()
-        found = os.statvfs(self.folder.parent)
-        free = found.f_bavail * found.f_frsize
-        if free < size + MARGIN:
-            raise EngineFailed(
-                f"the data volume has {free // MIB} MiB free, and the backup needs {(size + MARGIN) // MIB} MiB:"
-                " nothing was restored"
-            )
+        require_room(self.folder.parent, size, "the backup", "nothing was restored")
 
     def part(self, number: int) -> Path:
         """An empty folder of the engine's user for a part of the chain; the first becomes the data directory."""

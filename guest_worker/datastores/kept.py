@@ -8,10 +8,8 @@ from contract.domain.errors import EngineFailed
 from guest_worker import host
 from guest_worker.datastores.base import WHOLE
 from guest_worker.datastores.process import EngineProcess
+from guest_worker.datastores.room import require_room
 from guest_worker.engine_user import EngineUser
-
-KIB, MIB = 1024, 1024 * 1024
-MARGIN = 64 * MIB  # that an engine has for the upgrade itself
 
 
 class KeptData:
@@ -51,14 +49,8 @@ class KeptData:
 
     def require_room(self) -> None:
         """EngineFailed where the volume has no room for a copy."""
-        size = int(self._engine.run([host.find_program("du"), "-sk", "--", str(self._folder)]).split()[0]) * KIB
-        found = os.statvfs(self._folder.parent)
-        free = found.f_bavail * found.f_frsize
-        if free < size + MARGIN:
-            raise EngineFailed(
-                f"the data volume has {free // MIB} MiB free, and a copy of the data, for the way back, needs "
-                f"{(size + MARGIN) // MIB} MiB: resize the volume first"
-            )
+        what = "a copy of the data, for the way back,"
+        require_room(self._folder.parent, self._engine.size(self._folder), what, "resize the volume first")
 
     def restore(self, version: str) -> None:
         """Put the copy of this series in the place of the data; nothing where there is none."""

@@ -5,6 +5,7 @@ import signal
 from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from contract.domain.errors import EngineFailed
@@ -37,11 +38,30 @@ class ServerDatastore(Datastore):
         super().__init__(context)
         self._folder = context.data / self.manager
         self._process = EngineProcess(context.state, self.manager, context.engine, self.foreign)
-        self._making = EngineProcess(
-            context.state, "initialise", context.engine
-        )  # a data directory, however long it takes
+        self._making = EngineProcess(context.state, "initialise", context.engine)
         self._kept = KeptData(self._folder, context.state, context.engine)
         self._socket = EngineSocket(context.sockets or self._folder, context.admin_password, self._process.pid)
+
+    def has_data(self) -> bool:
+        """The directory is moved into place when it is whole."""
+        return self._folder.exists()
+
+    def initialise(self) -> None:
+        """Build beside, move into place last: a half-made directory is never taken for a database."""
+        if self.has_data():
+            return
+        half = self._folder.with_name(f"{self.manager}.half")
+        self._making.stop(signal.SIGKILL)
+        self.context.engine.remove(half)
+        try:
+            self.make_data(half)
+            self.context.engine.move(half, self._folder)
+        except (host.CommandFailed, EngineFailed) as error:
+            raise EngineFailed(f"{self.manager} could not be initialised: {error}") from error
+
+    @abstractmethod
+    def make_data(self, folder: Path) -> None:
+        """Make a data directory with the administrator's account alone in it; what takes long is done by `_making`."""
 
     def stop(self) -> None:
         """Log out, then end the engine in order."""

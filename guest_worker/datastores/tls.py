@@ -74,9 +74,9 @@ class EngineTls(ABC):
                 (CA, certificate.ca or certificate.chain),
                 (SERVER, f"{certificate.key.strip()}\n{certificate.chain}"),
             ):
-                new = str(self.folder / f"{name}.new")
-                engine.run([host.find_program("install"), "-m", "0600", "--", "/dev/stdin", new], given=text)
-                engine.run([host.find_program("mv"), "--", new, str(self.folder / name)])
+                new = self.folder / f"{name}.new"
+                engine.write(new, text)
+                engine.run([host.find_program("mv"), "--", str(new), str(self.folder / name)])
         except host.CommandFailed as error:
             raise EngineFailed(f"the certificate could not be written: {error.output}") from error
 

@@ -150,7 +150,7 @@ def test_without_room_no_copy_is_begun(tmp_path: Path, monkeypatch: pytest.Monke
     folder.mkdir()
     (folder / "rows").write_text("rows")
     kept = KeptData(folder, tmp_path / "state", SameUser())
-    monkeypatch.setattr("guest_worker.datastores.kept.MARGIN", 2**60)
+    monkeypatch.setattr("guest_worker.datastores.room.MARGIN", 2**60)
     with pytest.raises(EngineFailed, match="resize the volume first"):
         kept.keep(OLD)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["data", "state"]

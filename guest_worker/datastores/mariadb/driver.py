@@ -77,26 +77,13 @@ class MariaDB(ServerDatastore):
     def _program(self, name: str) -> str:
         return program(name, self.context.prefix)
 
-    def has_data(self) -> bool:
-        """The directory is moved into place when it is whole."""
-        return self._folder.exists()
-
-    def initialise(self) -> None:
-        """Build beside, move into place last: a half-made directory is never taken for a database."""
-        if self.has_data():
-            return
-        half = self._folder.with_name("mariadb.half")
-        self._making.stop(signal.SIGKILL)
-        self.context.engine.remove(half)
-        try:
-            if template := self.context.template:
-                self.context.copy_template(template, half)
-            else:
-                self._making.run(install(self.context.prefix, half))
-            self._bootstrap(half, NO_OTHERS)
-            self.context.engine.move(half, self._folder)
-        except (host.CommandFailed, EngineFailed) as error:
-            raise EngineFailed(f"mariadb could not be initialised: {error}") from error
+    def make_data(self, folder: Path) -> None:
+        """Copy the image's, or have it made."""
+        if template := self.context.template:
+            self.context.copy_template(template, folder)
+        else:
+            self._making.run(install(self.context.prefix, folder))
+        self._bootstrap(folder, NO_OTHERS)
 
     def _bootstrap(self, folder: Path, statements: str) -> None:
         """Give a data directory its administrator, and do some statements more."""

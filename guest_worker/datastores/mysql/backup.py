@@ -1,6 +1,5 @@
 """Backups of MySQL by its clone plugin: a copy beside the data directory, which is then read as one archive."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -10,13 +9,14 @@ import pymysql
 
 from contract.domain.errors import EngineFailed, Unsupported
 from guest_worker import host
-from guest_worker.datastores.backup import MARGIN, MIB, EngineBackup, Tool
+from guest_worker.datastores.backup import EngineBackup, Tool, extracting
 from guest_worker.datastores.base import EngineContext
 from guest_worker.datastores.engine_socket import EngineSocket
 from guest_worker.datastores.mariadb.connecting import Connection
 from guest_worker.datastores.mariadb.session import LOGIN_SECONDS
 from guest_worker.datastores.mysql.connecting import connect
 from guest_worker.datastores.mysql.session import SETTINGS
+from guest_worker.datastores.room import require_room
 
 COPY_SECONDS = 7 * 86400.0  # that the statement may take which copies
 ALREADY_INSTALLED = 1125
@@ -45,7 +45,8 @@ class MySQLBackup(EngineBackup):
     def copying(self, since: str) -> Iterator[Tool]:
         """The copy is there for as long as it is read."""
         self.tidy()
-        self._require_room()
+        what = "the copy that a backup is made of"
+        require_room(self.folder.parent, self.size(), what, "resize the volume first")
         try:
             self._clone()
             yield Tool([host.find_program("tar"), "--create", f"--directory={self._copy}", "--file=-", "."])
@@ -80,22 +81,13 @@ class MySQLBackup(EngineBackup):
                 " ALTER TABLE … ENGINE = InnoDB first"
             )
 
-    def _require_room(self) -> None:
-        found, size = os.statvfs(self.folder.parent), self.size()
-        free = found.f_bavail * found.f_frsize
-        if free < size + MARGIN:
-            raise EngineFailed(
-                f"the data volume has {free // MIB} MiB free, and the copy that a backup is made of needs"
-                f" {(size + MARGIN) // MIB} MiB: resize the volume first"
-            )
-
     def position(self, said: str) -> str:
         """There is no log that an increment could begin at."""
         return ""
 
     def taking(self, folder: Path) -> Tool:
         """The archive is tar's."""
-        return Tool([host.find_program("tar"), "--extract", f"--directory={folder}", "--file=-"])
+        return extracting(folder)
 
     def make_whole(self, parts: Sequence[Path]) -> None:
         """Have the engine recover it by itself, with this guest's administrator and without the plugin."""

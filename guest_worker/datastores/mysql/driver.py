@@ -84,27 +84,19 @@ class MySQL(ServerDatastore):
             "plugin_dir": f"{prefix}/usr/lib/mysql/plugin",
         }
 
-    def has_data(self) -> bool:
-        """The directory is moved into place when it is whole."""
-        return self._folder.exists()
-
-    def initialise(self) -> None:
-        """Build beside, move into place last: a half-made directory is never taken for a database."""
-        if self.has_data():
-            return
-        half = self._folder.with_name("mysql.half")
-        self._making.stop(signal.SIGKILL)
-        self.context.engine.remove(half)
-        options = {**self._parts(), "datadir": str(half), "secure_file_priv": "NULL", "innodb_redo_log_capacity": "16M"}
-        try:
-            self._making.run(
-                [self._program(), "--no-defaults", *(f"--{key}={value}" for key, value in options.items()),
-                 "--disable-log-bin", "--initialize-insecure", "--init-file=/dev/stdin"],
-                given=self._administrator() + "DROP USER 'root'@'localhost';\n",
-            )  # fmt: skip
-            self.context.engine.move(half, self._folder)
-        except (host.CommandFailed, EngineFailed) as error:
-            raise EngineFailed(f"mysql could not be initialised: {error}") from error
+    def make_data(self, folder: Path) -> None:
+        """Have the engine make it."""
+        options = {
+            **self._parts(),
+            "datadir": str(folder),
+            "secure_file_priv": "NULL",
+            "innodb_redo_log_capacity": "16M",
+        }
+        self._making.run(
+            [self._program(), "--no-defaults", *(f"--{key}={value}" for key, value in options.items()),
+             "--disable-log-bin", "--initialize-insecure", "--init-file=/dev/stdin"],
+            given=self._administrator() + "DROP USER 'root'@'localhost';\n",
+        )  # fmt: skip
 
     def _administrator(self) -> str:
         """One administrator, whatever was there of it; the engine knows it by the OS user at the other end of the socket.
@@ -126,8 +118,7 @@ class MySQL(ServerDatastore):
     def _alone(self, folder: Path, statements: str) -> list[str]:
         """The command that makes this guest's administrator in a data directory, and does some statements more."""
         file = folder / "first.sql"
-        command = [host.find_program("install"), "-m", "0600", "--", "/dev/stdin", str(file)]
-        self.context.engine.run(command, given=f"{self._administrator()}{statements}SHUTDOWN;\n")
+        self.context.engine.write(file, f"{self._administrator()}{statements}SHUTDOWN;\n")
         options = {**self._parts(), "datadir": str(folder), "socket": "mysql.sock", "pid_file": "mysqld.pid",
                    "mysqlx": "OFF", "event_scheduler": "OFF", "init_file": str(file), "secure_file_priv": "NULL"}  # fmt: skip
         return [self._program(), "--no-defaults", "--skip-networking", "--disable-log-bin",

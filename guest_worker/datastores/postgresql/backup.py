@@ -11,7 +11,7 @@ import psycopg
 from contract.domain.datastores.postgresql import BACKUP_USER, POSTGRESQL
 from contract.domain.errors import EngineFailed
 from guest_worker import host
-from guest_worker.datastores.backup import EngineBackup, Tool
+from guest_worker.datastores.backup import EngineBackup, Tool, extracting
 from guest_worker.datastores.base import EngineContext
 from guest_worker.datastores.engine_socket import EngineSocket
 from guest_worker.datastores.postgresql.administrator import ALONE, DONE, restoring, scram_verifier
@@ -54,18 +54,14 @@ class PostgreSQLBackup(EngineBackup):
                 session.execute(f"CREATE ROLE {BACKUP_USER} LOGIN REPLICATION PASSWORD '{scram_verifier(password)}'")
                 try:
                     session.execute(SLOT)
-                    self._tell(password)
+                    # of the engine's user alone, or libpq does not read it
+                    self.context.engine.write(self._secret, f"*:*:*:*:{password}\n")
                     yield Tool(self._copy(), COMPLETED)
                 finally:
                     self.context.engine.remove(self._secret)
                     session.execute(DROPPED)
         except psycopg.Error as error:
             raise EngineFailed(f"postgresql could not be backed up: {str(error).strip()}") from error
-
-    def _tell(self, password: str) -> None:
-        """Write the password for the engine's user alone, or libpq does not read it."""
-        command = [host.find_program("install"), "-m", "0600", "--", "/dev/stdin", str(self._secret)]
-        self.context.engine.run(command, given=f"*:*:*:*:{password}\n")
 
     def _copy(self) -> list[str]:
         place = (
@@ -84,7 +80,7 @@ class PostgreSQLBackup(EngineBackup):
 
     def taking(self, folder: Path) -> Tool:
         """The archive is tar's."""
-        return Tool([host.find_program("tar"), "--extract", f"--directory={folder}", "--file=-"])
+        return extracting(folder)
 
     def make_whole(self, parts: Sequence[Path]) -> None:
         """Check every file by the tool's own list, and recover to the end of the log that came with them."""

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from contract.domain.datastores.postgresql import POSTGRESQL
@@ -73,22 +74,9 @@ class PostgreSQL(ServerDatastore):
     def _program(self, name: str) -> str:
         return program(name, self.context.prefix)
 
-    def has_data(self) -> bool:
-        """The directory is moved into place when it is whole."""
-        return self._folder.exists()
-
-    def initialise(self) -> None:
-        """Build beside, move into place last: a half-made directory is never taken for a database."""
-        if self.has_data():
-            return
-        half = self._folder.with_name("postgresql.half")
-        self._making.stop(signal.SIGKILL)
-        self.context.engine.remove(half)
-        try:
-            initdb(self.context, self._making, half)
-            self.context.engine.move(half, self._folder)
-        except (host.CommandFailed, EngineFailed) as error:
-            raise EngineFailed(f"postgresql could not be initialised: {error}") from error
+    def make_data(self, folder: Path) -> None:
+        """With `initdb`."""
+        initdb(self.context, self._making, folder)
 
     def configure(self, memory_mib: int, settings: Mapping[str, str]) -> None:
         """Write postgresql.conf and pg_hba.conf, which a superuser of the database cannot write."""

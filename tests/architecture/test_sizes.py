@@ -66,7 +66,6 @@ BEYOND: dict[str, dict[str, int]] = {
         "localcloud/network.py": 470,
         "tests/api/test_codec_server.py": 432,
         "tests/architecture/test_compose.py": 484,
-        "tests/contracts/test_impostor.py": 401,
         "tests/localcloud/test_network.py": 427,
         "tests/redteam/test_floods.py": 446,
     },

@@ -1,16 +1,22 @@
 """What a tenant's root does to the administrator's account is told apart from an engine that is down, and repaired."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from contract.domain.accounts import NewDatabase
+from guest_worker.datastores import open_datastore
 from guest_worker.datastores.base import AdministratorRefused, EngineState, PlainUser
+from guest_worker.datastores.postgresql.administrator import DONE
+from guest_worker.engine_user import SameUser
 from tests.contracts.conftest import AMY, PASSWORD, Case
-from tests.contracts.engines import DIALECTS, ENGINES, new_engine
+from tests.contracts.engines import DIALECTS, ENGINES, engine_context, new_engine
+from tests.contracts.test_impostor import says_nothing
 from tests.machine import kill_below, loopback
 
 ROOT = "root's Password 1"
@@ -121,3 +127,35 @@ def test_with_all_connections_in_use_it_serves(case: Case) -> None:
     finally:
         for each in held:
             each.close()
+
+
+class Hearing(SameUser):
+    """Runs nothing, and keeps what it was given to run."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def run(self, command: Sequence[str], *, given: str | None = None) -> str:
+        """Keep it."""
+        self.heard += [*command, given or ""]
+        return DONE
+
+    def start(self, command: Sequence[str], log: Path, *, given: str = "") -> int:
+        """Keep it; the process is ours, and has ended at once."""
+        self.heard += [*command, given]
+        return os.getpid()
+
+    def ended(self, pid: int) -> int | None:
+        """Well."""
+        return 0
+
+
+@pytest.mark.parametrize("manager", ENGINES)
+def test_the_engines_user_is_not_told_the_password(tmp_path: Path, manager: str) -> None:
+    hearing = Hearing()
+    context = replace(engine_context(manager, tmp_path / "data", tmp_path / "state"), engine=hearing)
+    engine = open_datastore(manager, context)
+    engine.initialise()
+    engine.restore_administrator()
+    assert any("os_admin" in each for each in hearing.heard)
+    says_nothing([each.encode() for each in hearing.heard], context.admin_password())

@@ -1,4 +1,4 @@
-"""Whoever takes the place of the engine's socket learns nothing; the engine itself never gets the password in clear."""
+"""Whoever takes the place of the engine's socket learns nothing."""
 
 import base64
 import hashlib
@@ -9,7 +9,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,13 @@ import pytest
 
 from contract.domain.accounts import NewDatabase
 from contract.domain.errors import EngineFailed
-from guest_worker.datastores import open_datastore
 from guest_worker.datastores.base import EngineState, PlainUser
 from guest_worker.datastores.engine_socket import EngineSocket, NotTheEngine
 from guest_worker.datastores.mariadb import connecting as mariadb
 from guest_worker.datastores.mysql import connecting as mysql
 from guest_worker.datastores.postgresql import connecting as postgresql
-from guest_worker.datastores.postgresql.administrator import DONE
-from guest_worker.engine_user import SameUser
 from tests.contracts.conftest import AMY, PASSWORD, Case
-from tests.contracts.engines import ENGINES, engine_context
+from tests.contracts.engines import ENGINES
 
 SECRET = "the-administrator's-password-43-characters"
 SOCKETS = {"mariadb": "mariadb.sock", "mysql": "mysql.sock", "postgresql": ".s.PGSQL.5432"}
@@ -369,38 +366,6 @@ def test_mariadb_asks_for_more_than_a_password(tmp_path: Path, play: Play) -> No
     received = met(tmp_path, "mariadb", play)
     assert not any(b"PATH=" in each for each in received)
     assert len(received) <= 3
-
-
-class Hearing(SameUser):
-    """Runs nothing, and keeps what it was given to run."""
-
-    def __init__(self) -> None:
-        self.heard: list[str] = []
-
-    def run(self, command: Sequence[str], *, given: str | None = None) -> str:
-        """Keep it."""
-        self.heard += [*command, given or ""]
-        return DONE
-
-    def start(self, command: Sequence[str], log: Path, *, given: str = "") -> int:
-        """Keep it; the process is ours, and has ended at once."""
-        self.heard += [*command, given]
-        return os.getpid()
-
-    def ended(self, pid: int) -> int | None:
-        """Well."""
-        return 0
-
-
-@pytest.mark.parametrize("manager", ENGINES)
-def test_the_engines_user_is_not_told_the_password(tmp_path: Path, manager: str) -> None:
-    hearing = Hearing()
-    context = replace(engine_context(manager, tmp_path / "data", tmp_path / "state"), engine=hearing)
-    engine = open_datastore(manager, context)
-    engine.initialise()
-    engine.restore_administrator()
-    assert any("os_admin" in each for each in hearing.heard)
-    says_nothing([each.encode() for each in hearing.heard], context.admin_password())
 
 
 def test_the_engine_itself_is_asked_as_ever(app: Case) -> None:

@@ -180,17 +180,12 @@ class Operations:
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             static_summary=ClearText("delete a backup"),
         )
-        heard = asyncio.ensure_future(start.workflow_handle())
-        heard.add_done_callback(_ignore)
-        asking = self.temporal.execute_update_with_start_workflow(BEGUN, start_workflow_operation=start)
         try:
-            await asyncio.wait_for(asking, self.seconds + MARGIN)
+            await asyncio.wait_for(self._ask(start, BEGUN), self.seconds + MARGIN)
         except (WorkflowUpdateFailedError, WorkflowFailureError) as error:
             raise _fault_of(error) from None
         except (TemporalError, TimeoutError):
             raise unavailable() from None
-        finally:
-            heard.cancel()
 
     async def delete(self, instance: InstanceView) -> None:
         """Order a deletion; whatever runs makes way for it."""
@@ -271,19 +266,20 @@ class Operations:
             static_summary=ClearText(summary),
             search_attributes=found_by(order.search_attributes(order.operation_id)) if order.operation_id else None,
         )
+        if isinstance(order, DeleteOrder):
+            await self._ask(start, DELETE, order, id=str(order.operation_id))
+        else:
+            await self._ask(start, ADMITTED, id=str(order.operation_id))
+
+    async def _ask(self, start: Any, update: Any, *said: Order, id: str | None = None) -> None:  # noqa: A002 - Temporal's
+        """Ask an update of a run, and start it where there is none."""
         # asyncio logs a failure that nobody looks at: the handle has that of the call
         heard = asyncio.ensure_future(start.workflow_handle())
         heard.add_done_callback(_ignore)
-        name = str(order.operation_id)
         try:
-            if isinstance(order, DeleteOrder):
-                await self.temporal.execute_update_with_start_workflow(
-                    DELETE, order, start_workflow_operation=start, id=name
-                )
-            else:
-                await self.temporal.execute_update_with_start_workflow(
-                    ADMITTED, start_workflow_operation=start, id=name
-                )
+            await self.temporal.execute_update_with_start_workflow(
+                update, args=said, start_workflow_operation=start, id=id
+            )
         finally:
             heard.cancel()
 

@@ -30,18 +30,15 @@ async def make(conn: AsyncConnection, facts: InstanceFacts, new: NewBackup, defa
     await conn.execute(upsert(backups).values(values))
 
 
-async def unfinished(conn: AsyncConnection, instance_id: UUID) -> BackupFacts | None:
-    """The backup of an instance that is not complete, if there is one: an operation makes it, or was interrupted."""
-    mine = (_b.instance_id == instance_id, _b.status.in_(_OPEN))
-    row = (await conn.execute(select(backups).where(*mine).order_by(_b.created).limit(1))).one_or_none()
-    return _facts(row) if row is not None else None
-
-
-async def restored_by(conn: AsyncConnection, instance_id: UUID) -> BackupFacts | None:
-    """The backup that an instance is being made from."""
-    mine = select(backups).join(instances, _i.restores_backup_id == _b.id).where(_i.id == instance_id)
-    row = (await conn.execute(mine)).one_or_none()
-    return _facts(row) if row is not None else None
+async def of_member(conn: AsyncConnection, instance_id: UUID) -> tuple[BackupFacts | None, BackupFacts | None]:
+    """The backup that an instance is being made from; and the first of it that is not complete, which an operation makes or
+    has left when it was interrupted."""
+    restores = select(_i.restores_backup_id).where(_i.id == instance_id).scalar_subquery()
+    own = (_b.instance_id == instance_id) & _b.status.in_(_OPEN)
+    is_source = func.coalesce(_b.id == restores, False).label("is_source")
+    found = (await conn.execute(select(backups, is_source).where(own | is_source).order_by(_b.created))).all()
+    source = next((_facts(row) for row in found if row.is_source), None)
+    return source, next((_facts(row) for row in found if not row.is_source), None)
 
 
 async def hold_for_restore(conn: AsyncConnection, facts: InstanceFacts, backup_id: UUID) -> None:

@@ -59,7 +59,7 @@ async def change_version(conn: AsyncConnection, change: VersionChange) -> None:
 
 
 async def delete_version(conn: AsyncConnection, entry: CatalogueEntry) -> None:
-    """Remove a version that no instance and no configuration group has. Of one that is gone already nothing is said."""
+    """Remove a version that no instance, configuration group or backup has. Of one that is gone already nothing is said."""
     await conn.execute(LOCK)
     known = (await conn.execute(select(_v.removed).where(_v.id == entry.id))).scalar()
     if known:

@@ -67,8 +67,7 @@ def facts_in(
 
 async def with_backups(conn: AsyncConnection, member: AdmittedMember) -> AdmittedMember:
     """A member with the backup that it is made from, and the one of it that is not complete."""
-    restores = await backups.restored_by(conn, member.instance.id)
-    unfinished = await backups.unfinished(conn, member.instance.id)
+    restores, unfinished = await backups.of_member(conn, member.instance.id)
     return member.model_copy(update={"restores": restores, "backup": unfinished})
 
 

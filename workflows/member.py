@@ -54,6 +54,7 @@ class Learnt(TypedDict, total=False):
     volume_gib: int
     version_id: UUID
     tls: TlsChange
+    backup: BackupChange
 
 
 @dataclass(frozen=True)
@@ -143,10 +144,6 @@ class Member:
     def learn(self, *resources: Resource, **new: Unpack[Learnt]) -> None:
         """Have the records keep what a step found out about the instance."""
         self.log.learn(ResourceChanges(instance_id=self.id, resources=resources, **new))
-
-    def learn_backup(self, change: BackupChange) -> None:
-        """Have the records keep what has become of a backup."""
-        self.log.learn(ResourceChanges(instance_id=self.id, backup=change))
 
     @property
     def _guest(self) -> GuestOf:

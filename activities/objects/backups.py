@@ -5,12 +5,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from temporalio import activity
 
-from activities.objects.sealed import read_ca
+from activities.objects.sealed import METHODS, read_ca, seal
 from activities.objects.temp_urls import SignedObjects
 from activities.settings import ActivitySettings
 from contract.domain.backups import BackupFacts, BackupPlace, key_name
@@ -22,16 +21,15 @@ from contract.names import epoch_of
 from contract.ports.backup_objects import BackupAccess, BackupAccessOrder, BackupObjects
 from contract.ports.tickets import (
     LONGEST,
-    Right,
     SwiftAccess,
     Ticket,
     TicketContent,
     TicketOrder,
+    account_in,
     container_key_name,
-    temp_url_signature,
+    for_guests,
 )
 
-METHODS = {Right.READ: ("GET",), Right.WRITE: ("PUT", "DELETE")}
 AT_ONCE = 8.0  # seconds of one attempt; the next one goes on
 
 
@@ -45,11 +43,12 @@ class SwiftBackups(BackupObjects):
 
     @activity.defn
     def open_backup(self, order: BackupAccessOrder) -> BackupAccess:
-        backup, box = order.backup, SecretBox(self._keyring, order.reader_id)
-        # what was ordered is checked as every ticket is
-        TicketOrder(instance_id=order.reader_id, prefix=backup.prefix, right=order.right, seconds=LONGEST).owner()
+        backup = order.backup
+        wanted = TicketOrder(instance_id=order.reader_id, prefix=backup.prefix, right=order.right, seconds=LONGEST)
+        wanted.owner()  # what was ordered is checked as every ticket is
         key_id = backup.key_id or key_name(backup.id, self._keyring.current)
-        return BackupAccess(ticket=self._ticket(order, box), key=box.seal(self._secret(key_id).hex()), key_id=key_id)
+        key = SecretBox(self._keyring, order.reader_id).seal(self._secret(key_id).hex())
+        return BackupAccess(ticket=self._ticket(wanted, backup.place), key=key, key_id=key_id)
 
     @activity.defn
     def check_backup(self, backup: BackupFacts) -> None:
@@ -73,22 +72,15 @@ class SwiftBackups(BackupObjects):
                 if time.monotonic() > until:
                     raise NotYet(f"{number - 1} objects are left to delete")
 
-    def _ticket(self, order: BackupAccessOrder, box: SecretBox) -> Ticket:
-        place, prefix, expires = order.backup.place, order.backup.prefix, int(self._now()) + LONGEST
-        key, path = self._container_key(place), f"{_account_path(place)}/{prefix}"
-        access = SwiftAccess(
-            container_url=f"{self._base(place)}/{place.container}",
-            expires=expires,
-            signatures={each: temp_url_signature(key, each, expires, path) for each in METHODS[order.right]},
-        )
-        content = TicketContent(prefix=prefix, store=access, ca=read_ca(self._settings))
-        opens = box.seal(content.model_dump_json())
-        return Ticket(prefix=prefix, right=order.right, expires=datetime.fromtimestamp(expires, UTC), opens=opens)
-
-    def _base(self, place: BackupPlace) -> str:
-        """The account's URL as guests reach it."""
-        elsewhere = self._settings.objects_for_guests.rstrip("/")
-        return elsewhere + urlsplit(place.account_url).path if elsewhere else place.account_url
+    def _ticket(self, order: TicketOrder, place: BackupPlace) -> Ticket:
+        expires = int(self._now()) + order.seconds
+        base = for_guests(place.account_url, self._settings.objects_for_guests)
+        access = SwiftAccess.signed(
+            f"{base}/{place.container}", f"{_account_path(place)}/{order.prefix}", self._container_key(place),
+            methods=METHODS[order.right], expires=expires,
+        )  # fmt: skip
+        content = TicketContent(prefix=order.prefix, store=access, ca=read_ca(self._settings))
+        return seal(self._keyring, order, content, datetime.fromtimestamp(expires, UTC))
 
     @contextmanager
     def _objects(self, backup: BackupFacts) -> Iterator[SignedObjects]:
@@ -123,8 +115,8 @@ class SwiftBackups(BackupObjects):
 
 def _account_path(place: BackupPlace) -> str:
     """Path of the container, as Swift signs it."""
-    account = urlsplit(place.account_url).path.rpartition("/")[2]
-    if not account or account == "v1":
+    account = account_in(place.account_url)
+    if not account:
         raise BadRequest(f"the object store's URL {place.account_url} names no account")
     return f"/v1/{account}/{place.container}"
 

@@ -5,7 +5,9 @@ from datetime import datetime
 from activities.settings import ActivitySettings
 from contract.keys.keyring import Keyring
 from contract.keys.sealing import SecretBox
-from contract.ports.tickets import Ticket, TicketContent, TicketOrder
+from contract.ports.tickets import Right, Ticket, TicketContent, TicketOrder
+
+METHODS = {Right.READ: ("GET",), Right.WRITE: ("PUT", "DELETE")}  # of Swift; HEAD goes with GET and with PUT
 
 
 def seal(keyring: Keyring, order: TicketOrder, content: TicketContent, expires: datetime) -> Ticket:

@@ -9,28 +9,25 @@ import hmac
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 from temporalio import activity
 
-from activities.objects.sealed import read_ca, seal
+from activities.objects.sealed import METHODS, read_ca, seal
 from activities.openstack.objects import ContainerKeys, SwiftContainers
 from activities.settings import ActivitySettings
 from contract.domain.errors import BadRequest
 from contract.keys.keyring import Keyring, NotOurs
 from contract.ports.tickets import (
     KeyRotation,
-    Right,
     SwiftAccess,
     Ticket,
     TicketContent,
     TicketOrder,
     Tickets,
-    temp_url_signature,
+    account_in,
 )
 
-METHODS = {Right.READ: ("GET",), Right.WRITE: ("PUT", "DELETE")}  # HEAD goes with GET and with PUT
 FIRST = "first"  # the same for all who meet a new container at once: each of their tickets is good
 
 
@@ -55,14 +52,8 @@ class SwiftTickets(Tickets):
         expires = int(self._now()) + order.seconds
         base, account = self._account()
         key = self._require_key(container)
-        access = SwiftAccess(
-            container_url=f"{base}/{container}",
-            expires=expires,
-            signatures={
-                method: temp_url_signature(key, method, expires, f"/v1/{account}/{container}/{order.prefix}")
-                for method in METHODS[order.right]
-            },
-        )
+        path = f"/v1/{account}/{container}/{order.prefix}"
+        access = SwiftAccess.signed(f"{base}/{container}", path, key, methods=METHODS[order.right], expires=expires)
         content = TicketContent(prefix=order.prefix, store=access, ca=read_ca(self._settings))
         return seal(self._keyring, order, content, datetime.fromtimestamp(expires, UTC))
 
@@ -103,7 +94,7 @@ class SwiftTickets(Tickets):
     def _account(self) -> tuple[str, str]:
         """The account's URL for guests, and its name, which is what Swift signs, whatever stands in front of it."""
         base = self._settings.objects_endpoint.rstrip("/") or self._containers.endpoint()
-        account = urlsplit(base).path.rpartition("/")[2]
-        if not account or account == "v1":
+        account = account_in(base)
+        if not account:
             raise BadRequest(f"the object store's URL {base} names no account")
         return base, account

@@ -1,7 +1,6 @@
 """Backup strategies: into which container backups go that name none."""
 
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -13,8 +12,7 @@ from api.documented import WRITE, answers, empty, query, takes
 from api.faults import Fault
 from api.models.backups import CreateStrategyBody
 from api.requests import body_of, may
-from api.routes.common import PREFIX, AppServices, instance_named
-from contract.domain.fact import is_uuid
+from api.routes.common import PREFIX, AppServices, id_of, instance_named
 from contract.ports.backup_records import BackupRecords, Strategy
 
 router = APIRouter(prefix=f"{PREFIX}/backup_strategies", tags=["backups"])
@@ -61,9 +59,8 @@ def _which(request: Request, context: RequestContext) -> Strategy:
     project, instance = request.query_params.get("project_id"), request.query_params.get("instance_id")
     if project and project != context.project_id and not context.is_admin:
         raise Fault(403, "User does not have admin privileges.")
-    if instance and not is_uuid(instance):
-        raise Fault(400, f"instance_id '{instance[:80]}' is not an id.")
-    return Strategy(project_id=project or context.project_id, instance_id=UUID(instance) if instance else None)
+    instance_id = id_of(instance, "instance_id") if instance else None
+    return Strategy(project_id=project or context.project_id, instance_id=instance_id)
 
 
 def _view(project_id: str, instance_id: str, container: str) -> views.View:

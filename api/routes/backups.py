@@ -11,12 +11,10 @@ from api.context import RequestContext, Services
 from api.documented import WRITE, answers, empty, query, takes
 from api.faults import Fault, missing
 from api.idempotency import forget, thing_of
-from api.keystone import Keystone
 from api.models.backups import BackupBody, CreateBackupBody
 from api.operations import operations_of
 from api.requests import Paging, body_of, may, paging
-from api.routes.common import PREFIX, AppServices, instance_named
-from api.swift.containers import Account
+from api.routes.common import PREFIX, TRUE, AppServices, id_of, instance_named, swift_account
 from contract.domain.backups import BackupFacts, BackupPlace, BackupStatus, NewBackup
 from contract.domain.fact import is_uuid
 from records.backup_reads import BackupFilter, BackupView
@@ -26,7 +24,7 @@ from records.views import InstanceView
 router = APIRouter(prefix=PREFIX, tags=["backups"])
 FARTHEST = 10**9  # that a list is read from
 KEPT = (BackupStatus.COMPLETED, BackupStatus.DELETE_FAILED)
-TRUE, FALSE = ("true", "1", "yes", "on"), ("", "false", "0", "no", "off")
+FALSE = ("", "false", "0", "no", "off")
 
 
 @router.get(
@@ -48,7 +46,7 @@ async def list_backups(
         if found is None:
             raise Fault(404, f"Datastore '{datastore[:255]}' cannot be found.")
         datastore = found.name
-    instance_id = _id(asked["instance_id"], "instance_id") if asked.get("instance_id") else None
+    instance_id = id_of(asked["instance_id"], "instance_id") if asked.get("instance_id") else None
     return await _page(services, context, page, ("backups", scope, BackupFilter(instance_id, datastore)))
 
 
@@ -113,7 +111,7 @@ async def delete_backup(
     """Delete a backup that is neither being made nor restored from; then it is a 404."""
     row = await _found(services, context, backup)
     place, gone = BackupPlace.model_validate(row.place), False
-    account = await account_of(request, services)
+    account = await swift_account(request, services, services.containers)
     if account.url == place.account_url:
         gone = await services.containers.is_gone(account, place)
     await operations_of(services, context).delete_backup(row.id, objects_gone=gone)
@@ -133,18 +131,11 @@ def _refuse_what_is_not_there(wanted: BackupBody) -> None:
 
 async def _place(request: Request, services: Services, wanted: BackupBody, instance: InstanceView) -> BackupPlace:
     """The container that the request, or a strategy, or the settings name, made where it is missing."""
-    account = await account_of(request, services)
+    account = await swift_account(request, services, services.containers)
     container = wanted.swift_container
     if container is None:
         container = await services.backups.container_for(instance.project_id, instance.id)
     return await services.containers.prepare(account, container or services.settings.backup_container)
-
-
-async def account_of(request: Request, services: Services) -> Account:
-    """The Swift of the caller's project."""
-    keystone: Keystone = request.app.state.keystone
-    token = request.headers.get("x-auth-token", "")
-    return services.containers.account(await keystone.endpoint(token, "object-store", services.settings.region), token)
 
 
 def _scope_of(request: Request, services: Services, context: RequestContext) -> Scope:
@@ -174,12 +165,6 @@ def _offset(page: Paging) -> int:
     if not (said.isascii() and said.isdigit()):
         raise Fault(400, f"marker '{said[:40]}' is not a number that is 0 or more.")
     return min(int(said[:10]), FARTHEST)
-
-
-def _id(text: str, name: str) -> UUID:
-    if not is_uuid(text):
-        raise Fault(400, f"{name} '{text[:80]}' is not an id.")
-    return UUID(text)
 
 
 async def _found(services: Services, context: RequestContext, wanted: str) -> BackupView:

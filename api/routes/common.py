@@ -3,6 +3,7 @@
 import math
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Depends, Request
 
@@ -10,13 +11,17 @@ from api.calls import ShortCalls, short_calls_of
 from api.context import RequestContext, Services
 from api.faults import Fault, missing
 from api.idempotency import call_of
+from api.keystone import Keystone
 from api.orders import require
 from api.requests import context_of, may, services_of
+from api.swift.containers import Account, Containers
 from contract.domain.accounts import UserName
 from contract.domain.datastores.base import Facet
+from contract.domain.fact import is_uuid
 from records.views import InstanceView
 
 PREFIX = "/v1.0/{project_id}"
+TRUE = ("true", "1", "yes", "on")  # in a query
 FACETS = {  # what an engine must have, by what a rule is about
     "database": Facet.DATABASES,
     "user": Facet.USERS,
@@ -73,6 +78,20 @@ def user_of_text(text: str) -> UserName:
     if not at:
         name, host = host, ""
     return UserName(name=name, host=host or "%")
+
+
+async def swift_account(request: Request, services: Services, containers: Containers) -> Account:
+    """The Swift of the caller's project."""
+    keystone: Keystone = request.app.state.keystone
+    token = request.headers.get("x-auth-token", "")
+    return containers.account(await keystone.endpoint(token, "object-store", services.settings.region), token)
+
+
+def id_of(text: str, name: str) -> UUID:
+    """An id that a query names; 400 for what is none."""
+    if not is_uuid(text):
+        raise Fault(400, f"{name} '{text[:80]}' is not an id.")
+    return UUID(text)
 
 
 async def counted(request: Request) -> None:

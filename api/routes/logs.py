@@ -12,11 +12,10 @@ from api.answers import logs as said
 from api.calls import ShortCalls
 from api.documented import WRITE, answers, takes
 from api.faults import Fault
-from api.keystone import Keystone
 from api.models.logs import LogBody
 from api.requests import body_of
-from api.routes.common import PREFIX, AppServices, short_calls
-from api.swift.containers import SECONDS, Account
+from api.routes.common import PREFIX, AppServices, short_calls, swift_account
+from api.swift.containers import SECONDS
 from contract.domain.datastores.base import GUEST_LOG, LogKind
 from contract.ports.logs import LogOrder, LogPublication, LogReport, Logs
 
@@ -54,7 +53,7 @@ async def change_log(
 
 async def _prepare(request: Request, services: AppServices, calls: ShortCalls, body: LogBody) -> LogPublication | None:
     """Do what the caller's token is needed for: empty the place, or make it, and a ticket to it."""
-    account = await _account(request, services)
+    account = await swift_account(request, services, services.logs)
     folder = _folder(calls, body.name)
     if body.discard and not calls.call.known:
         await services.logs.empty(account, folder)
@@ -87,12 +86,6 @@ def _wanted(calls: ShortCalls, body: LogBody) -> bool | None:
         return False
     may_be_off = calls.facts.logs[body.name] is LogKind.USER
     return True if body.enable or (body.publish and may_be_off) else None
-
-
-async def _account(request: Request, services: AppServices) -> Account:
-    keystone: Keystone = request.app.state.keystone
-    token = request.headers.get("x-auth-token", "")
-    return services.logs.account(await keystone.endpoint(token, "object-store", services.settings.region), token)
 
 
 def _folder(calls: ShortCalls, name: str) -> str:

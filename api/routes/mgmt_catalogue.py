@@ -78,7 +78,7 @@ async def _require_image(services: AppServices, context: RequestContext, said: V
 
 @router.delete(VERSION, **answers(202, faults=WRITE))
 async def delete_version(services: AppServices, context: Admin, version_id: str) -> Response:
-    """Remove a version that no instance and no configuration group has."""
+    """Remove a version that no instance, configuration group or backup has."""
     await administer(services, context, Administration.delete_version, CatalogueEntry(id=_id_of(version_id)))
     return empty(202)
 

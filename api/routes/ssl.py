@@ -17,7 +17,7 @@ from api.models.ssl import ChangeSslBody, SslChange
 from api.operations import operations_of
 from api.orders import require
 from api.requests import body_of, may
-from api.routes.common import PREFIX, AppServices, instance_named
+from api.routes.common import PREFIX, TRUE, AppServices, instance_named
 from api.views import moment
 from contract.domain.datastores import DATASTORES
 from contract.domain.datastores.base import Datastore, Facet
@@ -29,7 +29,6 @@ from records.views import InstanceView
 
 router = APIRouter(prefix=f"{PREFIX}/instances", tags=["instances"])
 View = dict[str, Any]
-TRUE = ("true", "1", "yes", "on")
 READ_SECONDS = 4.0
 # One at a time: how often a passphrase is hashed is said by the file, and may take a processor for long.
 _reading = asyncio.Semaphore(1)

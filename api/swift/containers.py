@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 from uuid import UUID
 
 import httpx
@@ -19,7 +19,7 @@ from api.faults import Fault, unavailable
 from api.settings import ApiSettings
 from contract.keys.keyring import Keyring
 from contract.keys.sealing import SecretBox
-from contract.ports.tickets import Right, SwiftAccess, Ticket, TicketContent, temp_url_signature
+from contract.ports.tickets import Right, SwiftAccess, Ticket, TicketContent, account_in, for_guests
 
 SECONDS = 4.0  # that all requests for one of ours may take together
 TICKET_SECONDS = 120  # a publication is a short call
@@ -38,7 +38,7 @@ class Account:
     @property
     def name(self) -> str:
         """Which Swift signs, whatever stands in front of it."""
-        return urlsplit(self.url).path.rpartition("/")[2]
+        return account_in(self.url)
 
 
 class Containers:
@@ -65,7 +65,7 @@ class Containers:
         if url is None:
             raise Fault(501, f"{self.cannot}: this cloud's catalogue has no object store (Swift).")
         account = Account(url, token)
-        if not account.name or account.name == "v1":
+        if not account.name:
             raise Fault(501, f"{self.cannot}: the object store's URL in the catalogue names no account.")
         return account
 
@@ -108,11 +108,8 @@ class LogContainers(Containers):
         key = await self._answered(self._key(account))
         prefix, expires = f"{instance_id}/", int(time.time()) + TICKET_SECONDS
         path = f"/v1/{account.name}/{self.name}/{prefix}"
-        access = SwiftAccess(
-            container_url=f"{self._base(account.url)}/{self.name}",
-            expires=expires,
-            signatures={"PUT": temp_url_signature(key, "PUT", expires, path)},
-        )
+        base = for_guests(account.url, self._settings.objects_for_guests)
+        access = SwiftAccess.signed(f"{base}/{self.name}", path, key, methods=("PUT",), expires=expires)
         ca = self._settings.objects_ca.read_text() if self._settings.objects_ca else ""
         content = TicketContent(prefix=prefix, store=access, ca=ca)
         opens = SecretBox(self._keyring, instance_id).seal(content.model_dump_json())
@@ -121,12 +118,6 @@ class LogContainers(Containers):
     async def empty(self, account: Account, folder: str) -> None:
         """Delete all that was published of a log; 503 where that takes too long, and then some of it is left."""
         await self._answered(self._empty(account, folder))
-
-    def _base(self, url: str) -> str:
-        """The account's URL as guests reach it."""
-        if not self._settings.objects_for_guests:
-            return url
-        return self._settings.objects_for_guests.rstrip("/") + urlsplit(url).path
 
     async def _key(self, account: Account) -> str:
         found = await self._ask(account, "HEAD", self.name, allowed=(404,))

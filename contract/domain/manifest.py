@@ -9,22 +9,13 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import StringConstraints
 
-from contract.domain.fact import Fact
+from contract.domain.fact import Fact, Line, Number
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-MOST = 2**53  # what every reader of JSON takes
-
-
-def _one_line(text: object) -> object:
-    return "".join(each if each.isprintable() else " " for each in text[:300]) if isinstance(text, str) else text
-
-
-Number = Annotated[int, Field(ge=0, lt=MOST)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Line = Annotated[str, BeforeValidator(_one_line)]
 
 
 def backup_prefix(instance_id: UUID, backup_id: UUID) -> str:

@@ -10,8 +10,8 @@ from uuid import UUID
 from temporalio import activity
 
 from contract.domain.accounts import Sealed
-from contract.domain.fact import Fact
-from contract.domain.manifest import Line, Number, Sha256
+from contract.domain.fact import Fact, Line, Number
+from contract.domain.manifest import Sha256
 from contract.ports.guest import Fenced, GuestInfo
 from contract.ports.tickets import Ticket
 

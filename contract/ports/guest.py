@@ -7,7 +7,7 @@ come twice, and the second time changes nothing. A guest refuses a lower fence n
 from abc import ABC, abstractmethod
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from temporalio import activity
 
 from contract.domain.accounts import (
@@ -21,7 +21,7 @@ from contract.domain.accounts import (
     UserChange,
     UserName,
 )
-from contract.domain.fact import Fact
+from contract.domain.fact import Fact, OneLine
 from contract.domain.instance import OperatingStatus
 from contract.domain.tls import Tls
 
@@ -69,11 +69,6 @@ class FirstAccounts(Fenced):
     users: tuple[NewUser, ...] = ()
 
 
-def _one_line(text: object) -> object:
-    """What a guest says, as a line of text that cannot forge anything else."""
-    return "".join(each if each.isprintable() else " " for each in text[:300]) if isinstance(text, str) else text
-
-
 class GuestInfo(Fact):
     """Which guest answers, with what engine.
 
@@ -83,14 +78,14 @@ class GuestInfo(Fact):
     guest_version: str
     engine_version: str | None = None
     restart_required: bool | None = None
-    refused: Annotated[str | None, BeforeValidator(_one_line)] = None
+    refused: Annotated[str | None, OneLine] = None
 
 
 class Health(Fact):
     """A health snapshot: what the watch compares and the records keep. Sizes in bytes, of the data volume."""
 
     operating_status: OperatingStatus
-    reason: Annotated[str | None, BeforeValidator(_one_line)] = None  # why it is not just HEALTHY
+    reason: Annotated[str | None, OneLine] = None  # why it is not just HEALTHY
     volume_used_bytes: int | None = Field(None, ge=0, lt=2**63)  # bounds: of what the records can hold
     volume_total_bytes: int | None = Field(None, ge=0, lt=2**63)
     guest_version: str | None = Field(None, max_length=200, pattern=r"^[^\x00]*$")

@@ -5,28 +5,26 @@ from abc import ABC, abstractmethod
 from pydantic import Field
 from temporalio import activity
 
-from contract.domain.fact import Fact
-
-MOST = 2**53  # what every reader of JSON takes
+from contract.domain.fact import Fact, Number
 
 
 class Diagnostics(Fact):
     """The guest's own process; sizes in KiB, as the kernel tells them."""
 
     version: str = Field(max_length=200)
-    threads: int = Field(ge=0, lt=MOST)
-    fd_size: int = Field(ge=0, lt=MOST)
-    vm_size: int = Field(ge=0, lt=MOST)
-    vm_peak: int = Field(ge=0, lt=MOST)
-    vm_rss: int = Field(ge=0, lt=MOST)
-    vm_hwm: int = Field(ge=0, lt=MOST)
+    threads: Number
+    fd_size: Number
+    vm_size: Number
+    vm_peak: Number
+    vm_rss: Number
+    vm_hwm: Number
 
 
 class Hardware(Fact):
     """What the server has; memory in KiB."""
 
-    mem_total: int = Field(ge=0, lt=MOST)
-    num_cpus: int = Field(ge=0, lt=MOST)
+    mem_total: Number
+    num_cpus: Number
 
 
 class Inspection(ABC):

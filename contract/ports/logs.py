@@ -5,14 +5,11 @@ Calls are short. A publication moves as much as its time allows, and what is lef
 
 from abc import ABC, abstractmethod
 
-from pydantic import Field
 from temporalio import activity
 
 from contract.domain.accounts import Expiring
-from contract.domain.fact import Fact
+from contract.domain.fact import Fact, Number
 from contract.ports.tickets import Ticket
-
-MOST = 2**53  # what every reader of JSON takes
 
 
 class LogReport(Fact):
@@ -21,8 +18,8 @@ class LogReport(Fact):
     name: str
     enabled: bool = True
     there: bool = False
-    published: int = Field(0, ge=0, lt=MOST)
-    pending: int = Field(0, ge=0, lt=MOST)
+    published: Number = 0
+    pending: Number = 0
     lost: bool = False
 
 

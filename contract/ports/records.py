@@ -133,7 +133,7 @@ class Administration(ABC):
     @abstractmethod
     @activity.defn
     async def delete_version(self, entry: CatalogueEntry) -> None:
-        """Remove a version; BadRequest while an instance or a configuration group has it."""
+        """Remove a version; BadRequest while an instance, a configuration group or a backup has it."""
 
     @abstractmethod
     @activity.defn

@@ -14,9 +14,11 @@ import hashlib
 import hmac
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from pydantic import ConfigDict, Field
@@ -77,10 +79,27 @@ class SwiftAccess(Fact):
     expires: int
     signatures: dict[str, str] = Field(repr=False)
 
+    @classmethod
+    def signed(cls, container_url: str, path: str, key: str, *, methods: Iterable[str], expires: int) -> "SwiftAccess":
+        """Sign for these methods and all objects whose path begins so; `container_url`: as guests reach it."""
+        signatures = {each: temp_url_signature(key, each, expires, path) for each in methods}
+        return cls(container_url=container_url, expires=expires, signatures=signatures)
+
 
 def temp_url_signature(key: str, method: str, expires: int, path: str) -> str:
     """Sign for one method and all of Swift's objects whose path begins so."""
     return hmac.new(key.encode(), f"{method}\n{expires}\nprefix:{path}".encode(), hashlib.sha256).hexdigest()
+
+
+def account_in(url: str) -> str:
+    """The name of a Swift account in its URL; empty where it names none."""
+    name = urlsplit(url).path.rpartition("/")[2]
+    return "" if name == "v1" else name
+
+
+def for_guests(url: str, elsewhere: str) -> str:
+    """An account's URL as guests reach it: `elsewhere` is another scheme, host and port, or empty."""
+    return elsewhere.rstrip("/") + urlsplit(url).path if elsewhere else url
 
 
 def container_key_name(account_url: str, container: str, epoch: int) -> str:

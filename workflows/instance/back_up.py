@@ -40,7 +40,7 @@ class BackUpInstance(Runbook):
     async def back_up(self) -> End:
         """Store, then look at what is stored."""
         member, backup = self.member, self.backup
-        member.learn_backup(BackupChange(id=backup.id, status=BackupStatus.BUILDING))
+        member.learn(backup=BackupChange(id=backup.id, status=BackupStatus.BUILDING))
         await member.require_guest()
         order = BackupAccessOrder(backup=backup, reader_id=member.id, right=Right.WRITE)
         access = await member.cloud(BackupObjects.open_backup, order)
@@ -49,7 +49,7 @@ class BackUpInstance(Runbook):
         stored = backup.model_copy(update={"checksum": report.checksum})
         await member.cloud(BackupObjects.check_backup, stored)
         self.steps.point_of_no_return()
-        member.learn_backup(_completed(backup, access.key_id, report))
+        member.learn(backup=_completed(backup, access.key_id, report))
         return End(InstanceStatus.ACTIVE)
 
     @property

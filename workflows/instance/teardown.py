@@ -36,7 +36,7 @@ async def drop_backup(member: Member, why: str) -> None:
         if lost_fence(left):
             raise
         why = f"{why}; what was stored of it is left ({sentence(left)})"
-    member.learn_backup(BackupChange(id=backup.id, status=BackupStatus.FAILED, reason=why))
+    member.learn(backup=BackupChange(id=backup.id, status=BackupStatus.FAILED, reason=why))
 
 
 async def _is_late(member: Member) -> bool:
